@@ -1,0 +1,35 @@
+//! The vocabulary of the gateway: names, keys, media types, the upload record and its state
+//! machine, conditional requests, and the errors that the rules of this program can produce.
+//! Nothing here knows HTTP, a socket, a file or a clock: time and randomness come in as arguments.
+
+mod app_name;
+mod base32;
+mod conditions;
+mod error;
+mod etag;
+mod file_name;
+mod key;
+mod media_type;
+mod owner;
+mod range;
+mod reads;
+mod secret;
+mod upload;
+
+pub use app_name::{AppName, InvalidAppName};
+pub use conditions::{Conditions, EtagList, IfRange, Precondition, Validators};
+pub use error::{Error, RateLimitVerdict, VerificationFailure};
+pub use etag::ETag;
+pub use file_name::{CleanName, FileName, InvalidFileName};
+pub use key::{
+    InvalidKey, KeyPrefix, MintSecrets, MintedKey, ObjectKey, StoragePath, UploadId,
+    MINT_ENTROPY_BYTES,
+};
+pub use media_type::MediaType;
+pub use owner::{InvalidOwnerId, OwnerId};
+pub use range::{ByteRange, ContentRange, RangeRequest};
+pub use reads::{AbortCause, FallbackReason, FallbackResult, HealReason, Source};
+pub use secret::Secret;
+pub use upload::{
+    Declared, InvalidTransition, Stored, UploadRecord, UploadState, UploadToken,
+};

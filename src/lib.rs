@@ -1,0 +1,3 @@
+#![forbid(unsafe_code)]
+//! Safelight.
+pub mod domain;

@@ -1,0 +1,296 @@
+//! Object storage: the trait that every provider implements, and what a provider may answer.
+//!
+//! One file a provider. The conformance suite in `tests/` runs against each of them.
+
+mod s3;
+
+use std::pin::Pin;
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::domain::{ContentRange, ETag, MediaType, RangeRequest, Source, StoragePath};
+
+pub use s3::{S3Config, S3Store};
+
+/// The bytes of an object, as they come from the provider. An error ends the body; a body never
+/// ends cleanly before the promised length.
+pub type ObjectBody = Pin<Box<dyn http_body::Body<Data = Bytes, Error = BodyError> + Send>>;
+
+/// Why the bytes of an object stopped coming.
+pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A permission to PUT one object, with everything that the provider is to enforce.
+#[derive(Debug, Clone)]
+pub struct PutGrant<'a> {
+    /// Where the object goes.
+    pub path: &'a StoragePath,
+    /// The only `Content-Type` that is accepted.
+    pub media_type: MediaType,
+    /// The only length that is accepted, in bytes.
+    pub size: Option<u64>,
+    /// The only content that is accepted.
+    pub sha256: Option<[u8; 32]>,
+    /// Whether an object that exists already is kept.
+    pub prevent_overwrite: bool,
+    /// How long the permission holds, from the time of signing. Whole seconds.
+    pub expires_in: Duration,
+}
+
+/// A request that its holder may send to the provider without further credentials.
+#[derive(Clone)]
+pub struct SignedRequest {
+    /// The URL, with the signature in its query.
+    pub url: String,
+    /// The headers that the holder must send, beyond `Host` and `Content-Length`.
+    pub headers: Vec<(&'static str, String)>,
+    /// When the permission ends.
+    pub expires_at: SystemTime,
+}
+
+/// A signed URL is a bearer token: it is not for logs.
+impl std::fmt::Debug for SignedRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SignedRequest").field("expires_at", &self.expires_at).finish_non_exhaustive()
+    }
+}
+
+/// What a provider says of an object.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ObjectMeta {
+    /// The length of the whole object in bytes, also where only a part of it was asked for.
+    pub size: u64,
+    /// The stored `Content-Type`.
+    pub content_type: Option<String>,
+    /// The stored `Content-Encoding`.
+    pub content_encoding: Option<String>,
+    /// The entity tag.
+    pub etag: Option<ETag>,
+    /// When it was written, to the second.
+    pub last_modified: Option<SystemTime>,
+    /// The version (S3) or generation (GCS), where the provider tells.
+    pub version: Option<String>,
+}
+
+/// What part of an object is asked for, and under which conditions.
+#[derive(Debug, Clone, Default)]
+pub struct GetOptions {
+    /// The range; the whole object without one.
+    pub range: Option<RangeRequest>,
+    /// Only this version: anything else is [`StorageErrorKind::PreconditionFailed`].
+    pub if_match: Option<ETag>,
+    /// Not these versions: they are [`StorageErrorKind::NotModified`].
+    pub if_none_match: Vec<ETag>,
+}
+
+/// An object, or a part of one, on its way.
+pub struct ObjectRead {
+    /// What the provider says of it.
+    pub meta: ObjectMeta,
+    /// The part that `body` holds; `None` for the whole object.
+    pub part: Option<ContentRange>,
+    /// The bytes.
+    pub body: ObjectBody,
+}
+
+/// One object of a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its full name in the bucket.
+    pub path: StoragePath,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its entity tag.
+    pub etag: Option<ETag>,
+    /// When it was written.
+    pub last_modified: Option<SystemTime>,
+}
+
+/// A page of a listing, in the order of names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ListPage {
+    /// The objects.
+    pub objects: Vec<Listed>,
+    /// Where the next page begins; `None` after the last one.
+    pub next: Option<String>,
+}
+
+/// A part of a multipart upload that the provider has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UploadedPart {
+    /// 1 to 10,000.
+    pub number: u16,
+    /// Its size in bytes; 0 where the caller does not know it.
+    pub size: u64,
+    /// Its entity tag.
+    pub etag: ETag,
+}
+
+/// The provider's name of a multipart upload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MultipartId(pub String);
+
+/// A failure of a storage call: a kind to decide by, and a detail for the log.
+#[derive(Debug, thiserror::Error)]
+#[error("{kind:?}: {detail}")]
+pub struct StorageError {
+    /// What it means.
+    pub kind: StorageErrorKind,
+    /// What the provider said. For the log, never for a client.
+    pub detail: String,
+}
+
+/// What a failed storage call means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StorageErrorKind {
+    /// There is no such object.
+    NotFound,
+    /// The object is one of those that `if_none_match` names.
+    NotModified,
+    /// The object is not the one that was asked for.
+    PreconditionFailed,
+    /// The range lies outside of the object.
+    RangeNotSatisfiable {
+        /// The size of the object, where the provider told.
+        size: Option<u64>,
+    },
+    /// The provider refuses without saying whether there is such an object.
+    AccessDenied,
+    /// The provider does not accept our credentials or signature: no statement about the object.
+    Credentials,
+    /// The parts are not those of the multipart upload.
+    WrongParts,
+    /// There is no such multipart upload (any more).
+    NoSuchUpload,
+    /// The provider cannot do this.
+    Unsupported,
+    /// No answer in time.
+    Timeout,
+    /// No connection, a 5xx, a throttle, or an answer that makes no sense.
+    Unavailable,
+}
+
+impl StorageError {
+    /// A failure with its detail for the log.
+    #[must_use]
+    pub fn new(kind: StorageErrorKind, detail: impl Into<String>) -> Self {
+        Self { kind, detail: detail.into() }
+    }
+}
+
+/// A bucket (or a part of one) of some provider.
+///
+/// Every call has its own time limit inside and ends with [`StorageErrorKind::Timeout`] when it
+/// runs out; dropping the future of a call cancels it.
+#[async_trait]
+pub trait ObjectStore: Send + Sync + 'static {
+    /// Which provider this is.
+    fn source(&self) -> Source;
+
+    /// Signs a PUT. Makes no network call on the hot path.
+    ///
+    /// # Errors
+    /// [`StorageErrorKind::Unsupported`] for a constraint that the provider cannot enforce: it is
+    /// never dropped silently.
+    async fn sign_put(&self, grant: &PutGrant<'_>, now: SystemTime)
+    -> Result<SignedRequest, StorageError>;
+
+    /// Asks for an object's metadata.
+    ///
+    /// # Errors
+    /// Any [`StorageErrorKind`] of an object call.
+    async fn head(&self, path: &StoragePath) -> Result<ObjectMeta, StorageError>;
+
+    /// Opens an object for reading.
+    ///
+    /// # Errors
+    /// Any [`StorageErrorKind`] of an object call.
+    async fn get(&self, path: &StoragePath, options: &GetOptions)
+    -> Result<ObjectRead, StorageError>;
+
+    /// Writes a small object from memory. For probes and tests: uploads never pass through here.
+    ///
+    /// # Errors
+    /// Any [`StorageErrorKind`] of an object call.
+    async fn put(
+        &self,
+        path: &StoragePath,
+        content_type: &str,
+        body: Bytes,
+    ) -> Result<ObjectMeta, StorageError>;
+
+    /// Deletes an object; one that does not exist is a success. With `only`, the object is deleted
+    /// only if it still is that version (S3: `If-Match`, or the version; GCS: the generation).
+    ///
+    /// # Errors
+    /// [`StorageErrorKind::PreconditionFailed`] if it is another version by now.
+    async fn delete(&self, path: &StoragePath, only: Option<&ObjectMeta>)
+    -> Result<(), StorageError>;
+
+    /// Lists objects whose names begin with `prefix`, in order, at most `limit` (up to 1,000), from
+    /// where the last page said.
+    ///
+    /// # Errors
+    /// Any [`StorageErrorKind`] of an object call.
+    async fn list(
+        &self,
+        prefix: &str,
+        from: Option<&str>,
+        limit: u16,
+    ) -> Result<ListPage, StorageError>;
+
+    /// Begins a multipart upload.
+    ///
+    /// # Errors
+    /// [`StorageErrorKind::Unsupported`] where the provider has none.
+    async fn create_multipart(
+        &self,
+        path: &StoragePath,
+        media_type: MediaType,
+    ) -> Result<MultipartId, StorageError>;
+
+    /// Signs the PUT of one part.
+    ///
+    /// # Errors
+    /// [`StorageErrorKind::Unsupported`] where the provider has none.
+    async fn sign_part(
+        &self,
+        path: &StoragePath,
+        upload: &MultipartId,
+        part_number: u16,
+        expires_in: Duration,
+        now: SystemTime,
+    ) -> Result<SignedRequest, StorageError>;
+
+    /// Lists all parts that the provider has, in the order of their numbers.
+    ///
+    /// # Errors
+    /// [`StorageErrorKind::NoSuchUpload`] after completion or abortion.
+    async fn list_parts(
+        &self,
+        path: &StoragePath,
+        upload: &MultipartId,
+    ) -> Result<Vec<UploadedPart>, StorageError>;
+
+    /// Assembles the object from its parts.
+    ///
+    /// # Errors
+    /// [`StorageErrorKind::WrongParts`] for a list that does not match what the provider has.
+    async fn complete_multipart(
+        &self,
+        path: &StoragePath,
+        upload: &MultipartId,
+        parts: &[UploadedPart],
+    ) -> Result<(), StorageError>;
+
+    /// Gives a multipart upload up; one that does not exist is a success.
+    ///
+    /// # Errors
+    /// Any [`StorageErrorKind`] of an object call.
+    async fn abort_multipart(
+        &self,
+        path: &StoragePath,
+        upload: &MultipartId,
+    ) -> Result<(), StorageError>;
+}

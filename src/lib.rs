@@ -1,3 +1,4 @@
 #![forbid(unsafe_code)]
 //! Safelight.
 pub mod domain;
+pub mod upstream;

@@ -175,20 +175,102 @@ mod tests {
         let conditions = Conditions::default;
         for (name, asked, etag, expected) in [
             ("none", conditions(), Some(&a), Precondition::Holds),
-            ("match", Conditions { if_match: only("\"a\""), ..conditions() }, Some(&a), Precondition::Holds),
-            ("match fails", Conditions { if_match: only("\"b\""), ..conditions() }, Some(&a), Precondition::Failed),
-            ("weak never matches strongly", Conditions { if_match: only("\"a\""), ..conditions() }, Some(&weak_a), Precondition::Failed),
-            ("match any", Conditions { if_match: only("*"), ..conditions() }, None, Precondition::Holds),
-            ("none-match", Conditions { if_none_match: only("W/\"a\""), ..conditions() }, Some(&a), Precondition::NotModified),
-            ("none-match other", Conditions { if_none_match: only("\"b\""), ..conditions() }, Some(&a), Precondition::Holds),
-            ("none-match without tag", Conditions { if_none_match: only("\"b\""), ..conditions() }, None, Precondition::Holds),
-            ("match before none-match", Conditions { if_match: only("\"b\""), if_none_match: only("\"a\""), ..conditions() }, Some(&a), Precondition::Failed),
-            ("none-match overrules the date", Conditions { if_none_match: only("\"b\""), if_modified_since: Some(at(99)), ..conditions() }, Some(&a), Precondition::Holds),
-            ("not modified since", Conditions { if_modified_since: Some(at(50)), ..conditions() }, Some(&a), Precondition::NotModified),
-            ("modified since", Conditions { if_modified_since: Some(at(49)), ..conditions() }, Some(&a), Precondition::Holds),
-            ("unmodified since", Conditions { if_unmodified_since: Some(at(50)), ..conditions() }, Some(&a), Precondition::Holds),
-            ("modified after all", Conditions { if_unmodified_since: Some(at(49)), ..conditions() }, Some(&a), Precondition::Failed),
-            ("match overrules the date", Conditions { if_match: only("\"a\""), if_unmodified_since: Some(at(1)), ..conditions() }, Some(&a), Precondition::Holds),
+            (
+                "match",
+                Conditions { if_match: only("\"a\""), ..conditions() },
+                Some(&a),
+                Precondition::Holds,
+            ),
+            (
+                "match fails",
+                Conditions { if_match: only("\"b\""), ..conditions() },
+                Some(&a),
+                Precondition::Failed,
+            ),
+            (
+                "weak never matches strongly",
+                Conditions { if_match: only("\"a\""), ..conditions() },
+                Some(&weak_a),
+                Precondition::Failed,
+            ),
+            (
+                "match any",
+                Conditions { if_match: only("*"), ..conditions() },
+                None,
+                Precondition::Holds,
+            ),
+            (
+                "none-match",
+                Conditions { if_none_match: only("W/\"a\""), ..conditions() },
+                Some(&a),
+                Precondition::NotModified,
+            ),
+            (
+                "none-match other",
+                Conditions { if_none_match: only("\"b\""), ..conditions() },
+                Some(&a),
+                Precondition::Holds,
+            ),
+            (
+                "none-match without tag",
+                Conditions { if_none_match: only("\"b\""), ..conditions() },
+                None,
+                Precondition::Holds,
+            ),
+            (
+                "match before none-match",
+                Conditions {
+                    if_match: only("\"b\""),
+                    if_none_match: only("\"a\""),
+                    ..conditions()
+                },
+                Some(&a),
+                Precondition::Failed,
+            ),
+            (
+                "none-match overrules the date",
+                Conditions {
+                    if_none_match: only("\"b\""),
+                    if_modified_since: Some(at(99)),
+                    ..conditions()
+                },
+                Some(&a),
+                Precondition::Holds,
+            ),
+            (
+                "not modified since",
+                Conditions { if_modified_since: Some(at(50)), ..conditions() },
+                Some(&a),
+                Precondition::NotModified,
+            ),
+            (
+                "modified since",
+                Conditions { if_modified_since: Some(at(49)), ..conditions() },
+                Some(&a),
+                Precondition::Holds,
+            ),
+            (
+                "unmodified since",
+                Conditions { if_unmodified_since: Some(at(50)), ..conditions() },
+                Some(&a),
+                Precondition::Holds,
+            ),
+            (
+                "modified after all",
+                Conditions { if_unmodified_since: Some(at(49)), ..conditions() },
+                Some(&a),
+                Precondition::Failed,
+            ),
+            (
+                "match overrules the date",
+                Conditions {
+                    if_match: only("\"a\""),
+                    if_unmodified_since: Some(at(1)),
+                    ..conditions()
+                },
+                Some(&a),
+                Precondition::Holds,
+            ),
         ] {
             let current = Validators { etag, last_modified: Some(at(50)) };
             assert_eq!(asked.evaluate(current), expected, "{name}");

@@ -75,7 +75,9 @@ pub enum Error {
     #[error("{0}")]
     UnsupportedImageType(String),
     /// The declared type contradicts the extension.
-    #[error("contentType is {declared}, but a file named .{extension} is {expected}: make the two agree")]
+    #[error(
+        "contentType is {declared}, but a file named .{extension} is {expected}: make the two agree"
+    )]
     TypeMismatch {
         /// What the client declared.
         declared: String,

@@ -31,7 +31,9 @@ pub enum InvalidFileName {
     #[error("{0}")]
     Malformed(&'static str),
     /// No extension, or one that stands for no known image type.
-    #[error("the file name must end in .jpg, .jpeg, .png, .webp, .gif, .avif, .heic, .heif or .svg")]
+    #[error(
+        "the file name must end in .jpg, .jpeg, .png, .webp, .gif, .avif, .heic, .heif or .svg"
+    )]
     UnknownExtension,
 }
 
@@ -142,8 +144,13 @@ mod tests {
     #[test]
     fn hostile_names_are_refused() {
         let too_long = "a".repeat(4096) + ".jpg";
-        for file in ["", "a\r\n.jpg", "a\0.jpg", "a\u{202E}gpj.exe.jpg", "a/b.jpg", "a\\b.jpg", &too_long] {
-            assert!(matches!(FileName::parse(file), Err(InvalidFileName::Malformed(_))), "{file:?}");
+        for file in
+            ["", "a\r\n.jpg", "a\0.jpg", "a\u{202E}gpj.exe.jpg", "a/b.jpg", "a\\b.jpg", &too_long]
+        {
+            assert!(
+                matches!(FileName::parse(file), Err(InvalidFileName::Malformed(_))),
+                "{file:?}"
+            );
         }
         for file in ["photo", "photo.", "photo.exe", "photo.jpg ", "jpg"] {
             assert_eq!(FileName::parse(file), Err(InvalidFileName::UnknownExtension), "{file:?}");

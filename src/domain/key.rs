@@ -195,9 +195,10 @@ impl MintedKey {
     pub fn verify(secrets: &MintSecrets, app: &AppName, text: &str) -> Option<Self> {
         let (id, rest) = split_minted(text)?;
         let (head, claimed) = id.0.split_at(HEAD_SYMBOLS);
-        let genuine = secrets.0.iter().any(|secret| {
-            MintSecrets::mac(secret, app, head, rest).ct_eq(claimed).into()
-        });
+        let genuine = secrets
+            .0
+            .iter()
+            .any(|secret| MintSecrets::mac(secret, app, head, rest).ct_eq(claimed).into());
         genuine.then(|| Self { text: text.into(), id })
     }
 
@@ -276,9 +277,8 @@ impl ObjectKey {
 /// Decodes a percent-encoded path of one or more segments, refusing whatever two parsers could
 /// read differently.
 fn decode_path(raw: &str) -> Result<String, InvalidKey> {
-    let decoded = percent_encoding::percent_decode_str(raw)
-        .decode_utf8()
-        .map_err(|_| InvalidKey::Hostile)?;
+    let decoded =
+        percent_encoding::percent_decode_str(raw).decode_utf8().map_err(|_| InvalidKey::Hostile)?;
     let trick = |segment: &str| matches!(segment, "" | "." | "..");
     let hostile = decoded.split('/').any(trick)
         || decoded.contains(['\\', '%'])
@@ -314,7 +314,9 @@ impl KeyPrefix {
             return Err("a prefix has no empty, '.' or '..' segments");
         }
         if text.len() > 100 || !text.bytes().all(plain) {
-            return Err("a prefix is at most 100 characters of a-z, A-Z, 0-9, '-', '_', '.' and '/'");
+            return Err(
+                "a prefix is at most 100 characters of a-z, A-Z, 0-9, '-', '_', '.' and '/'",
+            );
         }
         Ok(Self(text.into()))
     }
@@ -513,8 +515,25 @@ mod tests {
     fn path_tricks_are_hostile_everywhere() {
         let keys = secrets(&["one"]);
         for raw in [
-            "..", "../x.jpg", "a/../b.jpg", "a//b.jpg", "/a.jpg", "a/", ".", "a/./b", "%2e%2e/x", "%2E%2e/x",
-            "%252e%252e/x", "a\\b", "a%5cb", "a%00b", "a%0d%0ab", "a%c0%afb", "a%ffb", "a%2fb", "%",
+            "..",
+            "../x.jpg",
+            "a/../b.jpg",
+            "a//b.jpg",
+            "/a.jpg",
+            "a/",
+            ".",
+            "a/./b",
+            "%2e%2e/x",
+            "%2E%2e/x",
+            "%252e%252e/x",
+            "a\\b",
+            "a%5cb",
+            "a%00b",
+            "a%0d%0ab",
+            "a%c0%afb",
+            "a%ffb",
+            "a%2fb",
+            "%",
         ] {
             for foreign in [false, true] {
                 let parsed = ObjectKey::parse(raw, &app("shop"), &keys, foreign);
@@ -526,7 +545,8 @@ mod tests {
     #[test]
     fn foreign_keys_are_decoded_once() {
         let keys = secrets(&["one"]);
-        let key = ObjectKey::parse("2019/caf%C3%A9%20photo.jpg", &app("shop"), &keys, true).unwrap();
+        let key =
+            ObjectKey::parse("2019/caf%C3%A9%20photo.jpg", &app("shop"), &keys, true).unwrap();
         assert_eq!(key.as_str(), "2019/café photo.jpg");
         let path = KeyPrefix::parse("images/").unwrap().path_of(&key);
         assert_eq!(path.to_url_path(), "images/2019/caf%C3%A9%20photo.jpg");

@@ -37,15 +37,8 @@ impl MediaType {
     ];
 
     /// What an app allows unless its file says otherwise: every type but SVG.
-    pub const DEFAULT_ALLOWED: [Self; 7] = [
-        Self::Jpeg,
-        Self::Png,
-        Self::Webp,
-        Self::Gif,
-        Self::Avif,
-        Self::Heic,
-        Self::Heif,
-    ];
+    pub const DEFAULT_ALLOWED: [Self; 7] =
+        [Self::Jpeg, Self::Png, Self::Webp, Self::Gif, Self::Avif, Self::Heic, Self::Heif];
 
     /// The media type as it is written in `Content-Type`.
     #[must_use]

@@ -22,14 +22,12 @@ pub use error::{Error, RateLimitVerdict, VerificationFailure};
 pub use etag::ETag;
 pub use file_name::{CleanName, FileName, InvalidFileName};
 pub use key::{
-    InvalidKey, KeyPrefix, MintSecrets, MintedKey, ObjectKey, StoragePath, UploadId,
-    MINT_ENTROPY_BYTES,
+    InvalidKey, KeyPrefix, MINT_ENTROPY_BYTES, MintSecrets, MintedKey, ObjectKey, StoragePath,
+    UploadId,
 };
 pub use media_type::MediaType;
 pub use owner::{InvalidOwnerId, OwnerId};
 pub use range::{ByteRange, ContentRange, RangeRequest};
 pub use reads::{AbortCause, FallbackReason, FallbackResult, HealReason, Source};
 pub use secret::Secret;
-pub use upload::{
-    Declared, InvalidTransition, Stored, UploadRecord, UploadState, UploadToken,
-};
+pub use upload::{Declared, InvalidTransition, Stored, UploadRecord, UploadState, UploadToken};

@@ -94,8 +94,7 @@ impl ContentRange {
         let (span, total) = text.trim().strip_prefix("bytes ")?.split_once('/')?;
         let (start, end) = span.split_once('-')?;
         let (start, end, total) = (number(start)?, number(end)?, number(total)?);
-        (start <= end && end < total)
-            .then_some(Self { range: ByteRange { start, end }, total })
+        (start <= end && end < total).then_some(Self { range: ByteRange { start, end }, total })
     }
 
     /// The total of a 416's `Content-Range`: `bytes */1234`.

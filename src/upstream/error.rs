@@ -1,0 +1,79 @@
+//! Why an upstream gave no response head.
+
+use std::error::Error as StdError;
+use std::io;
+
+use super::ForbiddenAddress;
+
+/// Why no usable response head came. The texts are for the log.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// The name resolves only to addresses that upstreams may not have.
+    #[error(transparent)]
+    Forbidden(#[from] ForbiddenAddress),
+    /// The name does not resolve.
+    #[error("cannot resolve the name: {0}")]
+    Resolve(io::Error),
+    /// No address accepts connections.
+    #[error("cannot connect: {0}")]
+    Connect(io::Error),
+    /// No connection in time.
+    #[error("no connection in time")]
+    ConnectTimeout,
+    /// The TLS handshake failed, or the certificate does not hold.
+    #[error("TLS handshake failed: {0}")]
+    Tls(io::Error),
+    /// The TLS handshake did not end in time.
+    #[error("no TLS handshake in time")]
+    TlsTimeout,
+    /// No response head in time.
+    #[error("no response head in time")]
+    FirstByteTimeout,
+    /// The connection was reset before the response head.
+    #[error("the connection was reset before the response head")]
+    Reset(#[source] hyper::Error),
+    /// The connection was closed before the response head.
+    #[error("the connection was closed before the response head")]
+    Closed(#[source] hyper::Error),
+    /// Not HTTP, a head that is too large, or one that contradicts itself.
+    #[error("not a valid HTTP response: {0}")]
+    Protocol(Box<dyn StdError + Send + Sync>),
+}
+
+impl SendError {
+    /// Whether a pooled connection failed in a way that a server's closing of idle connections
+    /// explains, so that a fresh one deserves a try.
+    pub(super) fn means_stale_connection(&self) -> bool {
+        matches!(self, Self::Reset(_) | Self::Closed(_))
+    }
+}
+
+impl From<hyper::Error> for SendError {
+    fn from(error: hyper::Error) -> Self {
+        match io_kind(&error) {
+            Some(
+                io::ErrorKind::ConnectionReset
+                | io::ErrorKind::BrokenPipe
+                | io::ErrorKind::ConnectionAborted
+                | io::ErrorKind::NotConnected,
+            ) => Self::Reset(error),
+            Some(io::ErrorKind::UnexpectedEof) => Self::Closed(error),
+            _ if error.is_incomplete_message() || error.is_canceled() || error.is_closed() => {
+                Self::Closed(error)
+            }
+            _ => Self::Protocol(error.into()),
+        }
+    }
+}
+
+/// The kind of the I/O error at the root of a hyper error, if there is one.
+pub(super) fn io_kind(error: &(dyn StdError + 'static)) -> Option<io::ErrorKind> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(io) = error.downcast_ref::<io::Error>() {
+            return Some(io.kind());
+        }
+        next = error.source();
+    }
+    None
+}

@@ -1,4 +1,6 @@
 #![forbid(unsafe_code)]
 //! Safelight.
+pub mod cdn;
 pub mod domain;
+pub mod metrics;
 pub mod upstream;

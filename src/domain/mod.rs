@@ -10,6 +10,7 @@ mod etag;
 mod file_name;
 mod key;
 mod media_type;
+mod object;
 mod owner;
 mod range;
 mod reads;
@@ -26,6 +27,7 @@ pub use key::{
     UploadId,
 };
 pub use media_type::MediaType;
+pub use object::{ObjectMeta, Representation, Shape};
 pub use owner::{InvalidOwnerId, OwnerId};
 pub use range::{ByteRange, ContentRange, RangeRequest};
 pub use reads::{AbortCause, FallbackReason, FallbackResult, HealReason, Source};

@@ -12,6 +12,8 @@ use bytes::Bytes;
 
 use crate::domain::{ContentRange, ETag, MediaType, RangeRequest, Source, StoragePath};
 
+pub use crate::domain::ObjectMeta;
+
 pub use s3::{S3Config, S3Store};
 
 /// The bytes of an object, as they come from the provider. An error ends the body; a body never
@@ -54,23 +56,6 @@ impl std::fmt::Debug for SignedRequest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("SignedRequest").field("expires_at", &self.expires_at).finish_non_exhaustive()
     }
-}
-
-/// What a provider says of an object.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ObjectMeta {
-    /// The length of the whole object in bytes, also where only a part of it was asked for.
-    pub size: u64,
-    /// The stored `Content-Type`.
-    pub content_type: Option<String>,
-    /// The stored `Content-Encoding`.
-    pub content_encoding: Option<String>,
-    /// The entity tag.
-    pub etag: Option<ETag>,
-    /// When it was written, to the second.
-    pub last_modified: Option<SystemTime>,
-    /// The version (S3) or generation (GCS), where the provider tells.
-    pub version: Option<String>,
 }
 
 /// What part of an object is asked for, and under which conditions.

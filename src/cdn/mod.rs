@@ -1,0 +1,151 @@
+//! An app's CDN: how it is asked, and what counts as an answer.
+
+mod verdict;
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use http::header::{
+    ACCEPT_ENCODING, AGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderName,
+    IF_NONE_MATCH, LAST_MODIFIED, RANGE,
+};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
+use http_body_util::Full;
+
+use crate::domain::{ETag, FallbackReason, RangeRequest, Representation, Shape, StoragePath};
+use crate::upstream::{Body, Client, Origin, Timeouts};
+
+/// The header by which a request that comes around again is recognised (RFC 8586).
+pub const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
+
+/// An app's CDN.
+#[derive(Clone)]
+pub struct Cdn {
+    client: Client,
+    origin: Origin,
+    /// The path of the CDN's URL, with a slash at both ends.
+    base_path: String,
+    timeouts: Timeouts,
+    loop_token: HeaderValue,
+}
+
+/// What the CDN is asked. Nothing of the client's request gets here but what is listed.
+#[derive(Debug, Clone)]
+pub struct CdnQuestion<'a> {
+    /// The object's path behind the CDN's base.
+    pub path: &'a StoragePath,
+    /// Whether only the head is wanted.
+    pub head_only: bool,
+    /// The range; the whole object without one.
+    pub range: Option<RangeRequest>,
+    /// Versions that are not wanted again.
+    pub if_none_match: &'a [ETag],
+}
+
+/// A usable answer of the CDN.
+pub struct CdnAnswer {
+    /// Its shape.
+    pub shape: Shape,
+    /// What it says of the object.
+    pub object: Representation,
+    /// The bytes.
+    pub body: Body,
+}
+
+/// The CDN gave no usable answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CdnFailure {
+    /// The reason, as it is counted.
+    pub reason: FallbackReason,
+    /// What happened, for the log.
+    pub detail: String,
+}
+
+impl Cdn {
+    /// An app's CDN at `url`.
+    ///
+    /// # Errors
+    /// A text for the tenant.
+    pub fn new(
+        client: Client,
+        url: &url::Url,
+        timeouts: Timeouts,
+        loop_token: HeaderValue,
+    ) -> Result<Self, String> {
+        let base_path = format!("{}/", url.path().trim_end_matches('/'));
+        Ok(Self { client, origin: Origin::from_url(url)?, base_path, timeouts, loop_token })
+    }
+
+    /// Asks for an object.
+    ///
+    /// # Errors
+    /// [`CdnFailure`] for everything that is not an answer to the question: see `verdict`.
+    pub async fn ask(&self, question: &CdnQuestion<'_>) -> Result<CdnAnswer, CdnFailure> {
+        let response =
+            self.client.send(&self.origin, self.request(question), &self.timeouts).await.map_err(
+                |error| CdnFailure {
+                    reason: verdict::reason_of(&error),
+                    detail: error.to_string(),
+                },
+            )?;
+        let (head, body) = response.into_parts();
+        let shape = verdict::judge(question, head.status, &head.headers)?;
+        let object = representation(shape, head.status, &head.headers);
+        Ok(CdnAnswer { shape, object, body })
+    }
+
+    fn request(&self, question: &CdnQuestion<'_>) -> Request<Full<Bytes>> {
+        let method = if question.head_only { Method::HEAD } else { Method::GET };
+        let uri = format!("{}{}", self.base_path, question.path.to_url_path());
+        let mut request = Request::new(Full::default());
+        *request.method_mut() = method;
+        *request.uri_mut() = uri.parse().expect("an encoded path is a valid URI");
+        let headers = request.headers_mut();
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        headers.insert(CDN_LOOP, self.loop_token.clone());
+        if let Some(range) = question.range {
+            headers.insert(RANGE, ascii(range.to_string()));
+        }
+        if !question.if_none_match.is_empty() {
+            let tags: Vec<&str> = question.if_none_match.iter().map(ETag::as_str).collect();
+            // A tag with bytes beyond ASCII cannot be rebuilt from text: then there is no
+            // condition, and the gateway evaluates it on the full answer.
+            if let Ok(value) = HeaderValue::try_from(tags.join(", ")) {
+                headers.insert(IF_NONE_MATCH, value);
+            }
+        }
+        request
+    }
+}
+
+fn ascii(text: String) -> HeaderValue {
+    HeaderValue::try_from(text).expect("digits and punctuation are valid in a header")
+}
+
+/// Reads what an answer says of the object.
+fn representation(shape: Shape, status: StatusCode, headers: &HeaderMap) -> Representation {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let size = match shape {
+        Shape::Part(part) => Some(part.total),
+        Shape::Whole if status == StatusCode::OK => {
+            text(CONTENT_LENGTH).and_then(|length| length.parse().ok())
+        }
+        Shape::Unsatisfiable(size) => size,
+        Shape::Whole | Shape::NotModified => None,
+    };
+    Representation {
+        size,
+        content_type: text(CONTENT_TYPE).map(str::to_owned),
+        content_encoding: text(CONTENT_ENCODING).map(str::to_owned),
+        etag: text(ETAG).and_then(ETag::parse),
+        last_modified: text(LAST_MODIFIED).and_then(parse_date),
+        age: text(AGE).and_then(|age| age.parse().ok()),
+    }
+}
+
+fn parse_date(text: &str) -> Option<SystemTime> {
+    httpdate::parse_http_date(text).ok()
+}
+
+#[cfg(test)]
+mod tests;

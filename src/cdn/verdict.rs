@@ -1,0 +1,91 @@
+//! What counts as a failure of the CDN: two pure functions, from what came (or did not come) to a
+//! usable shape or the reason under which the fallback is counted.
+
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, TRANSFER_ENCODING};
+use http::{HeaderMap, StatusCode};
+
+use crate::domain::{ContentRange, FallbackReason, Shape};
+use crate::upstream::SendError;
+
+use super::{CdnFailure, CdnQuestion};
+
+/// The reason under which a failed exchange is counted.
+pub(super) fn reason_of(error: &SendError) -> FallbackReason {
+    match error {
+        SendError::Forbidden(_)
+        | SendError::Resolve(_)
+        | SendError::Connect(_)
+        | SendError::ConnectTimeout
+        | SendError::Reset(_) => FallbackReason::Connect,
+        SendError::Tls(_) | SendError::TlsTimeout => FallbackReason::Tls,
+        SendError::FirstByteTimeout => FallbackReason::Timeout,
+        SendError::Closed(_) | SendError::Protocol(_) => FallbackReason::Protocol,
+    }
+}
+
+/// Judges the head of an answer against what was asked.
+///
+/// A client's own conditions do not show here: the CDN is never asked `If-Match` or a date, and a
+/// 304 or 416 that was asked for is an answer, not a failure.
+pub(super) fn judge(
+    question: &CdnQuestion<'_>,
+    status: StatusCode,
+    headers: &HeaderMap,
+) -> Result<Shape, CdnFailure> {
+    match status.as_u16() {
+        200 => whole(question, headers),
+        206 => part(question, headers),
+        304 if question.if_none_match.is_empty() => Err(protocol("304, and no condition was sent")),
+        304 => Ok(Shape::NotModified),
+        416 if question.range.is_some() => Ok(Shape::Unsatisfiable(unsatisfied_size(headers))),
+        100..=299 => Err(protocol(format!("{status} is no answer to a read"))),
+        300..=399 => failure(FallbackReason::Redirect, status),
+        403 => failure(FallbackReason::Status403, status),
+        404 | 410 => failure(FallbackReason::Status404, status),
+        429 => failure(FallbackReason::Status429, status),
+        500..=599 => failure(FallbackReason::Status5xx, status),
+        _ => failure(FallbackReason::StatusOther, status),
+    }
+}
+
+fn whole(question: &CdnQuestion<'_>, headers: &HeaderMap) -> Result<Shape, CdnFailure> {
+    let framed = headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING);
+    if question.head_only || framed {
+        Ok(Shape::Whole)
+    } else {
+        // Such a body ends when the connection does: nobody could tell whether it was all.
+        Err(protocol("200 without a length"))
+    }
+}
+
+fn part(question: &CdnQuestion<'_>, headers: &HeaderMap) -> Result<Shape, CdnFailure> {
+    let Some(asked) = question.range else {
+        return Err(protocol("206, and no range was asked for"));
+    };
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let part = text(CONTENT_RANGE)
+        .and_then(ContentRange::parse)
+        .ok_or_else(|| protocol("206 without a complete Content-Range"))?;
+    if asked.resolve(part.total) != Some(part.range) {
+        return Err(protocol(format!("asked for {asked}, got {part}")));
+    }
+    match text(CONTENT_LENGTH).map(str::parse::<u64>) {
+        Some(Ok(length)) if length != part.range.len() => {
+            Err(protocol(format!("{part} with Content-Length {length}")))
+        }
+        None if !headers.contains_key(TRANSFER_ENCODING) => Err(protocol("206 without a length")),
+        _ => Ok(Shape::Part(part)),
+    }
+}
+
+fn unsatisfied_size(headers: &HeaderMap) -> Option<u64> {
+    ContentRange::parse_unsatisfied(headers.get(CONTENT_RANGE)?.to_str().ok()?)
+}
+
+fn protocol(detail: impl Into<String>) -> CdnFailure {
+    CdnFailure { reason: FallbackReason::Protocol, detail: detail.into() }
+}
+
+fn failure(reason: FallbackReason, status: StatusCode) -> Result<Shape, CdnFailure> {
+    Err(CdnFailure { reason, detail: format!("the CDN answered {status}") })
+}

@@ -1,0 +1,286 @@
+//! Every metric of the gateway: one field each, whose doc comment is its help text. The registry
+//! is owned by the gateway, never global. Labels are closed sets; a label that comes from a request
+//! does not exist.
+
+use std::sync::Arc;
+
+use prometheus::{
+    HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
+
+use crate::domain::{
+    AbortCause, AppName, FallbackReason, FallbackResult, HealReason, Source, UploadState,
+};
+
+/// The `app` label of requests that name no configured app.
+pub const UNKNOWN_APP: &str = "_unknown";
+
+/// Seconds to the first byte: fine where a CDN answers, and with the thresholds of the defaults
+/// (300 ms to connect, 1 s to the first byte) as edges.
+const FIRST_BYTE_EDGES: &[f64] =
+    &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0];
+
+/// Seconds for one commit of records.
+const COMMIT_EDGES: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0];
+
+/// Records in one commit.
+const GROUP_EDGES: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
+
+/// Declares the metrics: field, kind, name, labels (and the edges of a histogram).
+macro_rules! metrics {
+    ($( #[doc = $help:literal] $field:ident: $kind:ident($name:literal $(, $labels:expr)? $(; $edges:expr)?), )+) => {
+        /// The metrics and their registry.
+        #[derive(Debug)]
+        pub struct Metrics {
+            registry: Registry,
+            $( #[doc = $help] pub $field: $kind, )+
+        }
+
+        impl Metrics {
+            /// Registers every metric.
+            ///
+            /// # Panics
+            /// Never: the names are constants, valid and distinct, which a test proves.
+            #[must_use]
+            pub fn new() -> Arc<Self> {
+                let registry = Registry::new();
+                $( let $field = build!($kind, $name, $help.trim() $(, $labels)? $(; $edges)?);
+                registry.register(Box::new($field.clone())).expect("names are distinct"); )+
+                Arc::new(Self { registry, $( $field, )+ })
+            }
+        }
+    };
+}
+
+macro_rules! build {
+    (IntCounter, $name:literal, $help:expr) => {
+        IntCounter::new($name, $help).expect("a valid name")
+    };
+    (IntGauge, $name:literal, $help:expr) => {
+        IntGauge::new($name, $help).expect("a valid name")
+    };
+    (IntCounterVec, $name:literal, $help:expr, $labels:expr) => {
+        IntCounterVec::new(Opts::new($name, $help), &$labels).expect("valid names")
+    };
+    (IntGaugeVec, $name:literal, $help:expr, $labels:expr) => {
+        IntGaugeVec::new(Opts::new($name, $help), &$labels).expect("valid names")
+    };
+    (HistogramVec, $name:literal, $help:expr, $labels:expr; $edges:expr) => {
+        HistogramVec::new(
+            prometheus::HistogramOpts::new($name, $help).buckets($edges.to_vec()),
+            &$labels,
+        )
+        .expect("valid names")
+    };
+}
+
+metrics! {
+    /// Reads of public URLs, by where the answer came from and its HTTP status.
+    reads: IntCounterVec("safelight_reads_total", ["app", "source", "code"]),
+    /// Reads that the CDN should have served and did not, by the reason and by what became of them.
+    cdn_fallbacks: IntCounterVec("safelight_cdn_fallbacks_total", ["app", "reason", "result"]),
+    /// Requests to the CDN, by outcome: ok or the reason of the failure.
+    cdn_requests: IntCounterVec("safelight_cdn_requests_total", ["app", "outcome"]),
+    /// Bodies that broke off and were continued from storage, by how they broke.
+    streams_healed: IntCounterVec("safelight_streams_healed_total", ["app", "reason"]),
+    /// Bodies that were broken off visibly because they could not be continued, by cause.
+    streams_aborted: IntCounterVec("safelight_streams_aborted_total", ["app", "cause"]),
+    /// Seconds from a read's arrival to the first byte of its answer.
+    read_first_byte: HistogramVec("safelight_read_first_byte_seconds", ["app", "source"]; FIRST_BYTE_EDGES),
+    /// Presign requests, by outcome: ok or the error code.
+    presigns: IntCounterVec("safelight_presigns_total", ["app", "outcome"]),
+    /// Uploads that entered a state.
+    uploads: IntCounterVec("safelight_uploads_total", ["app", "state"]),
+    /// Requests that a rate limit refused.
+    rate_limited: IntCounterVec("safelight_rate_limited_total", ["app", "limit"]),
+    /// Requests refused because the gateway was at its capacity, by which cap.
+    overloaded: IntCounterVec("safelight_overloaded_total", ["cap"]),
+    /// Open client connections.
+    connections: IntGauge("safelight_connections"),
+    /// Requests that are being answered, bodies included.
+    requests_in_flight: IntGauge("safelight_requests_in_flight"),
+    /// Records in one commit of the record store.
+    records_group_size: HistogramVec("safelight_records_group_size", ["engine"]; GROUP_EDGES),
+    /// Seconds that one commit of the record store took.
+    records_commit: HistogramVec("safelight_records_commit_seconds", ["engine"]; COMMIT_EDGES),
+    /// Which build this is; always 1.
+    build_info: IntGaugeVec("safelight_build_info", ["version"]),
+}
+
+impl Metrics {
+    /// The metrics in Prometheus' text format.
+    ///
+    /// # Errors
+    /// A text, if the encoder refuses a metric.
+    pub fn to_text(&self) -> Result<String, String> {
+        TextEncoder::new().encode_to_string(&self.registry.gather()).map_err(|e| e.to_string())
+    }
+}
+
+/// The metrics of one app, with the series that it can move present from the start.
+#[derive(Debug, Clone)]
+pub struct AppMetrics {
+    app: AppName,
+    all: Arc<Metrics>,
+}
+
+/// The outcomes of a presign that has reached an app.
+const PRESIGN_OUTCOMES: &[&str] = &[
+    "ok",
+    "ambiguous_owner_id",
+    "body_too_large",
+    "file_too_large",
+    "internal",
+    "invalid_file_name",
+    "invalid_json",
+    "invalid_owner_id",
+    "invalid_request",
+    "missing_owner_id",
+    "public_upload_disabled",
+    "rate_limited",
+    "records_unavailable",
+    "request_timeout",
+    "size_required",
+    "storage_failed",
+    "type_mismatch",
+    "unsupported_constraint",
+    "unsupported_image_type",
+];
+
+impl AppMetrics {
+    /// The metrics of an app that reads from `storage` and, if it has one, from a CDN.
+    #[must_use]
+    pub fn new(all: &Arc<Metrics>, app: &AppName, storage: Source, has_cdn: bool) -> Self {
+        let this = Self { app: app.clone(), all: Arc::clone(all) };
+        let name = app.as_str();
+        all.reads.with_label_values(&[name, storage.label(), "200"]);
+        for state in UploadState::ALL {
+            all.uploads.with_label_values(&[name, state.as_str()]);
+        }
+        for outcome in PRESIGN_OUTCOMES {
+            all.presigns.with_label_values(&[name, outcome]);
+        }
+        for limit in ["owner", "app"] {
+            all.rate_limited.with_label_values(&[name, limit]);
+        }
+        for cause in AbortCause::ALL {
+            all.streams_aborted.with_label_values(&[name, cause.label()]);
+        }
+        for reason in HealReason::ALL {
+            all.streams_healed.with_label_values(&[name, reason.label()]);
+        }
+        if has_cdn {
+            this.touch_cdn();
+        }
+        this
+    }
+
+    fn touch_cdn(&self) {
+        let name = self.app.as_str();
+        self.all.reads.with_label_values(&[name, Source::Cdn.label(), "200"]);
+        self.all.cdn_requests.with_label_values(&[name, "ok"]);
+        for reason in FallbackReason::ALL {
+            self.all.cdn_requests.with_label_values(&[name, reason.label()]);
+            for result in FallbackResult::ALL {
+                self.all.cdn_fallbacks.with_label_values(&[name, reason.label(), result.label()]);
+            }
+        }
+    }
+
+    /// Counts a read that was answered.
+    pub fn read(&self, source: Source, code: &str) {
+        self.all.reads.with_label_values(&[self.app.as_str(), source.label(), code]).inc();
+    }
+
+    /// Observes the time to the first byte, in seconds.
+    pub fn first_byte(&self, source: Source, seconds: f64) {
+        let labels = [self.app.as_str(), source.label()];
+        self.all.read_first_byte.with_label_values(&labels).observe(seconds);
+    }
+
+    /// Counts a request to the CDN that gave a usable answer.
+    pub fn cdn_answered(&self) {
+        self.all.cdn_requests.with_label_values(&[self.app.as_str(), "ok"]).inc();
+    }
+
+    /// Counts a request to the CDN that failed.
+    pub fn cdn_failed(&self, reason: FallbackReason) {
+        self.all.cdn_requests.with_label_values(&[self.app.as_str(), reason.label()]).inc();
+    }
+
+    /// Counts a read that fell back.
+    pub fn fell_back(&self, reason: FallbackReason, result: FallbackResult) {
+        let labels = [self.app.as_str(), reason.label(), result.label()];
+        self.all.cdn_fallbacks.with_label_values(&labels).inc();
+    }
+
+    /// Counts a body that was continued from storage.
+    pub fn healed(&self, reason: HealReason) {
+        self.all.streams_healed.with_label_values(&[self.app.as_str(), reason.label()]).inc();
+    }
+
+    /// Counts a body that was broken off.
+    pub fn aborted(&self, cause: AbortCause) {
+        self.all.streams_aborted.with_label_values(&[self.app.as_str(), cause.label()]).inc();
+    }
+
+    /// Counts a presign request.
+    pub fn presign(&self, outcome: &str) {
+        self.all.presigns.with_label_values(&[self.app.as_str(), outcome]).inc();
+    }
+
+    /// Counts an upload that entered a state.
+    pub fn upload(&self, state: UploadState) {
+        self.all.uploads.with_label_values(&[self.app.as_str(), state.as_str()]).inc();
+    }
+
+    /// Counts a request that a limit refused.
+    pub fn rate_limited(&self, limit: &str) {
+        self.all.rate_limited.with_label_values(&[self.app.as_str(), limit]).inc();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_has_help_prefix_and_unit() {
+        let metrics = Metrics::new();
+        let app = AppName::parse("shop").unwrap();
+        AppMetrics::new(&metrics, &app, Source::S3, true);
+        let text = metrics.to_text().unwrap();
+        for line in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
+            let (name, kind) = line.split_once(' ').unwrap();
+            assert!(name.starts_with("safelight_"), "{name}");
+            assert_eq!(kind == "counter", name.ends_with("_total"), "{name} is a {kind}");
+            let help = text.lines().find(|l| l.starts_with(&format!("# HELP {name} "))).unwrap();
+            assert!(help.ends_with('.'), "{help}");
+        }
+    }
+
+    #[test]
+    fn a_configured_app_has_its_series_at_zero() {
+        let metrics = Metrics::new();
+        let app = AppName::parse("shop").unwrap();
+        AppMetrics::new(&metrics, &app, Source::S3, true);
+        let text = metrics.to_text().unwrap();
+        for series in [
+            "safelight_cdn_fallbacks_total{app=\"shop\",reason=\"timeout\",result=\"served\"} 0",
+            "safelight_cdn_requests_total{app=\"shop\",outcome=\"ok\"} 0",
+            "safelight_reads_total{app=\"shop\",code=\"200\",source=\"cdn\"} 0",
+            "safelight_presigns_total{app=\"shop\",outcome=\"rate_limited\"} 0",
+            "safelight_uploads_total{app=\"shop\",state=\"ready\"} 0",
+            "safelight_streams_healed_total{app=\"shop\",reason=\"stall\"} 0",
+        ] {
+            assert!(text.contains(series), "{series} is missing");
+        }
+    }
+
+    #[test]
+    fn an_app_without_a_cdn_has_no_reasons_for_one() {
+        let metrics = Metrics::new();
+        AppMetrics::new(&metrics, &AppName::parse("plain").unwrap(), Source::S3, false);
+        assert!(!metrics.to_text().unwrap().contains("safelight_cdn_fallbacks_total{"));
+    }
+}

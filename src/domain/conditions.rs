@@ -134,13 +134,28 @@ impl Conditions {
         }
     }
 
-    /// Whether there is any condition besides `If-None-Match`.
+    /// Whether there is no condition at all.
     #[must_use]
-    pub fn beyond_if_none_match(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
+        !self.may_refuse() && self.if_range.is_none()
+    }
+
+    /// Whether there is a condition that can end with something other than the object.
+    #[must_use]
+    pub fn may_refuse(&self) -> bool {
         self.if_match.is_some()
+            || self.if_none_match.is_some()
             || self.if_modified_since.is_some()
             || self.if_unmodified_since.is_some()
-            || self.if_range.is_some()
+    }
+
+    /// The tags of `If-None-Match`, where it names some.
+    #[must_use]
+    pub fn unwanted_tags(&self) -> &[ETag] {
+        match &self.if_none_match {
+            Some(EtagList::Tags(tags)) => tags,
+            Some(EtagList::Any) | None => &[],
+        }
     }
 }
 

@@ -1,0 +1,132 @@
+//! Which source comes next: a pure function of what has been seen so far.
+
+use crate::domain::{Error, FallbackReason};
+use crate::storage::StorageErrorKind;
+
+/// What has been seen of the CDN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CdnSeen {
+    /// The app has none: reading from storage is no fallback.
+    Absent,
+    /// It has not been asked.
+    Unasked,
+    /// It gave an answer that fits.
+    Answered,
+    /// It failed.
+    Failed(FallbackReason),
+}
+
+/// What has been seen of storage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum StorageSeen {
+    /// It has not been asked.
+    Unasked,
+    /// It gave an answer that fits.
+    Answered,
+    /// It failed, or has no such object.
+    Failed(Error),
+}
+
+/// All that has been seen for one read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Seen {
+    pub(super) cdn: CdnSeen,
+    pub(super) storage: StorageSeen,
+}
+
+/// What to do next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Ask the CDN.
+    AskCdn,
+    /// Ask storage: because the CDN failed, or because there is none.
+    AskStorage { because: Option<FallbackReason> },
+    /// Give the CDN's answer.
+    AnswerFromCdn,
+    /// Give storage's answer.
+    AnswerFromStorage,
+    /// Give up.
+    Refuse(Error),
+}
+
+impl Seen {
+    /// The beginning of a read.
+    pub(super) fn new(has_cdn: bool) -> Self {
+        let cdn = if has_cdn { CdnSeen::Unasked } else { CdnSeen::Absent };
+        Self { cdn, storage: StorageSeen::Unasked }
+    }
+}
+
+/// Decides the next step.
+pub(super) fn next(seen: &Seen) -> Step {
+    match (seen.cdn, &seen.storage) {
+        (CdnSeen::Unasked, _) => Step::AskCdn,
+        (CdnSeen::Answered, _) => Step::AnswerFromCdn,
+        (CdnSeen::Failed(reason), StorageSeen::Unasked) => {
+            Step::AskStorage { because: Some(reason) }
+        }
+        (CdnSeen::Absent, StorageSeen::Unasked) => Step::AskStorage { because: None },
+        (_, StorageSeen::Answered) => Step::AnswerFromStorage,
+        (_, StorageSeen::Failed(error)) => Step::Refuse(error.clone()),
+    }
+}
+
+/// What the client is told when storage fails. Only a provider's word that there is no object
+/// makes a 404: broken credentials must never look like missing photos.
+pub(super) fn refusal_of(kind: StorageErrorKind) -> Error {
+    match kind {
+        StorageErrorKind::NotFound => Error::NotFound,
+        StorageErrorKind::Timeout => Error::StorageTimeout,
+        StorageErrorKind::NotModified
+        | StorageErrorKind::PreconditionFailed
+        | StorageErrorKind::RangeNotSatisfiable { .. }
+        | StorageErrorKind::AccessDenied
+        | StorageErrorKind::Credentials
+        | StorageErrorKind::WrongParts
+        | StorageErrorKind::NoSuchUpload
+        | StorageErrorKind::Unsupported
+        | StorageErrorKind::Unavailable => Error::StorageFailed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_order_of_sources() {
+        use CdnSeen::{Absent, Answered, Failed, Unasked};
+        let reason = FallbackReason::Timeout;
+        let failed = || StorageSeen::Failed(Error::StorageFailed);
+        let missing = || StorageSeen::Failed(Error::NotFound);
+        for (cdn, storage, expected) in [
+            (Unasked, StorageSeen::Unasked, Step::AskCdn),
+            (Answered, StorageSeen::Unasked, Step::AnswerFromCdn),
+            (Failed(reason), StorageSeen::Unasked, Step::AskStorage { because: Some(reason) }),
+            (Absent, StorageSeen::Unasked, Step::AskStorage { because: None }),
+            (Failed(reason), StorageSeen::Answered, Step::AnswerFromStorage),
+            (Absent, StorageSeen::Answered, Step::AnswerFromStorage),
+            (Failed(reason), missing(), Step::Refuse(Error::NotFound)),
+            (Absent, missing(), Step::Refuse(Error::NotFound)),
+            (Failed(reason), failed(), Step::Refuse(Error::StorageFailed)),
+            (Absent, failed(), Step::Refuse(Error::StorageFailed)),
+        ] {
+            let seen = Seen { cdn, storage };
+            assert_eq!(next(&seen), expected, "{seen:?}");
+        }
+    }
+
+    #[test]
+    fn a_read_begins_at_the_cdn_where_there_is_one() {
+        assert_eq!(next(&Seen::new(true)), Step::AskCdn);
+        assert_eq!(next(&Seen::new(false)), Step::AskStorage { because: None });
+    }
+
+    #[test]
+    fn only_missing_objects_are_missing() {
+        assert_eq!(refusal_of(StorageErrorKind::NotFound), Error::NotFound);
+        assert_eq!(refusal_of(StorageErrorKind::AccessDenied), Error::StorageFailed);
+        assert_eq!(refusal_of(StorageErrorKind::Credentials), Error::StorageFailed);
+        assert_eq!(refusal_of(StorageErrorKind::Timeout), Error::StorageTimeout);
+    }
+}

@@ -1,0 +1,127 @@
+//! Request bodies, read with a limit and a deadline; and the one type of every answer's body.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt as _;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::time::timeout;
+
+use crate::actions::read::{BrokenOff, ReadBody};
+
+use super::error::Problem;
+
+/// The largest JSON body of a request, in bytes.
+pub const MAX_JSON_BYTES: usize = 8 * 1024;
+
+/// How long a request body may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The body of an answer: nothing, bytes, or an image on its way.
+pub enum ReplyBody {
+    /// Bytes that are there; none when empty.
+    Full(Bytes),
+    /// An image.
+    Image(Box<ReadBody>),
+}
+
+impl ReplyBody {
+    /// Nothing.
+    #[must_use]
+    pub const fn empty() -> Self {
+        Self::Full(Bytes::new())
+    }
+
+    /// Bytes that are there.
+    #[must_use]
+    pub const fn full(bytes: Bytes) -> Self {
+        Self::Full(bytes)
+    }
+}
+
+impl Body for ReplyBody {
+    type Data = Bytes;
+    type Error = BrokenOff;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+        match self.get_mut() {
+            Self::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Self::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Self::Image(body) => Pin::new(&mut **body).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Full(bytes) => bytes.is_empty(),
+            Self::Image(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Image(body) => body.size_hint(),
+        }
+    }
+}
+
+/// Reads a JSON object.
+///
+/// # Errors
+/// [`Problem::BodyTooLarge`] before anything over the limit is read, [`Problem::RequestTimeout`],
+/// [`Problem::InvalidJson`].
+pub async fn read_json<T: DeserializeOwned, B>(
+    headers: &HeaderMap,
+    body: B,
+    limit: usize,
+) -> Result<T, Problem>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let declared = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    if declared.is_some_and(|length: usize| length > limit) {
+        return Err(Problem::BodyTooLarge { limit });
+    }
+    let bytes = timeout(BODY_TIMEOUT, collect(body, limit))
+        .await
+        .map_err(|_| Problem::RequestTimeout)??;
+    serde_json::from_slice(&bytes).map_err(|error| Problem::InvalidJson(error.to_string()))
+}
+
+async fn collect<B>(mut body: B, limit: usize) -> Result<Bytes, Problem>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let mut bytes = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Problem::BadRequest("the body did not arrive whole"))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if bytes.len() + data.len() > limit {
+            return Err(Problem::BodyTooLarge { limit });
+        }
+        bytes.extend_from_slice(&data);
+    }
+    Ok(bytes.freeze())
+}
+
+/// An answer in JSON that nobody may cache.
+#[must_use]
+pub fn json_response(status: StatusCode, value: &impl Serialize) -> Response<ReplyBody> {
+    let json = serde_json::to_vec(value).expect("answers are made of strings and numbers");
+    let mut response = Response::new(ReplyBody::full(Bytes::from(json)));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,211 @@
+//! From a path to what is asked: one enum is the table of endpoints.
+
+use http::Method;
+
+use crate::domain::UploadId;
+
+/// An endpoint, with the parts of its path. The app's name is not parsed yet: whether it is a name
+/// at all does not matter to a caller who gets a 404 for it either way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Route<'a> {
+    /// `/darkroom/{app}/v1/images/presigned-urls`
+    Presign {
+        /// The app.
+        app: &'a str,
+    },
+    /// `/darkroom/{app}/v1/uploads/{id}`
+    Upload {
+        /// The app.
+        app: &'a str,
+        /// The upload.
+        id: &'a str,
+    },
+    /// `/darkroom/{app}/v1/uploads/{id}/finalize`
+    Finalize {
+        /// The app.
+        app: &'a str,
+        /// The upload.
+        id: &'a str,
+    },
+    /// `/darkroom/{app}/v2/images/{key}`
+    Image {
+        /// The app.
+        app: &'a str,
+        /// The key, still percent-encoded.
+        key: &'a str,
+    },
+}
+
+/// Why a path is no endpoint's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoRoute {
+    /// There is nothing at this path.
+    Unknown,
+    /// The path tries to be another one: dot segments, backslashes, empty segments.
+    Hostile,
+}
+
+impl<'a> Route<'a> {
+    /// Finds the endpoint of a path.
+    ///
+    /// # Errors
+    /// [`NoRoute`].
+    pub fn parse(path: &'a str) -> Result<Self, NoRoute> {
+        let rest = path.strip_prefix("/darkroom/").ok_or_else(|| no_route(path))?;
+        let (app, rest) = rest.split_once('/').ok_or_else(|| no_route(path))?;
+        if let Some(key) = rest.strip_prefix("v2/images/") {
+            // Whether the key is hostile is for the key's own parser to say.
+            return match is_hostile(app) {
+                true => Err(NoRoute::Hostile),
+                false => Ok(Self::Image { app, key }),
+            };
+        }
+        if is_hostile(path) {
+            return Err(NoRoute::Hostile);
+        }
+        let mut segments = rest.split('/');
+        let parts = std::array::from_fn::<_, 5, _>(|_| segments.next());
+        match parts {
+            [Some("v1"), Some("images"), Some("presigned-urls"), None, None] => {
+                Ok(Self::Presign { app })
+            }
+            [Some("v1"), Some("uploads"), Some(id), None, None] => Ok(Self::Upload { app, id }),
+            [Some("v1"), Some("uploads"), Some(id), Some("finalize"), None] => {
+                Ok(Self::Finalize { app, id })
+            }
+            _ => Err(NoRoute::Unknown),
+        }
+    }
+
+    /// The app that is named.
+    #[must_use]
+    pub const fn app(&self) -> &'a str {
+        match self {
+            Self::Presign { app }
+            | Self::Upload { app, .. }
+            | Self::Finalize { app, .. }
+            | Self::Image { app, .. } => app,
+        }
+    }
+
+    /// The name of the route, for logs.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Presign { .. } => "presign",
+            Self::Upload { .. } => "upload",
+            Self::Finalize { .. } => "finalize",
+            Self::Image { .. } => "image",
+        }
+    }
+
+    /// The methods that the endpoint takes, as `Allow` says them.
+    #[must_use]
+    pub const fn allow(&self) -> &'static str {
+        match self {
+            Self::Presign { .. } | Self::Finalize { .. } => "POST, OPTIONS",
+            Self::Upload { .. } => "GET, OPTIONS",
+            Self::Image { .. } => "GET, HEAD, OPTIONS",
+        }
+    }
+
+    /// Whether the endpoint takes a method.
+    #[must_use]
+    pub fn takes(&self, method: &Method) -> bool {
+        self.allow().split(", ").any(|allowed| allowed == method.as_str())
+    }
+}
+
+/// The id of an upload, where the text is one.
+#[must_use]
+pub fn upload_id(text: &str) -> Option<UploadId> {
+    UploadId::parse(text)
+}
+
+fn no_route(path: &str) -> NoRoute {
+    if is_hostile(path) { NoRoute::Hostile } else { NoRoute::Unknown }
+}
+
+/// Whether a path has what two parsers could read differently.
+fn is_hostile(path: &str) -> bool {
+    let inner = path.strip_prefix('/').unwrap_or(path);
+    // A slash at the end is only a path that does not exist.
+    let inner = inner.strip_suffix('/').unwrap_or(inner);
+    let encoded = |code: &str| {
+        inner.as_bytes().windows(3).any(|three| three.eq_ignore_ascii_case(code.as_bytes()))
+    };
+    inner.contains('\\')
+        || (inner.contains("//") || inner.starts_with('/') || inner.ends_with('/'))
+        || inner.split('/').any(|segment| matches!(segment, "." | ".."))
+        || ["%2e", "%2f", "%5c", "%00", "%25"].into_iter().any(encoded)
+        || percent_encoding::percent_decode_str(inner).decode_utf8().is_err()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_endpoints() {
+        for (path, route) in [
+            ("/darkroom/my-app/v1/images/presigned-urls", Route::Presign { app: "my-app" }),
+            ("/darkroom/a/v1/uploads/0123", Route::Upload { app: "a", id: "0123" }),
+            ("/darkroom/a/v1/uploads/0123/finalize", Route::Finalize { app: "a", id: "0123" }),
+            ("/darkroom/a/v2/images/k-x.jpg", Route::Image { app: "a", key: "k-x.jpg" }),
+            ("/darkroom/a/v2/images/b/c%20d.jpg", Route::Image { app: "a", key: "b/c%20d.jpg" }),
+            ("/darkroom/a/v2/images/../x", Route::Image { app: "a", key: "../x" }),
+        ] {
+            assert_eq!(Route::parse(path), Ok(route));
+        }
+    }
+
+    #[test]
+    fn everything_else() {
+        for path in [
+            "/",
+            "*",
+            "/darkroom",
+            "/darkroom/",
+            "/darkroom/a/",
+            "/darkroom/a/v1/images",
+            "/darkroom/a/v1/images/presigned-urls/",
+            "/darkroom/a/v1/images/presigned-urls/x",
+            "/darkroom/a/v2/files/x",
+            "/darkroom/a/v1/uploads/0123/finalize/x",
+            "/metrics",
+        ] {
+            assert_eq!(Route::parse(path), Err(NoRoute::Unknown), "{path}");
+        }
+        for path in [
+            "//darkroom/a/v1/images/presigned-urls",
+            "/darkroom//v1/images/presigned-urls",
+            "/darkroom/../v1/images/presigned-urls",
+            "/darkroom/a/v1/uploads/..",
+            "/darkroom/%2e%2e/v2/images/x",
+            "/darkroom/a/v1/uploads/%252e",
+            "/darkroom/a\\b/v1/uploads/x",
+            "/darkroom/a/v1/uploads/x%00",
+            "/darkroom/a/v1/uploads/%c0%af",
+            "/..",
+        ] {
+            assert_eq!(Route::parse(path), Err(NoRoute::Hostile), "{path}");
+        }
+    }
+
+    #[test]
+    fn methods() {
+        let image = Route::Image { app: "a", key: "k" };
+        assert!(image.takes(&Method::GET) && image.takes(&Method::HEAD));
+        assert!(!image.takes(&Method::POST) && !image.takes(&Method::TRACE));
+        assert!(!Route::Presign { app: "a" }.takes(&Method::GET));
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(path in "\\PC{0,80}") {
+            let _ = Route::parse(&path);
+        }
+    }
+}

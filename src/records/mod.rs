@@ -21,7 +21,7 @@ pub struct Transition {
     pub from: UploadState,
     /// The state that it goes to.
     pub to: UploadState,
-    /// Why it failed, if it did.
+    /// Why it failed, if it did; `None` clears what is recorded.
     pub reason: Option<VerificationFailure>,
     /// What storage has; `None` leaves what is recorded.
     pub stored: Option<Stored>,
@@ -41,14 +41,18 @@ pub enum RecordsError {
     /// The state machine does not have this transition.
     #[error(transparent)]
     InvalidTransition(#[from] crate::domain::InvalidTransition),
-    /// The store is full, locked, broken, or too far behind. The text is for the log.
+    /// The store is full, locked, broken, closed, or too far behind. The text is for the log.
+    ///
+    /// The change is not durable as far as the store knows; after a failure of the disk it may
+    /// still turn out to have been made.
     #[error("the record store is unavailable: {0}")]
     Unavailable(String),
 }
 
 /// A durable store of upload records.
 ///
-/// What a call has answered survives `kill -9` and power loss.
+/// What a call has answered survives `kill -9` and power loss, and every later read shows it. A call
+/// that was dropped before its answer may still be carried out. Times are kept to the millisecond.
 #[async_trait]
 pub trait Records: Send + Sync + 'static {
     /// Adds a record.

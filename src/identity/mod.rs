@@ -1,0 +1,5 @@
+//! Who is asking, and what that proves.
+
+mod upload_token;
+
+pub use upload_token::UploadTokens;

@@ -1,0 +1,104 @@
+//! One bucket for everybody: the limit of an app as a whole.
+
+use governor::clock::{Clock, DefaultClock};
+use governor::middleware::StateInformationMiddleware;
+use governor::state::{InMemoryState, NotKeyed};
+
+use super::{Policy, Rate};
+use crate::domain::RateLimitVerdict;
+
+/// A limit with one bucket.
+pub struct SingleLimiter<C: Clock = DefaultClock> {
+    policy: Policy,
+    limiter: governor::RateLimiter<NotKeyed, InMemoryState, C, StateInformationMiddleware>,
+}
+
+impl SingleLimiter {
+    /// Makes the limit, with a full bucket. `limit` is its name in answers and metrics.
+    #[must_use]
+    pub fn new(limit: &'static str, rate: Rate) -> Self {
+        Self::with_clock(limit, rate, DefaultClock::default())
+    }
+}
+
+impl<C: Clock> SingleLimiter<C> {
+    /// The same, by another clock.
+    #[must_use]
+    pub fn with_clock(limit: &'static str, rate: Rate, clock: C) -> Self {
+        let limiter = governor::RateLimiter::new(rate.quota(), InMemoryState::default(), clock);
+        Self { policy: Policy { limit, rate }, limiter }
+    }
+
+    /// Takes a token.
+    ///
+    /// # Errors
+    /// The verdict again, if there is none.
+    pub fn check(&self) -> Result<RateLimitVerdict, RateLimitVerdict> {
+        match self.limiter.check() {
+            Ok(state) => Ok(self.policy.admitted(&state)),
+            Err(until) => {
+                Err(self.policy.refused(until.wait_time_from(self.limiter.clock().now())))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use governor::clock::FakeRelativeClock;
+
+    use super::*;
+
+    fn limiter(rate: &str, burst: u32) -> (SingleLimiter<FakeRelativeClock>, FakeRelativeClock) {
+        let clock = FakeRelativeClock::default();
+        let rate = Rate::parse(rate, burst).unwrap();
+        (SingleLimiter::with_clock("app", rate, clock.clone()), clock)
+    }
+
+    #[test]
+    fn the_bucket_empties_refuses_and_refills() {
+        let (limiter, clock) = limiter("60/m", 3);
+        for left in [2, 1, 0] {
+            let verdict = limiter.check().unwrap();
+            assert_eq!(verdict.remaining, left);
+            let wait = if left == 0 { 1 } else { 0 };
+            assert_eq!(verdict.retry_after, Duration::from_secs(wait), "{left} left");
+        }
+        let refused = limiter.check().unwrap_err();
+        let expected = RateLimitVerdict {
+            limit: "app",
+            quota: 3,
+            window: Duration::from_secs(3),
+            remaining: 0,
+            retry_after: Duration::from_secs(1),
+        };
+        assert_eq!(refused, expected);
+
+        clock.advance(Duration::from_millis(999));
+        assert!(limiter.check().is_err());
+        clock.advance(Duration::from_millis(1));
+        assert_eq!(limiter.check().unwrap().remaining, 0);
+        clock.advance(Duration::from_mins(10));
+        assert_eq!(limiter.check().unwrap().remaining, 2, "a bucket does not overflow");
+    }
+
+    #[test]
+    fn waiting_as_long_as_told_is_enough() {
+        for (rate, burst) in [("60/m", 5), ("7/h", 2), ("1000/s", 4), ("3/s", 1)] {
+            let (limiter, clock) = limiter(rate, burst);
+            for _ in 0..burst {
+                clock.advance(Duration::from_micros(137));
+                limiter.check().unwrap();
+            }
+            let refused = limiter.check().unwrap_err();
+            clock.advance(refused.retry_after);
+            let admitted = limiter.check().unwrap_or_else(|_| panic!("{rate} with {burst}"));
+            if admitted.remaining == 0 {
+                clock.advance(admitted.retry_after);
+                assert!(limiter.check().is_ok(), "{rate} with {burst}");
+            }
+        }
+    }
+}

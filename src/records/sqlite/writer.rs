@@ -1,0 +1,147 @@
+//! The one writer: a thread that commits whatever waits as one group.
+
+use std::fs::File;
+use std::sync::Mutex;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, TransactionBehavior, params_from_iter};
+use tokio::sync::{mpsc, oneshot};
+
+use super::open::Database;
+use super::{RecordsError, closed};
+
+/// How many writes may wait. Where a commit takes 5 ms, a full queue is 80 ms behind.
+pub(super) const MAX_WAITING: usize = 8192;
+
+/// How many writes one group may hold, so that the first does not wait long for the last.
+pub(super) const MAX_GROUP: usize = 512;
+
+/// Told the size of each committed group, and how long it took.
+pub(super) type OnCommit = Box<dyn FnMut(usize, Duration) + Send>;
+
+/// One statement that is to change one row.
+pub(super) struct Write {
+    /// The statement.
+    pub(super) sql: &'static str,
+    /// Its parameters, in order.
+    pub(super) values: Vec<Value>,
+    /// The answer if it changes no row.
+    pub(super) if_unchanged: RecordsError,
+}
+
+/// A write, and who waits for it.
+struct Waiting {
+    write: Write,
+    answer: oneshot::Sender<Result<(), RecordsError>>,
+}
+
+/// The way to the writer's thread.
+pub(super) struct Writer {
+    /// `None` once closed. The thread ends when it has emptied the queue.
+    queue: Mutex<Option<mpsc::Sender<Waiting>>>,
+    /// `None` once joined.
+    thread: tokio::sync::Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Writer {
+    /// Starts the thread.
+    pub(super) fn start(database: Database, on_commit: OnCommit) -> Result<Self, RecordsError> {
+        let (queue, waiting) = mpsc::channel(MAX_WAITING);
+        let Database { connection, lock, .. } = database;
+        let thread = std::thread::Builder::new()
+            .name("records-writer".to_owned())
+            .spawn(move || run(connection, lock, waiting, on_commit))
+            .map_err(|error| {
+                RecordsError::Unavailable(format!("cannot start the writer's thread: {error}"))
+            })?;
+        Ok(Self { queue: Mutex::new(Some(queue)), thread: tokio::sync::Mutex::new(Some(thread)) })
+    }
+
+    /// Queues a write and waits until it is on disk. Once queued it is carried out, whether anybody
+    /// still waits or not.
+    pub(super) async fn write(&self, write: Write) -> Result<(), RecordsError> {
+        let (answer, answered) = oneshot::channel();
+        self.enqueue(Waiting { write, answer })?;
+        answered.await.unwrap_or_else(|_| Err(stopped()))
+    }
+
+    fn enqueue(&self, waiting: Waiting) -> Result<(), RecordsError> {
+        use mpsc::error::TrySendError;
+        let queue = self.queue.lock().expect("nothing panics while it holds the queue");
+        let queue = queue.as_ref().ok_or_else(closed)?;
+        queue.try_send(waiting).map_err(|error| match error {
+            TrySendError::Full(_) => {
+                RecordsError::Unavailable(format!("{MAX_WAITING} writes are waiting already"))
+            }
+            TrySendError::Closed(_) => stopped(),
+        })
+    }
+
+    /// Takes no more writes, and returns when all that were queued are committed.
+    pub(super) async fn close(&self) {
+        drop(self.queue.lock().expect("nothing panics while it holds the queue").take());
+        // Whoever closes at the same time waits here until the first is through.
+        let mut thread = self.thread.lock().await;
+        if let Some(thread) = thread.take() {
+            // A writer that panicked has said so on stderr, and its callers have been told.
+            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        }
+    }
+}
+
+/// What callers are told when the thread is gone.
+fn stopped() -> RecordsError {
+    RecordsError::Unavailable("the writer stopped: restart the gateway".to_owned())
+}
+
+/// The writer's thread: ends when the queue is closed and empty. The lock is released after the
+/// connection is closed, in the order of the bindings' drop.
+fn run(
+    connection: Connection,
+    lock: File,
+    mut waiting: mpsc::Receiver<Waiting>,
+    mut on_commit: OnCommit,
+) {
+    let _lock = lock;
+    let mut connection = connection;
+    let mut group = Vec::with_capacity(MAX_GROUP);
+    while waiting.blocking_recv_many(&mut group, MAX_GROUP) > 0 {
+        let begun = Instant::now();
+        let committed = commit(&mut connection, &group);
+        let (size, took) = (group.len(), begun.elapsed());
+        match committed {
+            Ok(changed) => {
+                for (waiting, changed) in group.drain(..).zip(changed) {
+                    let Waiting { write, answer } = waiting;
+                    // Whoever does not wait any more does not need the answer.
+                    let _ = answer.send(if changed { Ok(()) } else { Err(write.if_unchanged) });
+                }
+                on_commit(size, took);
+            }
+            Err(error) => {
+                for waiting in group.drain(..) {
+                    let _ = waiting.answer.send(Err(super::unavailable(&error)));
+                }
+            }
+        }
+    }
+}
+
+/// Carries out a group in one transaction: all of it is on disk when this returns, or nothing is.
+/// For each write, whether it changed its row.
+fn commit(connection: &mut Connection, group: &[Waiting]) -> rusqlite::Result<Vec<bool>> {
+    // A rollback that failed itself must not leave the store unusable for good.
+    if !connection.is_autocommit() {
+        connection.execute_batch("ROLLBACK")?;
+    }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let mut changed = Vec::with_capacity(group.len());
+    for Waiting { write, .. } in group {
+        let mut statement = transaction.prepare_cached(write.sql)?;
+        changed.push(statement.execute(params_from_iter(&write.values))? > 0);
+    }
+    transaction.commit()?;
+    Ok(changed)
+}

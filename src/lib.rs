@@ -9,5 +9,6 @@ pub mod identity;
 pub mod limits;
 pub mod metrics;
 pub mod records;
+pub mod server;
 pub mod storage;
 pub mod upstream;

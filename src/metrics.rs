@@ -4,9 +4,7 @@
 
 use std::sync::Arc;
 
-use prometheus::{
-    HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
-};
+use prometheus::{HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
 use crate::domain::{
     AbortCause, AppName, FallbackReason, FallbackResult, HealReason, Source, UploadState,
@@ -53,9 +51,6 @@ macro_rules! metrics {
 }
 
 macro_rules! build {
-    (IntCounter, $name:literal, $help:expr) => {
-        IntCounter::new($name, $help).expect("a valid name")
-    };
     (IntGauge, $name:literal, $help:expr) => {
         IntGauge::new($name, $help).expect("a valid name")
     };
@@ -248,7 +243,7 @@ mod tests {
     fn every_metric_has_help_prefix_and_unit() {
         let metrics = Metrics::new();
         let app = AppName::parse("shop").unwrap();
-        AppMetrics::new(&metrics, &app, Source::S3, true);
+        let _ = AppMetrics::new(&metrics, &app, Source::S3, true);
         let text = metrics.to_text().unwrap();
         for line in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
             let (name, kind) = line.split_once(' ').unwrap();
@@ -263,7 +258,7 @@ mod tests {
     fn a_configured_app_has_its_series_at_zero() {
         let metrics = Metrics::new();
         let app = AppName::parse("shop").unwrap();
-        AppMetrics::new(&metrics, &app, Source::S3, true);
+        let _ = AppMetrics::new(&metrics, &app, Source::S3, true);
         let text = metrics.to_text().unwrap();
         for series in [
             "safelight_cdn_fallbacks_total{app=\"shop\",reason=\"timeout\",result=\"served\"} 0",
@@ -280,7 +275,7 @@ mod tests {
     #[test]
     fn an_app_without_a_cdn_has_no_reasons_for_one() {
         let metrics = Metrics::new();
-        AppMetrics::new(&metrics, &AppName::parse("plain").unwrap(), Source::S3, false);
+        let _ = AppMetrics::new(&metrics, &AppName::parse("plain").unwrap(), Source::S3, false);
         assert!(!metrics.to_text().unwrap().contains("safelight_cdn_fallbacks_total{"));
     }
 }

@@ -1,4 +1,39 @@
 //! The use cases, one file each. They know apps, storage and records, and nothing of HTTP: no
 //! request, no status, no header.
 
+pub mod finalize;
+pub mod presign;
 pub mod read;
+pub mod upload;
+
+use std::sync::Arc;
+
+use crate::domain::{Error, MintSecrets};
+use crate::identity::UploadTokens;
+use crate::records::{Records, RecordsError};
+
+/// What every action on uploads needs besides the app.
+#[derive(Clone)]
+pub struct Services {
+    /// The record store.
+    pub records: Arc<dyn Records>,
+    /// The secrets of key minting.
+    pub mint_secrets: MintSecrets,
+    /// The upload tokens.
+    pub tokens: UploadTokens,
+}
+
+/// What the caller is told when the record store fails; the cause goes to the log, here.
+fn records_failed(error: &RecordsError) -> Error {
+    match error {
+        RecordsError::Conflict => Error::Conflict,
+        RecordsError::Duplicate | RecordsError::InvalidTransition(_) => {
+            tracing::error!(%error, "the record store was asked for the impossible");
+            Error::Internal
+        }
+        RecordsError::Unavailable(_) => {
+            tracing::error!(%error, "the record store failed");
+            Error::RecordsUnavailable
+        }
+    }
+}

@@ -56,7 +56,10 @@ mod tests {
             (&[("x_owner_id", "u1"), ("x_owner_id", "u1")], Err(Problem::AmbiguousOwnerId)),
             (&[("x_owner_id", "u1"), ("x_owner_id", "u2")], Err(Problem::AmbiguousOwnerId)),
             (&[("x_owner_id", "u1"), ("x-owner-id", "u2")], Err(Problem::AmbiguousOwnerId)),
-            (&[("x_owner_id", "u1"), ("connection", "close, X_Owner_Id")], Err(Problem::AmbiguousOwnerId)),
+            (
+                &[("x_owner_id", "u1"), ("connection", "close, X_Owner_Id")],
+                Err(Problem::AmbiguousOwnerId),
+            ),
             (&[("x_owner_id", "u1"), ("connection", "x-owner-id")], Err(Problem::AmbiguousOwnerId)),
             (&[("x_owner_id", "")], Err(Problem::InvalidOwnerId)),
             (&[("x_owner_id", "a b")], Err(Problem::InvalidOwnerId)),
@@ -71,7 +74,11 @@ mod tests {
                 );
             }
             let owner = owner_id(&map);
-            assert_eq!(owner.as_ref().map(OwnerId::as_str).map_err(Clone::clone), *expected, "{headers:?}");
+            assert_eq!(
+                owner.as_ref().map(OwnerId::as_str).map_err(Clone::clone),
+                *expected,
+                "{headers:?}"
+            );
         }
     }
 }

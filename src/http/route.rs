@@ -2,8 +2,6 @@
 
 use http::Method;
 
-use crate::domain::UploadId;
-
 /// An endpoint, with the parts of its path. The app's name is not parsed yet: whether it is a name
 /// at all does not matter to a caller who gets a 404 for it either way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,12 +112,6 @@ impl<'a> Route<'a> {
     pub fn takes(&self, method: &Method) -> bool {
         self.allow().split(", ").any(|allowed| allowed == method.as_str())
     }
-}
-
-/// The id of an upload, where the text is one.
-#[must_use]
-pub fn upload_id(text: &str) -> Option<UploadId> {
-    UploadId::parse(text)
 }
 
 fn no_route(path: &str) -> NoRoute {

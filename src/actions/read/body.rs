@@ -17,8 +17,8 @@ use http_body::{Body as _, Frame, SizeHint};
 
 use crate::apps::App;
 use crate::domain::{
-    AbortCause, ByteRange, ContentRange, ETag, HealReason, ObjectKey, RangeRequest,
-    Representation, StoragePath,
+    AbortCause, ByteRange, ContentRange, ETag, HealReason, ObjectKey, RangeRequest, Representation,
+    StoragePath,
 };
 use crate::metrics::AppMetrics;
 use crate::storage::{GetOptions, ObjectBody, ObjectStore, StorageErrorKind};

@@ -22,11 +22,12 @@ use crate::domain::{
 use crate::storage::StorageError;
 
 pub use body::{BrokenOff, ReadBody};
+pub(super) use plan::refusal_of;
 
 use body::{Rescue, Window};
 use plan::{CdnSeen, Seen, Step, StorageSeen};
 use settle::{Question, Settled, settle};
-use sources::{Answer, Bytes};
+use sources::Answer;
 
 /// How long a read may look for an answer, over all sources together. The CDN's own limits are far
 /// below; the rest is storage's.
@@ -193,7 +194,7 @@ async fn ask_storage(app: &App, request: &ReadRequest) -> Result<Settlement, Err
         sources::storage(&*app.store, &path, request, question)
     });
     asked.await.map_err(|error: StorageError| {
-        let refusal = plan::refusal_of(error.kind);
+        let refusal = refusal_of(error.kind);
         if refusal != Error::NotFound {
             let storage = app.store.source().label();
             tracing::error!(app = %app.name, storage, %error, "storage failed");
@@ -242,9 +243,8 @@ impl Settlement {
         fallback: Option<FallbackReason>,
     ) -> ReadReply {
         let Answer { object, bytes, .. } = self.answer;
-        let body = |bytes, window| {
-            ReadBody::new(bytes, window, Rescue::new(app, &request.key, &object))
-        };
+        let body =
+            |bytes, window| ReadBody::new(bytes, window, Rescue::new(app, &request.key, &object));
         let outcome = match self.settled {
             Fit::Whole if request.head_only => Ok(Delivery::Whole(ReadBody::empty())),
             Fit::Whole => Ok(Delivery::Whole(body(bytes, Window::whole(object.size)))),

@@ -73,7 +73,7 @@ pub(super) fn next(seen: &Seen) -> Step {
 
 /// What the client is told when storage fails. Only a provider's word that there is no object
 /// makes a 404: broken credentials must never look like missing photos.
-pub(super) fn refusal_of(kind: StorageErrorKind) -> Error {
+pub(in crate::actions) fn refusal_of(kind: StorageErrorKind) -> Error {
     match kind {
         StorageErrorKind::NotFound => Error::NotFound,
         StorageErrorKind::Timeout => Error::StorageTimeout,

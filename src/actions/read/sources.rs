@@ -2,9 +2,7 @@
 
 use crate::cdn::{Cdn, CdnFailure, CdnQuestion};
 use crate::domain::{FallbackReason, Representation, Shape, StoragePath};
-use crate::storage::{
-    GetOptions, ObjectBody, ObjectStore, StorageError, StorageErrorKind,
-};
+use crate::storage::{GetOptions, ObjectBody, ObjectStore, StorageError, StorageErrorKind};
 use crate::upstream;
 
 use super::settle::Question;

@@ -1,0 +1,134 @@
+//! What is refused by the look of the request head alone, before anything is done for it.
+
+use http::header::{
+    CONTENT_LENGTH, EXPECT, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE,
+};
+use http::{HeaderMap, Request, Version};
+
+use crate::cdn::CDN_LOOP;
+
+use super::error::Problem;
+
+/// The longest request target, in bytes.
+const MAX_TARGET_BYTES: usize = 2048;
+
+/// The largest head, in bytes: names, values, and the four that separate and end each line.
+const MAX_HEAD_BYTES: usize = 16 * 1024;
+
+/// How much hyper may buffer of a head. More than [`MAX_HEAD_BYTES`], so that what is only too
+/// large is told so; what does not even fit here gets hyper's bare 431.
+pub const HEAD_BUFFER_BYTES: usize = 64 * 1024;
+
+/// Checks a request head.
+///
+/// # Errors
+/// The first thing that is wrong with it.
+pub fn check<B>(request: &Request<B>, loop_token: &HeaderValue) -> Result<(), Problem> {
+    let headers = request.headers();
+    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    if target > MAX_TARGET_BYTES {
+        return Err(Problem::UriTooLong);
+    }
+    let line = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 4;
+    if headers.iter().map(line).sum::<usize>() > MAX_HEAD_BYTES {
+        return Err(Problem::HeadersTooLarge);
+    }
+    check_framing(request.version(), headers)?;
+    if headers
+        .get_all(EXPECT)
+        .iter()
+        .any(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+    {
+        return Err(Problem::ExpectationFailed);
+    }
+    if headers.contains_key(UPGRADE) && headers.get(UPGRADE).is_some_and(|value| value != "h2c") {
+        // Ignoring it is allowed, but a client that upgrades would then talk past us.
+        return Err(Problem::MethodNotAllowed { allow: "GET, HEAD, POST, OPTIONS" });
+    }
+    if comes_around(headers, loop_token) {
+        return Err(Problem::LoopDetected);
+    }
+    Ok(())
+}
+
+/// Host and message length must be said once, and in one way (RFC 9112 §3.2, §6.3).
+fn check_framing(version: Version, headers: &HeaderMap) -> Result<(), Problem> {
+    let hosts = headers.get_all(HOST).iter().count();
+    if hosts > 1 || (hosts == 0 && version == Version::HTTP_11) {
+        return Err(Problem::BadRequest("send the Host header exactly once"));
+    }
+    let codings = headers.get_all(TRANSFER_ENCODING).iter().count();
+    if codings > 1 || (codings == 1 && headers.contains_key(CONTENT_LENGTH)) {
+        return Err(Problem::BadRequest("the length of the body is given in two ways"));
+    }
+    Ok(())
+}
+
+/// Whether our own mark is among those of the CDNs that the request has passed (RFC 8586).
+fn comes_around(headers: &HeaderMap, loop_token: &HeaderValue) -> bool {
+    let Ok(own) = loop_token.to_str() else { return false };
+    let passed = headers.get_all(CDN_LOOP).iter().filter_map(|value| value.to_str().ok());
+    passed
+        .flat_map(|value| value.split(','))
+        .any(|member| member.split(';').next().is_some_and(|id| id.trim() == own))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(headers: &[(&str, &str)]) -> Request<()> {
+        let mut request = Request::get("/x").body(()).unwrap();
+        for (name, value) in headers {
+            let name: HeaderName = name.parse().unwrap();
+            request.headers_mut().append(name, value.parse().unwrap());
+        }
+        request
+    }
+
+    fn checked(headers: &[(&str, &str)]) -> Result<(), Problem> {
+        check(&request(headers), &HeaderValue::from_static("safelight-1"))
+    }
+
+    #[test]
+    fn heads() {
+        let host = ("host", "media.example.com");
+        let two_ways = Problem::BadRequest("the length of the body is given in two ways");
+        let once = Problem::BadRequest("send the Host header exactly once");
+        let big = "x".repeat(MAX_HEAD_BYTES);
+        for (headers, expected) in [
+            (vec![host], Ok(())),
+            (vec![], Err(once.clone())),
+            (vec![host, host], Err(once)),
+            (
+                vec![host, ("transfer-encoding", "chunked"), ("content-length", "3")],
+                Err(two_ways.clone()),
+            ),
+            (
+                vec![host, ("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")],
+                Err(two_ways),
+            ),
+            (vec![host, ("expect", "100-Continue")], Ok(())),
+            (vec![host, ("expect", "200-ok")], Err(Problem::ExpectationFailed)),
+            (vec![host, ("x-big", big.as_str())], Err(Problem::HeadersTooLarge)),
+            (vec![host, ("cdn-loop", "cloudfront, safelight-1; v=1")], Err(Problem::LoopDetected)),
+            (
+                vec![host, ("cdn-loop", "cloudfront"), ("cdn-loop", "safelight-1")],
+                Err(Problem::LoopDetected),
+            ),
+            (vec![host, ("cdn-loop", "safelight-2, safelight-10")], Ok(())),
+        ] {
+            assert_eq!(checked(&headers), expected, "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn targets() {
+        let token = HeaderValue::from_static("safelight-1");
+        let mut long = request(&[("host", "h")]);
+        *long.uri_mut() = format!("/{}", "x".repeat(2047)).parse().unwrap();
+        assert_eq!(check(&long, &token), Ok(()));
+        *long.uri_mut() = format!("/{}?", "x".repeat(2047)).parse().unwrap();
+        assert_eq!(check(&long, &token), Err(Problem::UriTooLong));
+    }
+}

@@ -1,0 +1,84 @@
+//! What browsers are told: open for public reads, per app for uploads. Never credentials, so that a
+//! `*` harms nobody.
+
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, HeaderName, HeaderValue, ORIGIN, VARY,
+};
+use http::{HeaderMap, Response, StatusCode};
+
+use crate::apps::App;
+
+use super::body::ReplyBody;
+use super::route::Route;
+
+const CORP: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+
+/// What a page may read of an answer.
+const EXPOSED: HeaderValue = HeaderValue::from_static(
+    "ETag, Content-Range, Content-Length, Age, Cache-Status, Retry-After, RateLimit, RateLimit-Policy, X-Request-Id",
+);
+
+/// What a page may send to the upload endpoints. `X_Owner_Id` is what forces the preflight.
+const UPLOAD_HEADERS: HeaderValue =
+    HeaderValue::from_static("Content-Type, X_Owner_Id, X-Owner-Id, Upload-Token, Idempotency-Key");
+
+/// What a page may send to read an image.
+const READ_HEADERS: HeaderValue = HeaderValue::from_static(
+    "Range, If-Match, If-None-Match, If-Modified-Since, If-Unmodified-Since, If-Range",
+);
+
+/// How long a browser may keep the answer to a preflight, in seconds. Chromium keeps none longer
+/// than two hours.
+const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
+
+/// Opens an answer to a public read, errors included.
+pub(super) fn open(headers: &mut HeaderMap) {
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
+    headers.insert(CORP, HeaderValue::from_static("cross-origin"));
+}
+
+/// Opens an answer of an upload endpoint to the origins that the app's file names.
+pub(super) fn for_uploads(app: &App, request: &HeaderMap, response: &mut HeaderMap) {
+    if app.allowed_origins.is_empty() {
+        return;
+    }
+    // Also where this origin is not allowed: the answer to another one would differ.
+    response.append(VARY, HeaderValue::from_static("Origin"));
+    if let Some(origin) = allowed_origin(app, request) {
+        response.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        response.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
+    }
+}
+
+fn allowed_origin(app: &App, request: &HeaderMap) -> Option<HeaderValue> {
+    let origin = request.get(ORIGIN)?;
+    let text = origin.to_str().ok()?;
+    let mut allowed = app.allowed_origins.iter().map(String::as_str);
+    allowed.any(|allowed| allowed == "*" || allowed == text).then(|| origin.clone())
+}
+
+/// Answers a preflight, locally.
+pub(super) fn preflight(route: &Route<'_>, app: &App, request: &HeaderMap) -> Response<ReplyBody> {
+    let mut response = Response::new(ReplyBody::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let headers = response.headers_mut();
+    headers.insert(http::header::ALLOW, HeaderValue::from_static(route.allow()));
+    let sendable = match route {
+        Route::Image { .. } => {
+            open(headers);
+            READ_HEADERS
+        }
+        Route::Presign { .. } | Route::Upload { .. } | Route::Finalize { .. } => {
+            for_uploads(app, request, headers);
+            UPLOAD_HEADERS
+        }
+    };
+    if headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
+        headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(route.allow()));
+        headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, sendable);
+        headers.insert(ACCESS_CONTROL_MAX_AGE, MAX_AGE);
+    }
+    response
+}

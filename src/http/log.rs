@@ -1,0 +1,151 @@
+//! The id of a request, and its one line in the log: written when the answer has ended, whichever
+//! way it ended.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::{HeaderValue, Response};
+use http_body::{Body, Frame, SizeHint};
+
+use crate::actions::read::BrokenOff;
+use crate::metrics::Metrics;
+
+use super::body::ReplyBody;
+
+/// The id of one request: 16 hexadecimal digits, made here, never taken from the client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestId(Arc<str>);
+
+impl RequestId {
+    /// Makes an id.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut bytes = [0; 8];
+        // Without random numbers ids are all alike, and everything else still works.
+        let _ = getrandom::fill(&mut bytes);
+        Self(format!("{:016x}", u64::from_be_bytes(bytes)).into())
+    }
+
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The id as a header.
+    #[must_use]
+    pub fn to_header(&self) -> HeaderValue {
+        HeaderValue::from_str(&self.0).expect("hexadecimal digits are valid in a header")
+    }
+}
+
+impl Default for RequestId {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What the log line of a request says. No path, query, owner or token: a public URL names a
+/// photo, and a signed one is a key.
+#[derive(Debug)]
+pub struct Line {
+    /// The id.
+    pub id: RequestId,
+    /// When the request came.
+    pub begun: Instant,
+    /// The method, where it is one that the gateway knows.
+    pub method: &'static str,
+    /// The route.
+    pub route: &'static str,
+    /// The app, where it is a configured one.
+    pub app: Option<String>,
+    /// The status of the answer.
+    pub status: u16,
+    /// Who answered a read.
+    pub source: Option<&'static str>,
+    /// Why the CDN did not.
+    pub fallback: Option<&'static str>,
+}
+
+/// An answer's body that writes the request's line when it has ended, and holds what the request
+/// occupies until then.
+pub struct LoggedBody {
+    body: ReplyBody,
+    line: Line,
+    sent: u64,
+    outcome: &'static str,
+    metrics: Arc<Metrics>,
+    _permit: Option<tokio::sync::OwnedSemaphorePermit>,
+}
+
+impl LoggedBody {
+    /// Wraps an answer.
+    #[must_use]
+    pub fn wrap(
+        response: Response<ReplyBody>,
+        mut line: Line,
+        metrics: Arc<Metrics>,
+        permit: Option<tokio::sync::OwnedSemaphorePermit>,
+    ) -> Response<Self> {
+        line.status = response.status().as_u16();
+        response.map(|body| {
+            let outcome = if body.is_end_stream() { "complete" } else { "client_left" };
+            metrics.requests_in_flight.inc();
+            Self { body, line, sent: 0, outcome, metrics, _permit: permit }
+        })
+    }
+}
+
+impl Body for LoggedBody {
+    type Data = Bytes;
+    type Error = BrokenOff;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
+        match &frame {
+            Some(Ok(frame)) => {
+                self.sent += frame.data_ref().map_or(0, |data| data.len() as u64);
+                if self.body.is_end_stream() {
+                    self.outcome = "complete";
+                }
+            }
+            Some(Err(_)) => self.outcome = "broken_off",
+            None => self.outcome = "complete",
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for LoggedBody {
+    fn drop(&mut self) {
+        self.metrics.requests_in_flight.dec();
+        let Line { id, begun, method, route, app, status, source, fallback } = &self.line;
+        tracing::info!(
+            target: "safelight::access",
+            request_id = id.as_str(),
+            method,
+            route,
+            app,
+            status,
+            source,
+            fallback,
+            bytes = self.sent,
+            outcome = self.outcome,
+            milliseconds = begun.elapsed().as_secs_f64() * 1000.0,
+        );
+    }
+}

@@ -1,0 +1,204 @@
+//! The front door: one pipeline that reads from top to bottom. Admission, route, app, method, then
+//! the action; and every answer leaves by the same way, with its id, its log line and its count.
+
+pub mod admin;
+mod admission;
+mod body;
+mod cors;
+mod error;
+mod limits;
+mod log;
+mod owner;
+mod read;
+mod route;
+mod uploads;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::header::HeaderName;
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body::Body;
+use tokio::sync::Semaphore;
+
+use crate::actions::Services;
+use crate::apps::{App, Apps};
+use crate::domain::{Error, Source};
+use crate::metrics::{Metrics, UNKNOWN_APP};
+
+pub use admission::HEAD_BUFFER_BYTES;
+pub use body::ReplyBody;
+pub use error::Problem;
+pub use log::{LoggedBody, RequestId};
+
+use log::Line;
+use route::{NoRoute, Route};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The methods that some path takes.
+const ALL_METHODS: &str = "GET, HEAD, POST, OPTIONS";
+
+/// What the public listener serves.
+pub struct FrontDoor {
+    apps: Arc<Apps>,
+    services: Services,
+    metrics: Arc<Metrics>,
+    /// The mark by which a request that comes around is recognised.
+    loop_token: HeaderValue,
+    /// One permit a request, until its answer has been sent.
+    capacity: Arc<Semaphore>,
+}
+
+impl FrontDoor {
+    /// Opens the front door, for at most `max_concurrent` requests at a time.
+    #[must_use]
+    pub fn new(
+        apps: Arc<Apps>,
+        services: Services,
+        metrics: Arc<Metrics>,
+        loop_token: HeaderValue,
+        max_concurrent: usize,
+    ) -> Self {
+        let capacity = Arc::new(Semaphore::new(max_concurrent));
+        Self { apps, services, metrics, loop_token, capacity }
+    }
+
+    /// Answers one request.
+    pub async fn handle<B>(&self, request: Request<B>) -> Response<LoggedBody>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let mut line = Line {
+            id: RequestId::new(),
+            begun: Instant::now(),
+            method: known_method(request.method()).unwrap_or("other"),
+            route: "none",
+            app: None,
+            status: 0,
+            source: None,
+            fallback: None,
+        };
+        let (permit, mut response) = match Arc::clone(&self.capacity).try_acquire_owned() {
+            Ok(permit) => (Some(permit), self.answer(request, &mut line).await),
+            Err(_) => {
+                self.metrics.overloaded.with_label_values(&["requests"]).inc();
+                (None, Problem::Overloaded.into_response(&line.id))
+            }
+        };
+        response.headers_mut().insert(REQUEST_ID, line.id.to_header());
+        LoggedBody::wrap(response, line, Arc::clone(&self.metrics), permit)
+    }
+
+    async fn answer<B>(&self, request: Request<B>, line: &mut Line) -> Response<ReplyBody>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        if let Err(problem) = admission::check(&request, &self.loop_token) {
+            return problem.into_response(&line.id);
+        }
+        if known_method(request.method()).is_none() {
+            return Problem::MethodNotAllowed { allow: ALL_METHODS }.into_response(&line.id);
+        }
+        let (head, body) = request.into_parts();
+        let route = match Route::parse(head.uri.path()) {
+            Ok(route) => route,
+            Err(NoRoute::Unknown) => return Problem::UnknownRoute.into_response(&line.id),
+            Err(NoRoute::Hostile) => {
+                return Problem::from(Error::InvalidKey).into_response(&line.id);
+            }
+        };
+        line.route = route.name();
+        let Some(app) = self.apps.get(route.app()) else {
+            return self.unknown_app(&route, line);
+        };
+        line.app = Some(app.name.to_string());
+        if head.method == Method::OPTIONS {
+            return cors::preflight(&route, app, &head.headers);
+        }
+        if !route.takes(&head.method) {
+            let problem = Problem::MethodNotAllowed { allow: route.allow() };
+            return for_browsers(&route, app, &head.headers, problem.into_response(&line.id));
+        }
+        if let Route::Image { key, .. } = route {
+            let secrets = &self.services.mint_secrets;
+            return read::handle(app, secrets, key, &head.method, &head.headers, line).await;
+        }
+        let answered = self.uploads(app, &route, &head, body).await;
+        let response = answered.unwrap_or_else(|problem| problem.into_response(&line.id));
+        for_browsers(&route, app, &head.headers, response)
+    }
+
+    async fn uploads<B>(
+        &self,
+        app: &App,
+        route: &Route<'_>,
+        head: &http::request::Parts,
+        body: B,
+    ) -> Result<Response<ReplyBody>, Problem>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let (services, headers, query) = (&self.services, &head.headers, head.uri.query());
+        match *route {
+            Route::Presign { .. } => uploads::handle_presign(app, services, headers, body).await,
+            Route::Upload { id, .. } => {
+                uploads::handle_status(app, services, id, headers, query).await
+            }
+            Route::Finalize { id, .. } => {
+                uploads::handle_finalize(app, services, id, headers, query).await
+            }
+            Route::Image { .. } => Err(Problem::UnknownRoute),
+        }
+    }
+
+    fn unknown_app(&self, route: &Route<'_>, line: &Line) -> Response<ReplyBody> {
+        let mut response = Problem::from(Error::UnknownApp).into_response(&line.id);
+        match route {
+            Route::Image { .. } => {
+                let labels = [UNKNOWN_APP, Source::None.label(), "404"];
+                self.metrics.reads.with_label_values(&labels).inc();
+                cors::open(response.headers_mut());
+            }
+            Route::Presign { .. } => {
+                let labels = [UNKNOWN_APP, Error::UnknownApp.code()];
+                self.metrics.presigns.with_label_values(&labels).inc();
+            }
+            Route::Upload { .. } | Route::Finalize { .. } => {}
+        }
+        response
+    }
+}
+
+/// Adds what browsers need to read an answer that no read made.
+fn for_browsers(
+    route: &Route<'_>,
+    app: &App,
+    request: &http::HeaderMap,
+    mut response: Response<ReplyBody>,
+) -> Response<ReplyBody> {
+    match route {
+        Route::Image { .. } => cors::open(response.headers_mut()),
+        Route::Presign { .. } | Route::Upload { .. } | Route::Finalize { .. } => {
+            cors::for_uploads(app, request, response.headers_mut());
+        }
+    }
+    response
+}
+
+/// The methods that some path could take, as a closed set of names; never CONNECT or TRACE.
+fn known_method(method: &Method) -> Option<&'static str> {
+    ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+        .into_iter()
+        .find(|known| *known == method.as_str())
+}
+
+/// An answer in plain text, for the admin listener.
+fn text_response(status: StatusCode, text: impl Into<Bytes>) -> Response<ReplyBody> {
+    let mut response = Response::new(ReplyBody::full(text.into()));
+    *response.status_mut() = status;
+    let plain = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    response.headers_mut().insert(http::header::CONTENT_TYPE, plain);
+    response
+}

@@ -1,0 +1,241 @@
+//! `GET|HEAD /darkroom/{app}/v2/images/{key}`: the stable public URL.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use http::header::{
+    ACCEPT_RANGES, AGE, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH,
+    CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderName, IF_MATCH,
+    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED, RANGE,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+
+use crate::actions::read::{Delivery, ReadReply, ReadRequest, read};
+use crate::apps::App;
+use crate::domain::{
+    Conditions, ETag, Error, EtagList, FallbackReason, IfRange, InvalidKey, MediaType, MintSecrets,
+    ObjectKey, RangeRequest, Representation, Source,
+};
+
+use super::body::ReplyBody;
+use super::error::Problem;
+use super::log::{Line, RequestId};
+
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+
+/// What caches may do with an image whose upload URL may still be used.
+const YOUNG: HeaderValue = HeaderValue::from_static("public, max-age=60");
+
+/// What a document may do that a browser was led to open: nothing.
+const SANDBOX: HeaderValue = HeaderValue::from_static("default-src 'none'; sandbox");
+
+/// Answers a read.
+pub(super) async fn handle(
+    app: &App,
+    secrets: &MintSecrets,
+    raw_key: &str,
+    method: &Method,
+    headers: &HeaderMap,
+    line: &mut Line,
+) -> Response<ReplyBody> {
+    let mut counted = CountedRead { app, source: Source::None, code: "499" };
+    let key = match ObjectKey::parse(raw_key, &app.name, secrets, app.accept_foreign_keys) {
+        Ok(key) => key,
+        Err(invalid) => {
+            let error = match invalid {
+                InvalidKey::Unknown => Error::NotFound,
+                InvalidKey::Hostile => Error::InvalidKey,
+            };
+            return finish(&mut counted, refusal(error, Source::None, None, &line.id), line.begun);
+        }
+    };
+    let request = parse(key, method, headers);
+    let reply = read(app, &request).await;
+    counted.source = reply.source;
+    line.source = Some(reply.source.label());
+    line.fallback = reply.fallback.map(FallbackReason::label);
+    let response = respond(app, &request, reply, &line.id);
+    finish(&mut counted, response, line.begun)
+}
+
+/// Counts a read once: with its status, or as 499 when the client leaves before there is one.
+struct CountedRead<'a> {
+    app: &'a App,
+    source: Source,
+    code: &'static str,
+}
+
+impl Drop for CountedRead<'_> {
+    fn drop(&mut self) {
+        self.app.metrics.read(self.source, self.code);
+    }
+}
+
+fn finish(
+    counted: &mut CountedRead<'_>,
+    mut response: Response<ReplyBody>,
+    begun: Instant,
+) -> Response<ReplyBody> {
+    super::cors::open(response.headers_mut());
+    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    counted.code = code_label(response.status());
+    counted.app.metrics.first_byte(counted.source, begun.elapsed().as_secs_f64());
+    response
+}
+
+/// The statuses that a read can have, as a closed set of labels.
+fn code_label(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        200 => "200",
+        206 => "206",
+        304 => "304",
+        400 => "400",
+        404 => "404",
+        412 => "412",
+        416 => "416",
+        502 => "502",
+        503 => "503",
+        504 => "504",
+        _ => "other",
+    }
+}
+
+/// Reads the conditions and the range of a request. What is malformed is ignored, as RFC 9110 has
+/// it: the client then gets the whole object.
+fn parse(key: ObjectKey, method: &Method, headers: &HeaderMap) -> ReadRequest {
+    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let date = |name| text(name).and_then(|value| httpdate::parse_http_date(value).ok());
+    let head_only = method == Method::HEAD;
+    let single_range = headers.get_all(RANGE).iter().count() == 1;
+    let range = text(RANGE).filter(|_| single_range && !head_only).and_then(RangeRequest::parse);
+    let conditions = Conditions {
+        if_match: list(headers, IF_MATCH),
+        if_none_match: list(headers, IF_NONE_MATCH),
+        if_modified_since: date(IF_MODIFIED_SINCE),
+        if_unmodified_since: date(IF_UNMODIFIED_SINCE),
+        // Without a range there is nothing for it to decide.
+        if_range: range.and_then(|_| text(IF_RANGE)).map(if_range),
+    };
+    ReadRequest { key, head_only, range, conditions }
+}
+
+/// A list field may come in several lines (RFC 9110 §5.3).
+fn list(headers: &HeaderMap, name: HeaderName) -> Option<EtagList> {
+    let lines: Vec<&str> =
+        headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
+    EtagList::parse(&lines.join(","))
+}
+
+/// An `If-Range` that cannot be read must not let a range through: it never matches.
+fn if_range(text: &str) -> IfRange {
+    let is_tag = text.starts_with('"') || text.starts_with("W/");
+    match (is_tag.then(|| ETag::parse(text)).flatten(), httpdate::parse_http_date(text)) {
+        (Some(tag), _) => IfRange::Tag(tag),
+        (None, Ok(date)) => IfRange::Date(date),
+        (None, Err(_)) => IfRange::Date(SystemTime::UNIX_EPOCH),
+    }
+}
+
+fn respond(
+    app: &App,
+    request: &ReadRequest,
+    reply: ReadReply,
+    request_id: &RequestId,
+) -> Response<ReplyBody> {
+    let ReadReply { outcome, object, source, fallback } = reply;
+    let delivery = match outcome {
+        Ok(delivery) => delivery,
+        Err(error) => return refusal(error, source, fallback, request_id),
+    };
+    let mut response = Response::new(ReplyBody::empty());
+    let headers = response.headers_mut();
+    add_object_headers(headers, &object);
+    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    headers.insert(CACHE_CONTROL, cache_control(app, &request.key, SystemTime::now()));
+    headers.insert(CACHE_STATUS, cache_status(source, fallback));
+    match delivery {
+        Delivery::NotModified => {
+            headers.remove(CONTENT_TYPE);
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+        }
+        Delivery::Whole(body) => {
+            add_type_headers(headers, &object);
+            if let Some(size) = object.size {
+                headers.insert(CONTENT_LENGTH, size.into());
+            }
+            *response.body_mut() = ReplyBody::Image(Box::new(body));
+        }
+        Delivery::Part(part, body) => {
+            add_type_headers(headers, &object);
+            headers.insert(CONTENT_LENGTH, part.range.len().into());
+            headers.insert(CONTENT_RANGE, ascii(part.to_string()));
+            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+            *response.body_mut() = ReplyBody::Image(Box::new(body));
+        }
+    }
+    response
+}
+
+fn refusal(
+    error: Error,
+    source: Source,
+    fallback: Option<FallbackReason>,
+    request_id: &RequestId,
+) -> Response<ReplyBody> {
+    let mut response = Problem::from(error).into_response(request_id);
+    if source != Source::None || fallback.is_some() {
+        response.headers_mut().insert(CACHE_STATUS, cache_status(source, fallback));
+    }
+    response
+}
+
+/// The allowlist of what is passed on of an object's headers.
+fn add_object_headers(headers: &mut HeaderMap, object: &Representation) {
+    let mut add = |name, value: Option<HeaderValue>| value.map(|value| headers.insert(name, value));
+    add(ETAG, object.etag.as_ref().and_then(|etag| HeaderValue::from_str(etag.as_str()).ok()));
+    add(LAST_MODIFIED, object.last_modified.map(|date| ascii(httpdate::fmt_http_date(date))));
+    add(AGE, object.age.map(HeaderValue::from));
+    let text =
+        |value: &Option<String>| value.as_deref().and_then(|v| HeaderValue::from_str(v).ok());
+    add(CONTENT_TYPE, text(&object.content_type));
+    add(CONTENT_ENCODING, text(&object.content_encoding));
+}
+
+/// An image is shown; everything that could run as a document is a download, in a sandbox.
+fn add_type_headers(headers: &mut HeaderMap, object: &Representation) {
+    let known = object.content_type.as_deref().and_then(MediaType::parse);
+    if known.is_some_and(MediaType::is_safe_inline) {
+        return;
+    }
+    headers.insert(CONTENT_DISPOSITION, HeaderValue::from_static("attachment"));
+    headers.insert(CONTENT_SECURITY_POLICY, SANDBOX);
+    if object.content_type.is_none() {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    }
+}
+
+/// The app's value, once nobody can hold a URL that may still change the object.
+fn cache_control(app: &App, key: &ObjectKey, now: SystemTime) -> HeaderValue {
+    let age = |key: &crate::domain::MintedKey| now.duration_since(key.id().minted_at()).ok();
+    let settled = match key.minted() {
+        Some(key) => age(key).unwrap_or(Duration::ZERO) > app.upload_url_life(),
+        None => true,
+    };
+    if settled { app.cache_control.clone() } else { YOUNG }
+}
+
+/// Who answered, and why the CDN did not (RFC 9211).
+fn cache_status(source: Source, fallback: Option<FallbackReason>) -> HeaderValue {
+    let text = match (source, fallback) {
+        (Source::Cdn, _) => "safelight; fwd=uri-miss; detail=cdn".to_owned(),
+        (_, Some(reason)) => {
+            format!("safelight; fwd=uri-miss; detail=\"storage; cdn={}\"", reason.label())
+        }
+        (_, None) => "safelight; fwd=uri-miss; detail=storage".to_owned(),
+    };
+    ascii(text)
+}
+
+fn ascii(text: String) -> HeaderValue {
+    HeaderValue::try_from(text).expect("made of labels, digits and dates, which are ASCII")
+}

@@ -1,4 +1,5 @@
 #![forbid(unsafe_code)]
 //! Safelight.
 pub mod domain;
+pub mod storage;
 pub mod upstream;

@@ -389,7 +389,8 @@ mod tests {
     proptest! {
         #[test]
         fn equals_the_aws_sigv4_crate(
-            key in "[a-zA-Z0-9 +%~._=&ü漢'()*!-]{1,20}(/[a-z ]{1,9}){0,2}",
+            // Not "." or "..": URL parsers, also those of clients, resolve them.
+            key in "[a-zA-Z][a-zA-Z0-9 +%~._=&ü漢'()*!-]{0,20}(/[a-z ]{1,9}){0,2}",
             media_type in "image/[a-z+]{1,8}",
             size in proptest::option::of(any::<u64>()),
             checksum in proptest::option::of("[A-Za-z0-9+/]{43}="),

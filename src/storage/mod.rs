@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use crate::domain::{ContentRange, ETag, MediaType, RangeRequest, Source, StoragePath};
 
-pub use s3::{S3Config, S3Store};
+pub use s3::{S3Config, S3Store, S3Timeouts};
 
 /// The bytes of an object, as they come from the provider. An error ends the body; a body never
 /// ends cleanly before the promised length.
@@ -52,7 +52,9 @@ pub struct SignedRequest {
 /// A signed URL is a bearer token: it is not for logs.
 impl std::fmt::Debug for SignedRequest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SignedRequest").field("expires_at", &self.expires_at).finish_non_exhaustive()
+        f.debug_struct("SignedRequest")
+            .field("expires_at", &self.expires_at)
+            .finish_non_exhaustive()
     }
 }
 
@@ -193,8 +195,11 @@ pub trait ObjectStore: Send + Sync + 'static {
     /// # Errors
     /// [`StorageErrorKind::Unsupported`] for a constraint that the provider cannot enforce: it is
     /// never dropped silently.
-    async fn sign_put(&self, grant: &PutGrant<'_>, now: SystemTime)
-    -> Result<SignedRequest, StorageError>;
+    async fn sign_put(
+        &self,
+        grant: &PutGrant<'_>,
+        now: SystemTime,
+    ) -> Result<SignedRequest, StorageError>;
 
     /// Asks for an object's metadata.
     ///
@@ -206,8 +211,11 @@ pub trait ObjectStore: Send + Sync + 'static {
     ///
     /// # Errors
     /// Any [`StorageErrorKind`] of an object call.
-    async fn get(&self, path: &StoragePath, options: &GetOptions)
-    -> Result<ObjectRead, StorageError>;
+    async fn get(
+        &self,
+        path: &StoragePath,
+        options: &GetOptions,
+    ) -> Result<ObjectRead, StorageError>;
 
     /// Writes a small object from memory. For probes and tests: uploads never pass through here.
     ///
@@ -225,8 +233,11 @@ pub trait ObjectStore: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StorageErrorKind::PreconditionFailed`] if it is another version by now.
-    async fn delete(&self, path: &StoragePath, only: Option<&ObjectMeta>)
-    -> Result<(), StorageError>;
+    async fn delete(
+        &self,
+        path: &StoragePath,
+        only: Option<&ObjectMeta>,
+    ) -> Result<(), StorageError>;
 
     /// Lists objects whose names begin with `prefix`, in order, at most `limit` (up to 1,000), from
     /// where the last page said.

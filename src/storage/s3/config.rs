@@ -200,7 +200,9 @@ fn check_names(config: &S3Config) -> Result<(), String> {
     }
     // The SDK talks to these in another protocol, with sessions.
     if ["--x-s3", "--xa-s3", "--op-s3", "--table-s3"].iter().any(|s| bucket.ends_with(s)) {
-        return Err(format!("{bucket} is a kind of bucket that is not supported: use a general purpose bucket"));
+        return Err(format!(
+            "{bucket} is a kind of bucket that is not supported: use a general purpose bucket"
+        ));
     }
     let region = config.region.as_str();
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
@@ -259,8 +261,18 @@ mod tests {
             ("my.media", None, false, "https://s3.eu-central-1.amazonaws.com/my.media/a%20b"),
             ("media", Some("http://127.0.0.1:8333"), false, "http://127.0.0.1:8333/media/a%20b"),
             ("media", Some("http://[::1]:8333/"), true, "http://[::1]:8333/media/a%20b"),
-            ("media", Some("https://r2.example.com:443"), false, "https://media.r2.example.com/a%20b"),
-            ("media", Some("https://x.example.com/s3/v1/"), true, "https://x.example.com/s3/v1/media/a%20b"),
+            (
+                "media",
+                Some("https://r2.example.com:443"),
+                false,
+                "https://media.r2.example.com/a%20b",
+            ),
+            (
+                "media",
+                Some("https://x.example.com/s3/v1/"),
+                true,
+                "https://x.example.com/s3/v1/media/a%20b",
+            ),
         ];
         for (bucket, endpoint, path_style, expected) in cases {
             let address = Address::of(&config(bucket, endpoint, path_style)).unwrap();
@@ -276,8 +288,10 @@ mod tests {
     #[test]
     fn what_cannot_be_right_is_refused() {
         let bad_endpoints = [
-            "https://user:pass@s3.example.com", "https://s3.example.com/?x=1",
-            "ftp://s3.example.com", "https://s3.example.com/#x",
+            "https://user:pass@s3.example.com",
+            "https://s3.example.com/?x=1",
+            "ftp://s3.example.com",
+            "https://s3.example.com/#x",
         ];
         for endpoint in bad_endpoints {
             assert!(Address::of(&config("media", Some(endpoint), true)).is_err(), "{endpoint}");

@@ -76,9 +76,16 @@ pub(super) fn meaning(status: u16, code: Option<&str>) -> StorageErrorKind {
         "NoSuchUpload" => return Kind::NoSuchUpload,
         "InvalidPart" | "InvalidPartOrder" | "EntityTooSmall" => return Kind::WrongParts,
         "AccessDenied" => return Kind::AccessDenied,
-        "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "ExpiredToken" | "InvalidToken"
-        | "TokenRefreshRequired" | "RequestTimeTooSkewed" | "AuthorizationHeaderMalformed"
-        | "InvalidSecurity" | "NotSignedUp" | "AccountProblem" => return Kind::Credentials,
+        "InvalidAccessKeyId"
+        | "SignatureDoesNotMatch"
+        | "ExpiredToken"
+        | "InvalidToken"
+        | "TokenRefreshRequired"
+        | "RequestTimeTooSkewed"
+        | "AuthorizationHeaderMalformed"
+        | "InvalidSecurity"
+        | "NotSignedUp"
+        | "AccountProblem" => return Kind::Credentials,
         "PreconditionFailed" => return Kind::PreconditionFailed,
         "InvalidRange" => return Kind::RangeNotSatisfiable { size: None },
         "RequestTimeout" => return Kind::Timeout,

@@ -149,7 +149,10 @@ impl S3Store {
                     Ok(current) if current.etag.as_ref() == Some(etag) => {}
                     Ok(_) => {
                         let detail = "the object is another version by now";
-                        return Err(StorageError::new(StorageErrorKind::PreconditionFailed, detail));
+                        return Err(StorageError::new(
+                            StorageErrorKind::PreconditionFailed,
+                            detail,
+                        ));
                     }
                     Err(StorageError { kind: StorageErrorKind::NotFound, .. }) => return Ok(()),
                     Err(error) => return Err(error),
@@ -201,7 +204,9 @@ impl S3Store {
             .collect::<Result<_, StorageError>>()?;
         let next = output.is_truncated.unwrap_or(false).then_some(output.next_continuation_token);
         match next {
-            Some(None) => Err(nonsense("a page that is not the last one, without the next one's token")),
+            Some(None) => {
+                Err(nonsense("a page that is not the last one, without the next one's token"))
+            }
             next => Ok(ListPage { objects, next: next.flatten() }),
         }
     }

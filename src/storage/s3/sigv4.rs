@@ -27,8 +27,7 @@ const SECONDS_PER_DAY: u64 = 86_400;
 
 /// Everything but the unreserved characters of RFC 3986: the encoding of names and values in a
 /// canonical query.
-const QUERY: &AsciiSet =
-    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// A long-term or temporary access key.
 #[derive(Debug, Clone)]
@@ -102,10 +101,8 @@ impl Presigner {
         if !(1..=MAX_EXPIRY.as_secs()).contains(&lifetime) {
             return Err(CannotPresign::Expiry(request.expires_in));
         }
-        let seconds = now
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .map_err(|_| CannotPresign::Clock)?
-            .as_secs();
+        let seconds =
+            now.duration_since(SystemTime::UNIX_EPOCH).map_err(|_| CannotPresign::Clock)?.as_secs();
         let timestamp = timestamp(seconds).ok_or(CannotPresign::Clock)?;
         let scope = format!("{}/{}/{SERVICE}/aws4_request", &timestamp[..8], self.region);
 
@@ -334,7 +331,11 @@ mod tests {
 
     /// What the `aws-sigv4` crate makes of the same request: every query parameter, and the
     /// signature among them.
-    fn reference(request: &Presign<'_>, token: Option<&str>, now: SystemTime) -> Vec<(String, String)> {
+    fn reference(
+        request: &Presign<'_>,
+        token: Option<&str>,
+        now: SystemTime,
+    ) -> Vec<(String, String)> {
         let identity = aws_credential_types::Credentials::new(
             "AKIAIOSFODNN7EXAMPLE",
             "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
@@ -358,10 +359,9 @@ mod tests {
             .build()
             .unwrap()
             .into();
-        let mut url = url::Url::parse(&format!(
-            "{}://{}{}", request.scheme, request.host, request.path
-        ))
-        .unwrap();
+        let mut url =
+            url::Url::parse(&format!("{}://{}{}", request.scheme, request.host, request.path))
+                .unwrap();
         if !request.query.is_empty() {
             let encode = |text: &str| utf8_percent_encode(text, QUERY).to_string();
             let pairs: Vec<_> = request
@@ -372,9 +372,13 @@ mod tests {
             url.set_query(Some(&pairs.join("&")));
         }
         let headers = request.headers.iter().copied();
-        let signable =
-            SignableRequest::new(request.method, url.as_str(), headers, SignableBody::UnsignedPayload)
-                .unwrap();
+        let signable = SignableRequest::new(
+            request.method,
+            url.as_str(),
+            headers,
+            SignableBody::UnsignedPayload,
+        )
+        .unwrap();
         let (instructions, _) = sign(signable, &params).unwrap().into_parts();
         let mut parameters: Vec<_> = instructions
             .params()

@@ -124,7 +124,8 @@ async fn recorded_failures() {
 #[tokio::test]
 async fn a_throttle_is_tried_three_times_and_no_more() {
     let slow_down = || xml("503 Slow Down", "SlowDown");
-    let server = Recorded::answering(vec![slow_down(), slow_down(), slow_down(), slow_down()]).await;
+    let server =
+        Recorded::answering(vec![slow_down(), slow_down(), slow_down(), slow_down()]).await;
     let error = server.store.head(&path()).await.unwrap_err();
     assert_eq!(error.kind, StorageErrorKind::Unavailable, "{}", error.detail);
     assert_eq!(server.count(), 3);
@@ -162,7 +163,8 @@ async fn a_head_without_a_code_is_asked_again_as_a_get() {
 
 #[tokio::test]
 async fn a_part_must_be_the_one_that_was_asked_for() {
-    let ranged = || GetOptions { range: Some(RangeRequest::Between(2, 4)), ..GetOptions::default() };
+    let ranged =
+        || GetOptions { range: Some(RangeRequest::Between(2, 4)), ..GetOptions::default() };
     let good = answer("206 Partial Content\r\nContent-Range: bytes 2-4/10\r\nETag: \"v\"", "cde");
     let server = Recorded::answering(vec![good]).await;
     let read = server.store.get(&path(), &ranged()).await.unwrap();
@@ -246,7 +248,8 @@ async fn deleting_one_version_looks_first_and_asks_conditionally() {
         version: version.map(str::to_owned),
         ..ObjectMeta::default()
     };
-    let head = || answer("200 OK\r\nETag: \"v1\"", "").replace("Content-Length: 0", "Content-Length: 3");
+    let head =
+        || answer("200 OK\r\nETag: \"v1\"", "").replace("Content-Length: 0", "Content-Length: 3");
     let gone = || answer("204 No Content", "");
 
     let server = Recorded::answering(vec![head(), gone()]).await;
@@ -269,7 +272,8 @@ async fn deleting_one_version_looks_first_and_asks_conditionally() {
 
 #[tokio::test]
 async fn a_completion_that_fails_after_its_200_fails() {
-    let late = "<?xml version=\"1.0\"?>\n  <Error><Code>InvalidPart</Code><Message>x</Message></Error>";
+    let late =
+        "<?xml version=\"1.0\"?>\n  <Error><Code>InvalidPart</Code><Message>x</Message></Error>";
     let server = Recorded::answering(vec![answer("200 OK", late)]).await;
     let part = UploadedPart { number: 1, size: 0, etag: ETag::parse("\"p\"").unwrap() };
     let upload = MultipartId("u".into());
@@ -323,8 +327,12 @@ mod grants {
             prevent_overwrite: false,
             expires_in: Duration::from_secs(900),
         };
-        let strict =
-            PutGrant { size: Some(5), sha256: Some([0; 32]), prevent_overwrite: true, ..plain.clone() };
+        let strict = PutGrant {
+            size: Some(5),
+            sha256: Some([0; 32]),
+            prevent_overwrite: true,
+            ..plain.clone()
+        };
         let jpeg = ("Content-Type", "image/jpeg".to_owned());
         let zeros = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=".to_owned();
         let store = store(config("https://s3.example.com"));
@@ -342,8 +350,7 @@ mod grants {
             signed_headers(&signed.url),
             "content-length;content-type;host;if-none-match;x-amz-checksum-sha256"
         );
-        let expected =
-            [jpeg, ("x-amz-checksum-sha256", zeros), ("If-None-Match", "*".to_owned())];
+        let expected = [jpeg, ("x-amz-checksum-sha256", zeros), ("If-None-Match", "*".to_owned())];
         assert_eq!(signed.headers, expected);
     }
 

@@ -58,9 +58,8 @@ impl Transport {
     }
 
     fn to_upstream(&self, request: HttpRequest) -> Result<Request<Full<Bytes>>, ConnectorError> {
-        let request = request
-            .try_into_http1x()
-            .map_err(|error| ConnectorError::user(error.into()))?;
+        let request =
+            request.try_into_http1x().map_err(|error| ConnectorError::user(error.into()))?;
         let (mut head, body) = request.into_parts();
         // The endpoint rules of the SDK must come to the address that the settings were checked for.
         if head.uri.authority().map(http::uri::Authority::as_str) != Some(&self.authority) {

@@ -2,6 +2,7 @@
 
 use aws_sdk_s3::config::Config;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
+use aws_sdk_s3::primitives::DateTime;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 
 use super::S3Store;
@@ -47,7 +48,7 @@ impl S3Store {
                 .await
                 .map_err(|error| storage_error(&error))?;
             for part in output.parts.unwrap_or_default() {
-                parts.push(uploaded_part(&part)?);
+                parts.push((part.last_modified, uploaded_part(&part)?));
             }
             if !output.is_truncated.unwrap_or(false) {
                 break;
@@ -60,8 +61,7 @@ impl S3Store {
             let next = output.next_part_number_marker.filter(advanced);
             marker = Some(next.ok_or_else(|| nonsense("the same page of parts twice"))?);
         }
-        parts.sort_unstable_by_key(|part| part.number);
-        Ok(parts)
+        Ok(latest(parts))
     }
 
     pub(super) async fn complete_upload(
@@ -121,6 +121,22 @@ impl S3Store {
     }
 }
 
+/// Sorts parts by number, and keeps the last of those that were sent more than once: some servers
+/// list them all. Of two that differ and were written in the same second, nobody can tell which one
+/// was meant: both are kept, and a completion with both is refused as wrong.
+fn latest(mut parts: Vec<(Option<DateTime>, UploadedPart)>) -> Vec<UploadedPart> {
+    parts.sort_by_key(|(written, part)| (part.number, *written));
+    let mut kept: Vec<(Option<DateTime>, UploadedPart)> = Vec::with_capacity(parts.len());
+    for (written, part) in parts {
+        let replaces = |(known_at, known): &mut (Option<DateTime>, UploadedPart)| {
+            known.number == part.number && (*known_at < written || known.etag == part.etag)
+        };
+        while kept.pop_if(replaces).is_some() {}
+        kept.push((written, part));
+    }
+    kept.into_iter().map(|(_, part)| part).collect()
+}
+
 fn uploaded_part(part: &aws_sdk_s3::types::Part) -> Result<UploadedPart, StorageError> {
     let number = part.part_number.and_then(|number| u16::try_from(number).ok());
     let size = part.size.and_then(|size| u64::try_from(size).ok());
@@ -128,5 +144,30 @@ fn uploaded_part(part: &aws_sdk_s3::types::Part) -> Result<UploadedPart, Storage
     match (number, size, etag) {
         (Some(number), Some(size), Some(etag)) => Ok(UploadedPart { number, size, etag }),
         _ => Err(nonsense("a part without number, size or ETag")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_of_the_parts_with_one_number_counts() {
+        let part =
+            |number, tag: &str| UploadedPart { number, size: 1, etag: ETag::parse(tag).unwrap() };
+        let at = |second, number, tag| (Some(DateTime::from_secs(second)), part(number, tag));
+        let sent = vec![
+            at(9, 3, "x"),
+            at(5, 1, "new"),
+            at(4, 1, "old"),
+            at(4, 1, "older"),
+            // The same bytes, sent again.
+            at(7, 2, "same"),
+            at(7, 2, "same"),
+            // Different bytes in one second.
+            at(9, 3, "y"),
+        ];
+        let expected = [part(1, "new"), part(2, "same"), part(3, "x"), part(3, "y")];
+        assert_eq!(latest(sent), expected);
     }
 }

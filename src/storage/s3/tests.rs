@@ -340,7 +340,7 @@ mod grants {
 
         let signed = store.sign_put(&plain, now).await.unwrap();
         assert_eq!(signed_headers(&signed.url), "content-type;host");
-        assert_eq!(signed.headers, [jpeg.clone()]);
+        assert_eq!(signed.headers, std::slice::from_ref(&jpeg));
         assert_eq!(signed.expires_at, now + Duration::from_secs(900));
         assert!(signed.url.starts_with("https://s3.example.com/media/images/a.jpg?"));
         assert!(signed.url.contains("X-Amz-Security-Token=the%20session%20token"));

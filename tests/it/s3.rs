@@ -47,3 +47,19 @@ async fn a_server_that_is_gone_is_unavailable() {
     let error = store.put(&path, "image/jpeg", Bytes::from_static(b"x")).await.unwrap_err();
     assert_eq!(error.kind, StorageErrorKind::Unavailable, "{}", error.detail);
 }
+
+#[tokio::test]
+async fn the_versioned_bucket_of_the_tests_keeps_versions() {
+    let store = open(Seaweed::shared().await.versioned_config());
+    let path = StoragePath::from_listing("versions/a.jpg");
+    let first = store.put(&path, "image/jpeg", Bytes::from_static(b"1")).await.unwrap();
+    let second = store.put(&path, "image/jpeg", Bytes::from_static(b"2")).await.unwrap();
+    assert!(first.version.is_some() && first.version != second.version);
+    assert_eq!(store.head(&path).await.unwrap().version, second.version);
+
+    store.delete(&path, Some(&second)).await.unwrap();
+    assert_eq!(store.head(&path).await.unwrap().version, first.version, "the older one is back");
+    store.delete(&path, None).await.unwrap();
+    let hidden = store.head(&path).await.unwrap_err();
+    assert_eq!(hidden.kind, StorageErrorKind::NotFound);
+}

@@ -34,17 +34,16 @@ where
             StorageErrorKind::Unavailable,
             format!("the request could not be made: {}", chain(error)),
         ),
-        _ => match error.raw_response() {
-            Some(response) => answered(response, error.as_service_error()),
-            None => StorageError::new(StorageErrorKind::Unavailable, chain(error)),
-        },
+        SdkError::ServiceError(failure) => answered(failure.raw(), failure.err()),
+        // The answer broke off, or is not what the call promises.
+        _ => StorageError::new(StorageErrorKind::Unavailable, chain(error)),
     }
 }
 
-fn answered<E: ProvideErrorMetadata>(response: &HttpResponse, error: Option<&E>) -> StorageError {
+fn answered<E: ProvideErrorMetadata>(response: &HttpResponse, error: &E) -> StorageError {
     let status = response.status().as_u16();
-    let code = error.and_then(|error| error.meta().code());
-    let message = error.and_then(|error| error.meta().message()).unwrap_or_default();
+    let code = error.code();
+    let message = error.message().unwrap_or_default();
     let mut kind = meaning(status, code);
     if let StorageErrorKind::RangeNotSatisfiable { size } = &mut kind {
         let body = response.body().bytes().unwrap_or_default();

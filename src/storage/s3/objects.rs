@@ -133,8 +133,9 @@ impl S3Store {
     /// Deletes an object. Where the bucket keeps versions, `only` names the one that goes, and an
     /// older one may come to light; without `only` a delete marker hides them all.
     ///
-    /// Where it does not, `If-Match` makes the deletion conditional. Servers that know nothing of
-    /// that on DELETE ignore it, so the object is looked at first: there a write in between is lost.
+    /// Where it does not, `If-Match` makes the deletion conditional: Amazon's servers and SeaweedFS
+    /// honour it. A server that ignores it there would delete whatever it has, so the object is
+    /// looked at first, which on such a server leaves the moment in between.
     pub(super) async fn delete_object(
         &self,
         path: &StoragePath,

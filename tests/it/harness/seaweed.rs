@@ -1,11 +1,13 @@
 //! A real S3 server: SeaweedFS, started once for all tests of the process.
 
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use safelight::domain::{Secret, Source};
 use safelight::storage::{ObjectStore as _, S3Config, S3Store, S3Timeouts};
 use safelight::upstream::{AddressPolicy, Client};
@@ -13,6 +15,7 @@ use tokio::sync::OnceCell;
 use url::Url;
 
 const BUCKET: &str = "media";
+const VERSIONED_BUCKET: &str = "versioned-media";
 const ACCESS_KEY_ID: &str = "AKIDSAFELIGHTTEST";
 const SECRET_ACCESS_KEY: &str = "a secret of the tests only";
 
@@ -62,6 +65,11 @@ impl Seaweed {
             .await
     }
 
+    /// The settings of a bucket that keeps every version of its objects.
+    pub fn versioned_config(&self) -> S3Config {
+        S3Config { bucket: VERSIONED_BUCKET.into(), ..self.config() }
+    }
+
     /// The settings of the test bucket.
     pub fn config(&self) -> S3Config {
         S3Config {
@@ -99,7 +107,7 @@ impl Seaweed {
             .arg(format!("-s3.config={}", settings.display()))
             .arg(format!("-s3.localSocket={}", dir.join("s3.sock").display()))
             .arg(format!("-filer.localSocket={}", dir.join("filer.sock").display()))
-            .arg(format!("-bucket={BUCKET}"))
+            .arg(format!("-bucket={BUCKET},{VERSIONED_BUCKET}"))
             .arg(format!("-master.port={master}"))
             .arg(format!("-volume.port={volume}"))
             .arg(format!("-filer.port={filer}"))
@@ -115,6 +123,7 @@ impl Seaweed {
         let endpoint = Url::parse(&format!("http://127.0.0.1:{s3}")).expect("a URL");
         let mut started = Self { endpoint, process };
         if is_ready_in_time(&mut started).await {
+            keep_versions(&weed, master);
             return Some(started);
         }
         eprintln!("{}", tail(&log));
@@ -163,13 +172,30 @@ fn free_ports<const N: usize>() -> [u16; N] {
     })
 }
 
-/// Whether the bucket can be listed before the time is up. It can only be asked for again and again:
+/// Turns versioning on, by the server's own tool.
+fn keep_versions(weed: &Path, master: u16) {
+    let mut shell = Command::new(weed)
+        .args(["shell", &format!("-master=127.0.0.1:{master}")])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the shell of SeaweedFS starts");
+    let command = format!("s3.bucket.versioning -name {VERSIONED_BUCKET} -enable\nexit\n");
+    let mut input = shell.stdin.take().expect("it was asked for");
+    input.write_all(command.as_bytes()).expect("the shell reads");
+    drop(input);
+    assert!(shell.wait().expect("the shell is ours").success(), "versioning is turned on");
+}
+
+/// Whether the buckets can be listed before the time is up. It can only be asked for again and again:
 /// the server tells nobody when it is ready.
 async fn is_ready_in_time(server: &mut Seaweed) -> bool {
-    let store = open(server.config());
+    let stores = [server.config(), server.versioned_config()].map(open);
     let deadline = Instant::now() + START_LIMIT;
     while Instant::now() < deadline {
-        if store.list("", None, 1).await.is_ok() {
+        let listed = join_all(stores.iter().map(|store| store.list("", None, 1))).await;
+        if listed.iter().all(Result::is_ok) {
             return true;
         }
         if server.process.try_wait().expect("the process is ours").is_some() {

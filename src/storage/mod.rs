@@ -2,6 +2,8 @@
 //!
 //! One file a provider. The conformance suite in `tests/` runs against each of them.
 
+mod s3;
+
 use std::pin::Pin;
 use std::time::{Duration, SystemTime};
 
@@ -11,6 +13,7 @@ use bytes::Bytes;
 use crate::domain::{ContentRange, ETag, MediaType, RangeRequest, Source, StoragePath};
 
 pub use crate::domain::ObjectMeta;
+pub use s3::{S3Config, S3Store, S3Timeouts};
 
 /// The bytes of an object, as they come from the provider. An error ends the body; a body never
 /// ends cleanly before the promised length.

@@ -1,0 +1,187 @@
+//! What a failed S3 call means.
+//!
+//! The status alone is not enough: a 403 may be about one object or about the credentials, and a
+//! 404 about the object or the whole bucket. So the error code decides, and the status where there
+//! is none.
+
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::operation::RequestId as _;
+
+use crate::domain::ContentRange;
+use crate::storage::{StorageError, StorageErrorKind};
+
+/// How much of a provider's message goes into the log, in characters.
+const MAX_MESSAGE_CHARS: usize = 200;
+
+/// The meaning of a failed call.
+pub(super) fn storage_error<E>(error: &SdkError<E, HttpResponse>) -> StorageError
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    match error {
+        SdkError::TimeoutError(_) => {
+            StorageError::new(StorageErrorKind::Timeout, "no answer in time")
+        }
+        SdkError::DispatchFailure(failure) => {
+            let timed_out = failure.is_timeout();
+            let kind =
+                if timed_out { StorageErrorKind::Timeout } else { StorageErrorKind::Unavailable };
+            let cause = failure.as_connector_error().map_or_else(String::new, |cause| chain(cause));
+            StorageError::new(kind, format!("no answer: {cause}"))
+        }
+        SdkError::ConstructionFailure(_) => StorageError::new(
+            StorageErrorKind::Unavailable,
+            format!("the request could not be made: {}", chain(error)),
+        ),
+        SdkError::ServiceError(failure) => answered(failure.raw(), failure.err()),
+        // The answer broke off, or is not what the call promises.
+        _ => StorageError::new(StorageErrorKind::Unavailable, chain(error)),
+    }
+}
+
+fn answered<E: ProvideErrorMetadata>(response: &HttpResponse, error: &E) -> StorageError {
+    let status = response.status().as_u16();
+    let code = error.code();
+    let message = error.message().unwrap_or_default();
+    let mut kind = meaning(status, code);
+    if let StorageErrorKind::RangeNotSatisfiable { size } = &mut kind {
+        let body = response.body().bytes().unwrap_or_default();
+        *size = object_size(response.headers().get("content-range"), body);
+    }
+    let mut detail = format!("{status} {}", code.unwrap_or("without an error code"));
+    if let Some(region) = response.headers().get("x-amz-bucket-region")
+        && (300..400).contains(&status)
+    {
+        detail.push_str(&format!(" (the bucket is in the region {})", printable(region)));
+    }
+    if !message.is_empty() {
+        detail.push_str(&format!(": {}", printable(message)));
+    }
+    if let Some(id) = response.request_id() {
+        detail.push_str(&format!(" (request {})", printable(id)));
+    }
+    StorageError::new(kind, detail)
+}
+
+/// The table. Codes of the Amazon S3 API reference ("Error responses"), with those of servers that
+/// speak its protocol.
+pub(super) fn meaning(status: u16, code: Option<&str>) -> StorageErrorKind {
+    use StorageErrorKind as Kind;
+    match code.unwrap_or_default() {
+        "NoSuchKey" | "NoSuchVersion" => return Kind::NotFound,
+        // The settings are wrong or the bucket is gone: no statement about any one object.
+        "NoSuchBucket" => return Kind::Unavailable,
+        "NoSuchUpload" => return Kind::NoSuchUpload,
+        "InvalidPart" | "InvalidPartOrder" | "EntityTooSmall" => return Kind::WrongParts,
+        "AccessDenied" => return Kind::AccessDenied,
+        "InvalidAccessKeyId"
+        | "SignatureDoesNotMatch"
+        | "ExpiredToken"
+        | "InvalidToken"
+        | "TokenRefreshRequired"
+        | "RequestTimeTooSkewed"
+        | "AuthorizationHeaderMalformed"
+        | "InvalidSecurity"
+        | "NotSignedUp"
+        | "AccountProblem" => return Kind::Credentials,
+        "PreconditionFailed" => return Kind::PreconditionFailed,
+        "InvalidRange" => return Kind::RangeNotSatisfiable { size: None },
+        "RequestTimeout" => return Kind::Timeout,
+        "NotImplemented" | "MethodNotAllowed" => return Kind::Unsupported,
+        _ => {}
+    }
+    match status {
+        304 => Kind::NotModified,
+        404 => Kind::NotFound,
+        405 | 501 => Kind::Unsupported,
+        412 => Kind::PreconditionFailed,
+        416 => Kind::RangeNotSatisfiable { size: None },
+        408 | 504 => Kind::Timeout,
+        // A redirect to another region, a throttle, a 5xx, a 403 that does not say what is denied
+        // (an archived object, a disabled account, a firewall): none of them says that there is no
+        // such object.
+        _ => Kind::Unavailable,
+    }
+}
+
+/// The size of the object that a 416 is about, from its `Content-Range` or from its XML.
+fn object_size(content_range: Option<&str>, body: &[u8]) -> Option<u64> {
+    content_range.and_then(ContentRange::parse_unsatisfied).or_else(|| {
+        let body = std::str::from_utf8(body).ok()?;
+        let (_, rest) = body.split_once("<ActualObjectSize>")?;
+        let (digits, _) = rest.split_once("</ActualObjectSize>")?;
+        digits.parse().ok()
+    })
+}
+
+/// An answer that is not what the protocol promises.
+pub(super) fn nonsense(what: &str) -> StorageError {
+    StorageError::new(StorageErrorKind::Unavailable, format!("the server sent {what}"))
+}
+
+/// An error with its causes, for the log.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    printable(&text)
+}
+
+/// A text of the provider's in a form that is fit for a log line.
+fn printable(text: &str) -> String {
+    let clean = |c: char| if c.is_control() { ' ' } else { c };
+    text.chars().take(MAX_MESSAGE_CHARS).map(clean).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_code_decides_and_the_status_where_there_is_none() {
+        use StorageErrorKind as Kind;
+        for (status, code, expected) in [
+            (404, Some("NoSuchKey"), Kind::NotFound),
+            (404, None, Kind::NotFound),
+            (404, Some("NoSuchBucket"), Kind::Unavailable),
+            (404, Some("NoSuchUpload"), Kind::NoSuchUpload),
+            (403, Some("AccessDenied"), Kind::AccessDenied),
+            (403, Some("SignatureDoesNotMatch"), Kind::Credentials),
+            (400, Some("ExpiredToken"), Kind::Credentials),
+            (403, Some("InvalidObjectState"), Kind::Unavailable),
+            (403, None, Kind::Unavailable),
+            (301, Some("PermanentRedirect"), Kind::Unavailable),
+            (304, None, Kind::NotModified),
+            (412, None, Kind::PreconditionFailed),
+            (409, Some("ConditionalRequestConflict"), Kind::Unavailable),
+            (416, None, Kind::RangeNotSatisfiable { size: None }),
+            (501, Some("NotImplemented"), Kind::Unsupported),
+            (500, Some("InternalError"), Kind::Unavailable),
+            (503, Some("SlowDown"), Kind::Unavailable),
+            (400, Some("RequestTimeout"), Kind::Timeout),
+            (200, None, Kind::Unavailable),
+        ] {
+            assert_eq!(meaning(status, code), expected, "{status} {code:?}");
+        }
+    }
+
+    #[test]
+    fn the_size_of_an_unsatisfiable_range() {
+        let xml = b"<Error><ActualObjectSize>42</ActualObjectSize></Error>";
+        assert_eq!(object_size(Some("bytes */7"), xml), Some(7));
+        assert_eq!(object_size(Some("nonsense"), xml), Some(42));
+        assert_eq!(object_size(None, b"<Error></Error>"), None);
+    }
+
+    #[test]
+    fn a_message_is_one_short_line() {
+        let hostile = format!("a\r\nb{}", "c".repeat(1_000));
+        let text = printable(&hostile);
+        assert!(text.starts_with("a  bc") && text.chars().count() == MAX_MESSAGE_CHARS);
+    }
+}

@@ -1,0 +1,80 @@
+//! What a promise about an upload becomes: signed headers, which S3 compares with those of the
+//! request. As query parameters it would ignore them.
+
+use std::time::{Duration, SystemTime};
+
+use super::S3Store;
+use super::sigv4::Presign;
+use crate::domain::StoragePath;
+use crate::storage::{MultipartId, PutGrant, SignedRequest, StorageError, StorageErrorKind};
+
+/// The highest part number of the protocol.
+const MAX_PART_NUMBER: u16 = 10_000;
+
+impl S3Store {
+    pub(super) fn grant_put(
+        &self,
+        grant: &PutGrant<'_>,
+        now: SystemTime,
+    ) -> Result<SignedRequest, StorageError> {
+        let size = grant.size.map(|size| size.to_string());
+        let checksum = grant.sha256.map(aws_smithy_types::base64::encode);
+
+        let mut signed = vec![("content-type", grant.media_type.as_str())];
+        let mut headers = vec![("Content-Type", grant.media_type.as_str().to_owned())];
+        if let Some(size) = &size {
+            // HTTP clients set it themselves, and browsers let no script do so.
+            signed.push(("content-length", size));
+        }
+        if let Some(checksum) = &checksum {
+            signed.push(("x-amz-checksum-sha256", checksum));
+            headers.push(("x-amz-checksum-sha256", checksum.clone()));
+        }
+        if grant.prevent_overwrite {
+            signed.push(("if-none-match", "*"));
+            headers.push(("If-None-Match", "*".to_owned()));
+        }
+        self.sign(grant.path, &[], &signed, grant.expires_in, now, headers)
+    }
+
+    pub(super) fn grant_part(
+        &self,
+        path: &StoragePath,
+        upload: &MultipartId,
+        part_number: u16,
+        expires_in: Duration,
+        now: SystemTime,
+    ) -> Result<SignedRequest, StorageError> {
+        if !(1..=MAX_PART_NUMBER).contains(&part_number) {
+            let detail = format!("parts are numbered from 1 to {MAX_PART_NUMBER}");
+            return Err(StorageError::new(StorageErrorKind::Unsupported, detail));
+        }
+        let number = part_number.to_string();
+        let query = [("partNumber", number.as_str()), ("uploadId", upload.0.as_str())];
+        self.sign(path, &query, &[], expires_in, now, vec![])
+    }
+
+    fn sign(
+        &self,
+        path: &StoragePath,
+        query: &[(&str, &str)],
+        signed_headers: &[(&str, &str)],
+        expires_in: Duration,
+        now: SystemTime,
+        headers: Vec<(&'static str, String)>,
+    ) -> Result<SignedRequest, StorageError> {
+        let request = Presign {
+            method: "PUT",
+            scheme: &self.address.scheme,
+            host: &self.address.host,
+            path: &self.address.path_of(path),
+            query,
+            headers: signed_headers,
+            expires_in,
+        };
+        let signed = self.presigner.presign(&request, now).map_err(|refusal| {
+            StorageError::new(StorageErrorKind::Unsupported, refusal.to_string())
+        })?;
+        Ok(SignedRequest { url: signed.url, headers, expires_at: signed.expires_at })
+    }
+}

@@ -1,0 +1,181 @@
+//! Amazon S3, and the servers that speak its protocol.
+//!
+//! | file | what it knows |
+//! |---|---|
+//! | `config.rs` | where the bucket is, who we are there, how long we wait |
+//! | `sigv4.rs` | presigned URLs: the signature |
+//! | `grants.rs` | presigned URLs: what a promise becomes |
+//! | `objects.rs`, `multipart.rs` | the calls, through the SDK |
+//! | `transport.rs` | the SDK's way to the network |
+//! | `errors.rs` | what a failed call means |
+
+mod config;
+mod errors;
+mod grants;
+mod multipart;
+mod objects;
+mod sigv4;
+mod transport;
+
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::{
+    GetOptions, ListPage, MultipartId, ObjectMeta, ObjectRead, ObjectStore, PutGrant,
+    SignedRequest, StorageError, StorageErrorKind, UploadedPart,
+};
+use crate::domain::{MediaType, Source, StoragePath};
+use crate::upstream::Client;
+
+pub use config::{S3Config, S3Timeouts};
+
+use config::Address;
+use sigv4::Presigner;
+
+/// A bucket of an S3 server.
+pub struct S3Store {
+    bucket: String,
+    source: Source,
+    address: Address,
+    timeouts: S3Timeouts,
+    /// Signs what clients send. Its credentials are those of the settings; credentials that expire
+    /// and are renewed would be asked for here and given to a new signer whenever they change.
+    presigner: Presigner,
+    sdk: aws_sdk_s3::Client,
+}
+
+impl S3Store {
+    /// Makes a store. Nothing is asked of the server.
+    ///
+    /// # Errors
+    /// A text for the author of the settings.
+    pub fn new(config: S3Config, client: Client) -> Result<Self, String> {
+        let address = Address::of(&config)?;
+        let sdk = config.sdk_client(&address, client)?;
+        let presigner = Presigner::new(config.credentials(), config.region);
+        let S3Config { bucket, source, timeouts, .. } = config;
+        Ok(Self { bucket, source, address, timeouts, presigner, sdk })
+    }
+
+    /// Runs a call within the time that a call may take.
+    async fn within<T>(
+        limit: Duration,
+        call: impl Future<Output = Result<T, StorageError>>,
+    ) -> Result<T, StorageError> {
+        tokio::time::timeout(limit, call).await.unwrap_or_else(|_| {
+            let detail = format!("no answer within {limit:?}, with all attempts");
+            Err(StorageError::new(StorageErrorKind::Timeout, detail))
+        })
+    }
+}
+
+impl std::fmt::Debug for S3Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("S3Store")
+            .field("bucket", &self.bucket)
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl ObjectStore for S3Store {
+    fn source(&self) -> Source {
+        self.source
+    }
+
+    async fn sign_put(
+        &self,
+        grant: &PutGrant<'_>,
+        now: SystemTime,
+    ) -> Result<SignedRequest, StorageError> {
+        self.grant_put(grant, now)
+    }
+
+    async fn head(&self, path: &StoragePath) -> Result<ObjectMeta, StorageError> {
+        Self::within(self.timeouts.call, self.head_object(path)).await
+    }
+
+    async fn get(
+        &self,
+        path: &StoragePath,
+        options: &GetOptions,
+    ) -> Result<ObjectRead, StorageError> {
+        Self::within(self.timeouts.call, self.get_object(path, options)).await
+    }
+
+    async fn put(
+        &self,
+        path: &StoragePath,
+        content_type: &str,
+        body: Bytes,
+    ) -> Result<ObjectMeta, StorageError> {
+        Self::within(self.timeouts.call, self.put_object(path, content_type, body)).await
+    }
+
+    async fn delete(
+        &self,
+        path: &StoragePath,
+        only: Option<&ObjectMeta>,
+    ) -> Result<(), StorageError> {
+        Self::within(self.timeouts.call, self.delete_object(path, only)).await
+    }
+
+    async fn list(
+        &self,
+        prefix: &str,
+        from: Option<&str>,
+        limit: u16,
+    ) -> Result<ListPage, StorageError> {
+        Self::within(self.timeouts.call, self.list_objects(prefix, from, limit)).await
+    }
+
+    async fn create_multipart(
+        &self,
+        path: &StoragePath,
+        media_type: MediaType,
+    ) -> Result<MultipartId, StorageError> {
+        Self::within(self.timeouts.call, self.begin_upload(path, media_type)).await
+    }
+
+    async fn sign_part(
+        &self,
+        path: &StoragePath,
+        upload: &MultipartId,
+        part_number: u16,
+        expires_in: Duration,
+        now: SystemTime,
+    ) -> Result<SignedRequest, StorageError> {
+        self.grant_part(path, upload, part_number, expires_in, now)
+    }
+
+    async fn list_parts(
+        &self,
+        path: &StoragePath,
+        upload: &MultipartId,
+    ) -> Result<Vec<UploadedPart>, StorageError> {
+        Self::within(self.timeouts.call, self.list_upload_parts(path, upload)).await
+    }
+
+    async fn complete_multipart(
+        &self,
+        path: &StoragePath,
+        upload: &MultipartId,
+        parts: &[UploadedPart],
+    ) -> Result<(), StorageError> {
+        Self::within(self.timeouts.complete, self.complete_upload(path, upload, parts)).await
+    }
+
+    async fn abort_multipart(
+        &self,
+        path: &StoragePath,
+        upload: &MultipartId,
+    ) -> Result<(), StorageError> {
+        Self::within(self.timeouts.call, self.abort_upload(path, upload)).await
+    }
+}
+
+#[cfg(test)]
+mod tests;

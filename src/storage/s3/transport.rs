@@ -1,0 +1,187 @@
+//! The SDK's way to the network: an adapter over the gateway's own pooled client.
+//!
+//! The SDK brings no HTTP stack of its own here, so storage obeys the same rules as every upstream:
+//! one pool, one policy of allowed addresses, and bodies that are read only as fast as the client
+//! reads.
+
+use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use aws_sdk_s3::primitives::SdkBody;
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use bytes::Bytes;
+use http::header::{ACCEPT_ENCODING, CONTENT_RANGE};
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::{Full, Limited};
+
+use crate::domain::ContentRange;
+use crate::upstream::{Client, Origin, SendError, Timeouts};
+
+/// The largest answer that is read into memory: far above a full page of a listing (1,000 keys of
+/// up to 1,024 bytes, escaped, with their metadata). Objects are streamed and have no such limit.
+const MAX_DOCUMENT_BYTES: usize = 8 << 20;
+
+/// Sends the SDK's requests to one server.
+#[derive(Clone)]
+pub(super) struct Transport {
+    client: Client,
+    origin: Origin,
+    /// The `Host` of the server, with its port if there is one.
+    authority: String,
+    timeouts: Timeouts,
+}
+
+impl Transport {
+    pub(super) fn new(
+        client: Client,
+        origin: Origin,
+        authority: String,
+        timeouts: Timeouts,
+    ) -> Self {
+        Self { client, origin, authority, timeouts }
+    }
+
+    async fn send(self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
+        let request = self.to_upstream(request)?;
+        let streamed = is_object_read(&request);
+        let sent = self.client.send(&self.origin, request, &self.timeouts).await;
+        let response = sent.map_err(connector_error)?;
+        to_sdk(response, streamed)
+    }
+
+    fn to_upstream(&self, request: HttpRequest) -> Result<Request<Full<Bytes>>, ConnectorError> {
+        let request =
+            request.try_into_http1x().map_err(|error| ConnectorError::user(error.into()))?;
+        let (mut head, body) = request.into_parts();
+        // The endpoint rules of the SDK must come to the address that the settings were checked for.
+        if head.uri.authority().map(http::uri::Authority::as_str) != Some(&self.authority) {
+            let text = format!("the SDK asks for another host than {}", self.authority);
+            return Err(ConnectorError::user(text.into()));
+        }
+        let path = head.uri.path_and_query().cloned();
+        head.uri = path.unwrap_or_else(|| PathAndQuery::from_static("/")).into();
+        head.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        let body = body
+            .bytes()
+            .map(Bytes::copy_from_slice)
+            .ok_or_else(|| ConnectorError::user("the request body is not in memory".into()))?;
+        Ok(Request::from_parts(head, Full::new(body)))
+    }
+}
+
+/// Whether the answer is an object on its way to a reader, if it is a success. The SDK marks each
+/// request with the name of its operation.
+fn is_object_read(request: &Request<Full<Bytes>>) -> bool {
+    let query = request.uri().query().unwrap_or_default();
+    request.method() == Method::GET && query.split('&').any(|pair| pair == "x-id=GetObject")
+}
+
+fn to_sdk<B, E>(response: Response<B>, streamed: bool) -> Result<HttpResponse, ConnectorError>
+where
+    B: Body<Data = Bytes, Error = E> + Send + Unpin + 'static,
+    E: std::error::Error + Send + Sync + 'static,
+{
+    let (mut head, body) = response.into_parts();
+    // The SDK shows no status of a success, so a part and a whole must differ by Content-Range.
+    let range = head.headers.get(CONTENT_RANGE).and_then(|value| value.to_str().ok());
+    match (head.status, range.and_then(ContentRange::parse)) {
+        (StatusCode::PARTIAL_CONTENT, None) => {
+            let text = "a 206 that does not say which part it holds";
+            return Err(ConnectorError::other(text.into(), None));
+        }
+        (StatusCode::PARTIAL_CONTENT, Some(_)) => {}
+        (status, _) if status.is_success() => {
+            head.headers.remove(CONTENT_RANGE);
+        }
+        _ => {}
+    }
+    // The SDK refuses a whole answer for one header value that is not UTF-8, for example metadata
+    // of another program's.
+    let readable = |value: &HeaderValue| std::str::from_utf8(value.as_bytes()).is_ok();
+    if !head.headers.values().all(readable) {
+        let kept = head.headers.iter().filter(|(_, value)| readable(value));
+        head.headers = kept.map(|(name, value)| (name.clone(), value.clone())).collect();
+    }
+    let body = if streamed && head.status.is_success() {
+        SdkBody::from_body_1_x(Unshared(Mutex::new(body)))
+    } else {
+        SdkBody::from_body_1_x(Unshared(Mutex::new(Limited::new(body, MAX_DOCUMENT_BYTES))))
+    };
+    HttpResponse::try_from(Response::from_parts(head, body))
+        .map_err(|error| ConnectorError::other(error.into(), None))
+}
+
+fn connector_error(error: SendError) -> ConnectorError {
+    match error {
+        SendError::ConnectTimeout | SendError::TlsTimeout | SendError::FirstByteTimeout => {
+            ConnectorError::timeout(error.into())
+        }
+        SendError::Resolve(_)
+        | SendError::Connect(_)
+        | SendError::Reset(_)
+        | SendError::Closed(_) => ConnectorError::io(error.into()),
+        // Trying again cannot help.
+        SendError::Forbidden(_) | SendError::Tls(_) | SendError::Protocol(_) => {
+            ConnectorError::other(error.into(), None)
+        }
+    }
+}
+
+impl HttpConnector for Transport {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        HttpConnectorFuture::new(self.clone().send(request))
+    }
+}
+
+impl HttpClient for Transport {
+    fn http_connector(
+        &self,
+        settings: &HttpConnectorSettings,
+        _: &RuntimeComponents,
+    ) -> SharedHttpConnector {
+        let timeouts = Timeouts {
+            connect: settings.connect_timeout().unwrap_or(self.timeouts.connect),
+            first_byte: settings.read_timeout().unwrap_or(self.timeouts.first_byte),
+        };
+        SharedHttpConnector::new(Self { timeouts, ..self.clone() })
+    }
+}
+
+impl std::fmt::Debug for Transport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Transport").field("origin", &self.origin).finish_non_exhaustive()
+    }
+}
+
+/// A body that the SDK may share between threads by its type, though it never does: it is only ever
+/// polled through `&mut`, which takes no lock.
+struct Unshared<B>(Mutex<B>);
+
+impl<B: Body + Unpin> Body for Unshared<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let body = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
+        Pin::new(body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).size_hint()
+    }
+}

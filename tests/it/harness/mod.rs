@@ -1,0 +1,5 @@
+//! What the integration tests stand on: real servers, and a client that knows nothing of the
+//! gateway.
+
+pub mod plain_client;
+pub mod seaweed;

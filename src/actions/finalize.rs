@@ -241,7 +241,7 @@ mod tests {
         assert!(looks_like(MediaType::Jpeg, b"\xff\xd8\xff\xe0\0\x10JFIF"));
         assert!(looks_like(MediaType::Webp, b"RIFF\x24\0\0\0WEBPVP8 "));
         assert!(looks_like(MediaType::Gif, b"GIF89a"));
-        assert!(looks_like(MediaType::Avif, b"\0\0\0\x1cftypavif\0\0\0\0avifmif1"));
+        assert!(looks_like(MediaType::Avif, b"\0\0\0\x18ftypavif\0\0\0\0avifmif1"));
         assert!(looks_like(MediaType::Svg, b"<?xml version=\"1.0\"?><svg xmlns=\"\"/>"));
         for media_type in MediaType::ALL {
             assert!(!looks_like(media_type, b"<html><script>alert(1)</script>"), "{media_type:?}");

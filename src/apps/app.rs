@@ -7,10 +7,13 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use crate::cdn::Cdn;
-use crate::domain::{AppName, KeyPrefix, MediaType};
-use crate::limits::{KeyedLimiter, SingleLimiter};
-use crate::metrics::AppMetrics;
-use crate::storage::ObjectStore;
+use crate::domain::{AppName, KeyPrefix, Source};
+use crate::limits::{DEFAULT_MAX_KEYS, KeyedLimiter, SingleLimiter};
+use crate::metrics::{AppMetrics, Metrics};
+use crate::storage::{ObjectStore, S3Config, S3Store, S3Timeouts};
+use crate::upstream::{Client, Timeouts};
+
+use super::config::{AppConfig, CdnConfig, S3Access, StorageConfig, StorageKind, UploadPolicy};
 
 /// A configured app. Whoever has one need not check anything of it again.
 pub struct App {
@@ -48,16 +51,107 @@ pub struct App {
     pub metrics: AppMetrics,
 }
 
+/// What apps are built with: what they share, and what the process gives them.
+pub struct Workshop<'a> {
+    /// The client of every upstream.
+    pub client: &'a Client,
+    /// The metrics.
+    pub metrics: &'a Arc<Metrics>,
+    /// What the URLs of apps without one of their own begin with; no path.
+    pub public_base_url: &'a url::Url,
+    /// The mark by which a request that comes around is recognised.
+    pub loop_token: &'a HeaderValue,
+    /// How to get at the embedded store, in a process that has one.
+    pub embedded: Option<&'a S3Access>,
+    /// How many apps share the memory for rate limits.
+    pub apps: usize,
+}
+
 /// The apps, by name: one snapshot of all files.
 #[derive(Default)]
 pub struct Apps(BTreeMap<AppName, Arc<App>>);
 
 impl App {
+    /// Makes a live app of a tenant's configuration. Nothing is asked of anybody.
+    ///
+    /// # Errors
+    /// A text for the tenant.
+    pub fn build(config: AppConfig, workshop: &Workshop<'_>) -> Result<Self, String> {
+        let AppConfig { name, storage, read, rate_limit, .. } = config;
+        let (store, source) = open_store(&storage, workshop)?;
+        let timeouts =
+            Timeouts { connect: read.connect_timeout, first_byte: read.first_byte_timeout };
+        let build_cdn = |cdn: &CdnConfig| {
+            let (client, token) = (workshop.client.clone(), workshop.loop_token.clone());
+            Cdn::new(client, &cdn.url, timeouts, token)
+        };
+        let cdn = config.cdn.as_ref().map(build_cdn).transpose()?;
+        let cdn_prefix = match &config.cdn {
+            Some(cdn) => KeyPrefix::parse(&cdn.path_prefix)?,
+            None => storage.key_prefix.clone(),
+        };
+        let base = config.public_base_url.as_ref().unwrap_or(workshop.public_base_url);
+        let base = base.as_str().trim_end_matches('/');
+        // A flood of invented owners at every app at once stays within the bound of one.
+        let max_keys = (DEFAULT_MAX_KEYS / workshop.apps.max(1)).max(10_000);
+        Ok(Self {
+            public_base: format!("{base}/darkroom/{name}"),
+            metrics: AppMetrics::new(workshop.metrics, &name, source, cdn.is_some()),
+            owner_limit: KeyedLimiter::new("owner", rate_limit.per_owner, max_keys),
+            app_limit: SingleLimiter::new("app", rate_limit.per_app),
+            allow_public_upload: config.allow_public_upload,
+            accept_foreign_keys: config.accept_foreign_keys,
+            keep_names: config.keep_names,
+            upload: config.upload,
+            cache_control: read.cache_control,
+            stall_timeout: read.stall_timeout,
+            allowed_origins: config.cors.allowed_origins,
+            key_prefix: storage.key_prefix,
+            cdn_prefix,
+            store,
+            cdn,
+            name,
+        })
+    }
+
     /// How long the upload URL of a key can live after the key was minted.
     #[must_use]
     pub fn upload_url_life(&self) -> Duration {
         self.upload.url_expiry
     }
+}
+
+/// Opens an app's storage.
+fn open_store(
+    storage: &StorageConfig,
+    workshop: &Workshop<'_>,
+) -> Result<(Arc<dyn ObjectStore>, Source), String> {
+    let (access, source) = match &storage.kind {
+        StorageKind::S3(access) => (access, Source::S3),
+        StorageKind::Embedded => match workshop.embedded {
+            Some(access) => (access, Source::Embedded),
+            None => {
+                return Err("Storage.Kind = \"embedded\" is the store inside `safelight dev`: \
+                            use \"s3\" here"
+                    .into());
+            }
+        },
+    };
+    let text = |secret: &crate::domain::Secret| {
+        secret.expose_str().map(str::to_owned).ok_or("AccessKeyID is not text")
+    };
+    let config = S3Config {
+        bucket: storage.bucket.clone(),
+        region: access.region.clone(),
+        endpoint: access.endpoint.clone(),
+        path_style: access.path_style,
+        access_key_id: text(&access.access_key_id)?,
+        secret_access_key: access.secret_access_key.clone(),
+        session_token: access.session_token.clone(),
+        source,
+        timeouts: S3Timeouts::default(),
+    };
+    Ok((Arc::new(S3Store::new(config, workshop.client.clone())?), source))
 }
 
 impl Apps {
@@ -77,14 +171,4 @@ impl FromIterator<App> for Apps {
     fn from_iter<I: IntoIterator<Item = App>>(apps: I) -> Self {
         Self(apps.into_iter().map(|app| (app.name.clone(), Arc::new(app))).collect())
     }
-}
-
-pub struct UploadPolicy {
-    pub allowed_types: Vec<MediaType>,
-    pub max_bytes: u64,
-    pub max_pixels: u64,
-    pub url_expiry: Duration,
-    pub session_expiry: Duration,
-    pub require_size: bool,
-    pub prevent_overwrite: bool,
 }

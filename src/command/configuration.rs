@@ -1,0 +1,42 @@
+//! Settings and app files, loaded as every command loads them.
+
+use std::path::Path;
+
+use crate::apps::{AppConfig, LoadContext, load_apps};
+use crate::config::ConfigError;
+use crate::settings::Settings;
+
+/// What a process is configured with, as far as it could be read.
+pub(super) struct Loaded {
+    pub(super) settings: Settings,
+    pub(super) apps: Vec<AppConfig>,
+}
+
+/// Loads the settings and the file of every app.
+///
+/// # Errors
+/// Everything that is wrong, in all files.
+pub(super) fn load(config: Option<&Path>) -> Result<Loaded, Vec<ConfigError>> {
+    // Variables that are not text cannot be ours.
+    let environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let settings = Settings::load(config, environment)?;
+    let server = &settings.server;
+    let context = LoadContext {
+        address_policy: &server.address_policy,
+        max_url_expiry: server.max_url_expiry,
+        secrets_dir: &server.secrets_dir,
+        env: &|name| std::env::var(name).ok(),
+    };
+    let (apps, errors) = load_apps(&server.apps_dir, &context);
+    if errors.is_empty() { Ok(Loaded { settings, apps }) } else { Err(errors) }
+}
+
+/// Tells the user what is wrong.
+pub(super) fn report(errors: &[ConfigError]) {
+    for error in errors {
+        eprintln!("{error}");
+    }
+    let plural = if errors.len() == 1 { "" } else { "s" };
+    eprintln!("{} error{plural} in the configuration", errors.len());
+}

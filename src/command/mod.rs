@@ -1,0 +1,67 @@
+//! The command line: one file a command.
+
+mod check;
+mod configuration;
+mod dev;
+mod healthcheck;
+mod logging;
+mod serve;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+/// What a process says that was started with a bad configuration (`EX_CONFIG` of sysexits.h).
+const EX_CONFIG: u8 = 78;
+
+/// An application-owned media gateway: direct uploads to storage, stable public URLs, CDN first
+/// with an explained fallback.
+#[derive(Debug, Parser)]
+#[command(name = "safelight", version, propagate_version = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run everything on this machine: gateway, S3 store, a CDN that can be told to fail.
+    Dev(dev::DevArgs),
+    /// Run the gateway.
+    Serve(ConfigArgs),
+    /// Check the settings and every app's file; exit 78 if one is bad.
+    Check(ConfigArgs),
+    /// Ask a running gateway whether it is ready; exit 1 if not. For container health checks.
+    Healthcheck(healthcheck::HealthcheckArgs),
+}
+
+/// Where the settings are.
+#[derive(Debug, Args)]
+struct ConfigArgs {
+    /// The settings file. Any of its keys can be overridden by `SAFELIGHT__SECTION__KEY`.
+    #[arg(long, env = "SAFELIGHT_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl Cli {
+    /// Runs the command.
+    #[must_use]
+    pub fn run(self) -> ExitCode {
+        match self.command {
+            Command::Dev(args) => dev::run(&args),
+            Command::Serve(args) => serve::run(&args),
+            Command::Check(args) => check::run(&args),
+            Command::Healthcheck(args) => healthcheck::run(&args),
+        }
+    }
+}
+
+/// Runs the asynchronous part of a command.
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .expect("the system gives threads and an event queue")
+        .block_on(future)
+}

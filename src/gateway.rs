@@ -1,0 +1,249 @@
+//! The composition root: settings and app files in, a running gateway out. Every way to run it —
+//! `serve`, `dev`, the tests — goes through [`Gateway::start`].
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderValue;
+use sha2::{Digest as _, Sha256};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
+
+use crate::actions::Services;
+use crate::apps::{App, AppConfig, Apps, S3Access, Workshop};
+use crate::http::FrontDoor;
+use crate::http::admin::{AdminDoor, Readiness};
+use crate::identity::UploadTokens;
+use crate::metrics::Metrics;
+use crate::records::{Records, SqliteRecords};
+use crate::server::{Listening, Shutdown, ShutdownTrigger, serve, shutdown};
+use crate::settings::{RecordsUrl, Settings};
+use crate::upstream::Client;
+
+/// How long requests have to finish once no more are accepted.
+const DRAIN: Duration = Duration::from_secs(25);
+
+/// How many admin connections may be open at once.
+const MAX_ADMIN_CONNECTIONS: usize = 64;
+
+/// How often the memory of rate limits is tidied.
+const SWEEP_LIMITS_EVERY: Duration = Duration::from_secs(60);
+
+/// What a gateway is started with.
+pub struct Configuration {
+    /// The settings of the process.
+    pub settings: Settings,
+    /// The apps.
+    pub apps: Vec<AppConfig>,
+    /// How to get at the embedded store, in a process that has one.
+    pub embedded: Option<S3Access>,
+}
+
+/// A running gateway.
+pub struct Gateway {
+    /// Where it listens for the world.
+    pub address: SocketAddr,
+    /// Where it listens for the operator.
+    pub admin_address: SocketAddr,
+    readiness: Readiness,
+    records: Arc<dyn Records>,
+    public: Running,
+    admin: Running,
+    sweeper: JoinHandle<()>,
+}
+
+/// A listener's task and what ends it.
+struct Running {
+    trigger: ShutdownTrigger,
+    task: JoinHandle<()>,
+}
+
+impl Gateway {
+    /// Starts a gateway and returns when it listens.
+    ///
+    /// # Errors
+    /// A text for the operator: which address is taken, which app cannot be built, why the record
+    /// store does not open.
+    pub async fn start(configuration: Configuration) -> Result<Self, String> {
+        let Configuration { settings, apps, embedded } = configuration;
+        let metrics = Metrics::new();
+        metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        let client = Client::new(settings.server.address_policy.clone())?;
+        let loop_token = loop_token(&settings);
+        let apps = build_apps(apps, &settings, &metrics, &client, &loop_token, embedded.as_ref())?;
+        let listener = bind(settings.server.listen, "Server.Listen").await?;
+        let admin_listener = bind(settings.server.admin_listen, "Server.AdminListen").await?;
+        let address = local_address(&listener)?;
+        let admin_address = local_address(&admin_listener)?;
+
+        let records = open_records(&settings.records, &metrics).await?;
+        let services = Services {
+            records: Arc::clone(&records),
+            mint_secrets: settings.keys.mint.clone(),
+            tokens: UploadTokens::new(settings.keys.signing.clone())
+                .ok_or("Keys.SigningSecrets is empty")?,
+        };
+        let readiness = Readiness::default();
+        let limits = settings.limits;
+        let public = FrontDoor::new(
+            Arc::clone(&apps),
+            services,
+            Arc::clone(&metrics),
+            loop_token,
+            limits.max_concurrent_requests.get(),
+        );
+        let admin = AdminDoor {
+            apps: Arc::clone(&apps),
+            metrics: Arc::clone(&metrics),
+            readiness: readiness.clone(),
+        };
+        let gateway = Self {
+            address,
+            admin_address,
+            records,
+            public: open_public(listener, limits.max_connections.get(), &metrics, public),
+            admin: open_admin(admin_listener, &metrics, admin),
+            sweeper: tokio::spawn(sweep_limits(apps)),
+            readiness,
+        };
+        gateway.readiness.set(true);
+        Ok(gateway)
+    }
+
+    /// Stops in order: says that it is not ready, gives load balancers `notice` to see that, stops
+    /// accepting, lets requests finish, commits the records.
+    pub async fn stop(self, notice: Duration) {
+        self.readiness.set(false);
+        tokio::time::sleep(notice).await;
+        self.public.stop().await;
+        self.sweeper.abort();
+        self.records.close().await;
+        // Last, so that the end can be watched.
+        self.admin.stop().await;
+    }
+}
+
+impl Running {
+    async fn stop(self) {
+        self.trigger.pull();
+        if let Err(error) = self.task.await {
+            tracing::error!(%error, "a listener's task ended badly");
+        }
+    }
+}
+
+/// The mark of this deployment: the same on all of its nodes, another one for another deployment
+/// that may rightly stand behind it.
+fn loop_token(settings: &Settings) -> HeaderValue {
+    let digest = Sha256::digest(settings.server.public_base_url.as_str());
+    let mark: String = digest[..4].iter().map(|byte| format!("{byte:02x}")).collect();
+    HeaderValue::try_from(format!("safelight-{mark}")).expect("hexadecimal digits are ASCII")
+}
+
+fn build_apps(
+    configs: Vec<AppConfig>,
+    settings: &Settings,
+    metrics: &Arc<Metrics>,
+    client: &Client,
+    loop_token: &HeaderValue,
+    embedded: Option<&S3Access>,
+) -> Result<Arc<Apps>, String> {
+    let workshop = Workshop {
+        client,
+        metrics,
+        public_base_url: &settings.server.public_base_url,
+        loop_token,
+        embedded,
+        apps: configs.len(),
+    };
+    let build = |config: AppConfig| {
+        let name = config.name.clone();
+        App::build(config, &workshop).map_err(|error| format!("app {name}: {error}"))
+    };
+    configs.into_iter().map(build).collect::<Result<Apps, _>>().map(Arc::new)
+}
+
+async fn open_records(
+    url: &RecordsUrl,
+    metrics: &Arc<Metrics>,
+) -> Result<Arc<dyn Records>, String> {
+    let RecordsUrl::Sqlite(path) = url.clone();
+    let group_size = metrics.records_group_size.with_label_values(&["sqlite"]);
+    let commit = metrics.records_commit.with_label_values(&["sqlite"]);
+    let observe = move |records: usize, took: Duration| {
+        #[allow(clippy::cast_precision_loss)] // a group has hundreds of records
+        group_size.observe(records as f64);
+        commit.observe(took.as_secs_f64());
+    };
+    let opened = tokio::task::spawn_blocking(move || SqliteRecords::open_observed(&path, observe));
+    let records = opened.await.map_err(|error| error.to_string())?;
+    records.map(|records| Arc::new(records) as Arc<dyn Records>).map_err(|e| e.to_string())
+}
+
+async fn bind(address: SocketAddr, key: &str) -> Result<TcpListener, String> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| format!("cannot listen on {address} ({key}): {error}"))
+}
+
+fn local_address(listener: &TcpListener) -> Result<SocketAddr, String> {
+    listener.local_addr().map_err(|error| error.to_string())
+}
+
+fn open_public(
+    listener: TcpListener,
+    max_connections: usize,
+    metrics: &Arc<Metrics>,
+    door: FrontDoor,
+) -> Running {
+    let door = Arc::new(door);
+    spawn_listener(listener, max_connections, metrics, move |listening, metrics, stop| {
+        serve(listening, metrics, stop, move |request| {
+            let door = Arc::clone(&door);
+            async move { door.handle(request).await }
+        })
+    })
+}
+
+fn open_admin(listener: TcpListener, metrics: &Arc<Metrics>, door: AdminDoor) -> Running {
+    let door = Arc::new(door);
+    spawn_listener(listener, MAX_ADMIN_CONNECTIONS, metrics, move |listening, metrics, stop| {
+        serve(listening, metrics, stop, move |request| {
+            let answer = door.handle(&request);
+            async move { answer }
+        })
+    })
+}
+
+fn spawn_listener<F>(
+    listener: TcpListener,
+    max_connections: usize,
+    metrics: &Arc<Metrics>,
+    run: impl FnOnce(Listening, Arc<Metrics>, Shutdown) -> F,
+) -> Running
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let (trigger, stop) = shutdown();
+    let listening = Listening { listener, max_connections, drain: DRAIN };
+    let task = tokio::spawn(run(listening, Arc::clone(metrics), stop));
+    Running { trigger, task }
+}
+
+/// Forgets owners whose quota is full again, away from the workers that serve.
+async fn sweep_limits(apps: Arc<Apps>) {
+    let mut ticks = tokio::time::interval(SWEEP_LIMITS_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let apps = Arc::clone(&apps);
+        let swept = tokio::task::spawn_blocking(move || {
+            apps.iter().for_each(|app| app.owner_limit.sweep());
+        });
+        if let Err(error) = swept.await {
+            tracing::error!(%error, "sweeping the rate limits failed");
+        }
+    }
+}

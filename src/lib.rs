@@ -1,3 +1,4 @@
 #![forbid(unsafe_code)]
 //! Safelight.
+pub mod dev;
 pub mod domain;

@@ -2,3 +2,4 @@
 //! Safelight.
 pub mod dev;
 pub mod domain;
+pub mod storage;

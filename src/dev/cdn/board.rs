@@ -93,7 +93,7 @@ impl Board {
 
     /// Counts a request, and says which fault hits it: the first that is for it and not used up.
     pub(super) fn arrived(&self, method: &Method, path: &str) -> Option<Fault> {
-        let name = percent_decode_str(path.trim_start_matches('/')).decode_utf8_lossy();
+        let name = percent_decode_str(path.strip_prefix('/').unwrap_or(path)).decode_utf8_lossy();
         let mut state = self.lock();
         state.requests.seen += 1;
         let hit = state.faults.iter_mut().find(|ordered| {

@@ -153,7 +153,8 @@ fn name_of(request: &Request<()>) -> Result<String, (StatusCode, &'static str)> 
     if !reads(request.method()) {
         return Err((StatusCode::METHOD_NOT_ALLOWED, "This CDN reads objects: GET or HEAD."));
     }
-    let path = request.uri().path().trim_start_matches('/');
+    let path = request.uri().path();
+    let path = path.strip_prefix('/').unwrap_or(path);
     match percent_encoding::percent_decode_str(path).decode_utf8() {
         Ok(name) if !name.is_empty() => Ok(name.into_owned()),
         _ => Err((StatusCode::BAD_REQUEST, "The path must be the name of an object.")),

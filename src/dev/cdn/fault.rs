@@ -193,6 +193,8 @@ impl TryFrom<String> for Location {
 mod tests {
     use std::collections::HashSet;
 
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -246,6 +248,21 @@ mod tests {
             let text = Order::parse(json.as_bytes()).unwrap_err();
             assert!(text.contains(complaint), "{json}: {text}");
             assert!(text.contains(Fault::EXAMPLES[9]), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_ordered_is_an_order_or_a_complaint(
+            kind in "status|silence|truncate|delay|[a-z_]{0,8}",
+            field in "status|after|ms|count|path_prefix|[a-z_]{0,8}",
+            value in "[0-9]{1,20}|-1|null|\"[ -~]{0,8}\"|[{}]",
+        ) {
+            let json = format!("{{\"fault\":\"{kind}\",\"{field}\":{value}}}");
+            if let Ok(order) = Order::parse(json.as_bytes()) {
+                let again = serde_json::to_vec(&order.fault).unwrap();
+                prop_assert_eq!(Order::parse(&again).unwrap().fault, order.fault);
+            }
         }
     }
 }

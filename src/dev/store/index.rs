@@ -379,3 +379,66 @@ fn is_version(object: &StoredObject, condition: &ETagCondition) -> bool {
 fn precondition_failed() -> s3s::S3Error {
     s3_error!(PreconditionFailed, "At least one of the pre-conditions you specified did not hold")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn listed(index: &Index, prefix: &str, delimiter: Option<&str>, limit: usize) -> Vec<String> {
+        let (mut names, mut after) = (Vec::new(), Vec::new());
+        loop {
+            let page = index.list("media", prefix, delimiter, after, limit).unwrap();
+            assert!(page.entries.len() <= limit);
+            names.extend(page.entries.into_iter().map(|entry| match entry {
+                Listed::Object(key, _) => key,
+                Listed::CommonPrefix(prefix) => prefix,
+            }));
+            match page.next {
+                Some(next) => after = next,
+                None => return names,
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn pages_make_up_the_whole_listing(
+            keys in prop::collection::btree_set("[ab/!\u{e9}\u{10ffff}]{1,5}", 0..20),
+            prefix in "[ab/]{0,2}",
+            delimiter in prop::option::of("/|b"),
+            limit in 1_usize..5,
+        ) {
+            let buckets = ["media".to_owned(), "other".to_owned()];
+            let mut index = Index::open(Path::new(":memory:"), &buckets).unwrap();
+            let object = StoredObject {
+                blob: "b".to_owned(),
+                size: 1,
+                etag: "e".to_owned(),
+                sha256: None,
+                modified_at: SystemTime::UNIX_EPOCH,
+                headers: StoredHeaders::default(),
+            };
+            for key in &keys {
+                index.put("media", key, &object, &Replace::Nothing).unwrap();
+                index.put("other", &format!("a{key}"), &object, &Replace::Nothing).unwrap();
+            }
+            let model: BTreeSet<String> = keys
+                .iter()
+                .filter(|key| key.starts_with(&prefix))
+                .map(|key| {
+                    let rest = &key[prefix.len()..];
+                    let cut = delimiter.as_deref().and_then(|d| rest.find(d));
+                    cut.map_or(key.clone(), |cut| key[..=prefix.len() + cut].to_owned())
+                })
+                .collect();
+            let model: Vec<String> = model.into_iter().collect();
+            prop_assert_eq!(listed(&index, &prefix, delimiter.as_deref(), limit), model);
+        }
+    }
+}

@@ -31,7 +31,7 @@ pub(super) const BUCKET: &str = "media";
 /// A running store.
 pub(super) struct Running {
     pub(super) dir: Arc<TempDir>,
-    address: SocketAddr,
+    pub(super) address: SocketAddr,
     stop: oneshot::Sender<()>,
     served: JoinHandle<()>,
 }

@@ -1,14 +1,20 @@
 #![forbid(unsafe_code)]
 //! Safelight.
+
 pub mod actions;
 pub mod apps;
 pub mod cdn;
+pub mod command;
+pub mod config;
+pub mod dev;
 pub mod domain;
+pub mod gateway;
 pub mod http;
 pub mod identity;
 pub mod limits;
 pub mod metrics;
 pub mod records;
 pub mod server;
+pub mod settings;
 pub mod storage;
 pub mod upstream;

@@ -88,6 +88,9 @@ impl<'a> Section<'a> {
             self.report.error(&place, message, Some("remove one of the two".to_owned()));
         }
         let name = dotted(&self.path, key);
+        if let Some(node) = &mut node {
+            self.refuse_value(key, node);
+        }
         Key { report: self.report, name, section_place: self.place.clone(), node }
     }
 
@@ -127,7 +130,7 @@ impl<'a> Section<'a> {
     fn refuse_not_built(&mut self) {
         let source = self.report.source;
         for entry in source.not_built {
-            if entry.section == self.path {
+            if entry.section == self.path && !entry.when.keeps_key() {
                 self.refuse(entry);
             }
         }
@@ -143,18 +146,23 @@ impl<'a> Section<'a> {
             let (message, _) = entry.explain(true, false);
             self.report.error(&place, message, Some("remove it".to_owned()));
         }
-        if !entry.when.keeps_key() {
-            let node = self.key(entry.key).node;
-            if let Some(node) = node.filter(|node| entry.when.refuses(&node.value)) {
-                let (message, hint) = entry.explain(is_table(&node.value), is_list(&node.value));
-                self.report.error(&node.place, message, Some(hint));
-            }
-        } else if let Some((_, node)) = self.entries.get_mut(entry.key)
-            && entry.when.refuses(&node.value)
-        {
-            let (message, hint) = entry.explain(false, false);
+        let node = self.key(entry.key).node;
+        if let Some(node) = node.filter(|node| entry.when.refuses(&node.value)) {
+            let (message, hint) = entry.explain(is_table(&node.value), is_list(&node.value));
             self.report.error(&node.place, message, Some(hint));
-            node.value = Value::Refused;
+        }
+    }
+
+    /// Refuses a value, of a key that takes others, that this version knows of and does not have.
+    fn refuse_value(&self, key: &str, node: &mut Node) {
+        let source = self.report.source;
+        let entries = source.not_built.iter().filter(|entry| entry.when.keeps_key());
+        for entry in entries.filter(|entry| entry.section == self.path && entry.key == key) {
+            if entry.when.refuses(&node.value) {
+                let (message, hint) = entry.explain(false, false);
+                self.report.error(&node.place, message, Some(hint));
+                node.value = Value::Refused;
+            }
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::report::Place;
+
 /// The longest word for which a near spelling is looked for, in bytes: twice the longest key. The
 /// comparison takes time in the product of both lengths.
 const MAX_COMPARED: usize = 64;
@@ -33,6 +35,18 @@ impl ConfigError {
     pub(super) fn at(file: &str, text: &str, offset: usize, message: impl Into<String>) -> Self {
         let (line, column) = line_and_column(text, offset);
         Self { line: Some(line), column: Some(column), ..Self::of_file(file, message) }
+    }
+
+    /// An error at a place that was noted while a file with this text was read.
+    #[must_use]
+    pub fn at_place(file: &str, text: &str, place: &Place, message: impl Into<String>) -> Self {
+        match place {
+            Place::File => Self::of_file(file, message),
+            Place::At(offset) => Self::at(file, text, *offset, message),
+            Place::Variable(name) => {
+                Self::of_file("environment", format!("{name}: {}", message.into()))
+            }
+        }
     }
 
     /// The same error with a word on what to do.

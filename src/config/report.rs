@@ -49,15 +49,7 @@ impl<'a> Report<'a> {
 
     /// Notes an error.
     pub fn error(&self, place: &Place, message: String, hint: Option<String>) {
-        let error = match place {
-            Place::File => ConfigError::of_file(self.source.file, message),
-            Place::At(offset) => {
-                ConfigError::at(self.source.file, self.source.text, *offset, message)
-            }
-            Place::Variable(name) => {
-                ConfigError::of_file("environment", format!("{name}: {message}"))
-            }
-        };
+        let error = ConfigError::at_place(self.source.file, self.source.text, place, message);
         self.errors.borrow_mut().push(ConfigError { hint, ..error });
     }
 

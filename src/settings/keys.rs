@@ -31,10 +31,9 @@ fn secrets(
     key: &'static str,
     file_key: &'static str,
 ) -> Option<Vec<Secret>> {
-    let listed = section
-        .key(key)
-        .texts(|text| secret(text, None))
-        .check(|secrets| if secrets.is_empty() { Err(how_to_make("the list is empty")) } else { Ok(()) });
+    let listed = section.key(key).texts(|text| secret(text, None)).check(|secrets| {
+        if secrets.is_empty() { Err(how_to_make("the list is empty")) } else { Ok(()) }
+    });
     let filed = section.key(file_key).text(secrets_in_file);
     if listed.is_present() && filed.is_present() {
         let message = format!("Keys.{key} and Keys.{file_key} are both set");
@@ -44,7 +43,9 @@ fn secrets(
     if filed.is_present() {
         return filed.optional();
     }
-    let what = format!("one or more secrets (or {file_key}, a file with one in a line); make one with: openssl rand -hex 32");
+    let what = format!(
+        "one or more secrets (or {file_key}, a file with one in a line); make one with: openssl rand -hex 32"
+    );
     listed.required(&what)
 }
 

@@ -192,7 +192,10 @@ fn network(text: &str) -> Result<IpNet, String> {
     let network: IpNet =
         text.parse().map_err(|_| "write a network such as \"10.0.0.0/8\"".to_owned())?;
     if network.trunc() != network {
-        return Err(format!("this is an address in a network; did you mean \"{}\"?", network.trunc()));
+        return Err(format!(
+            "this is an address in a network; did you mean \"{}\"?",
+            network.trunc()
+        ));
     }
     if network.network().is_loopback() {
         return Err("loopback is allowed with AllowLoopbackUpstreams = true, not here".to_owned());

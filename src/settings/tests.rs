@@ -68,8 +68,14 @@ fn known_keys(section: &str) -> Vec<String> {
 #[test]
 fn what_is_wrong_is_told_with_its_line() {
     for (text, expected) in [
-        (with("Lisen = '0.0.0.0:1'", ""), "F:2: unknown key \"Lisen\" in [Server]; did you mean \"Listen\"?"),
-        (with("Listen = '8080'", ""), "F:2: Server.Listen: write an IP address and a port, such as \"0.0.0.0:8080\""),
+        (
+            with("Lisen = '0.0.0.0:1'", ""),
+            "F:2: unknown key \"Lisen\" in [Server]; did you mean \"Listen\"?",
+        ),
+        (
+            with("Listen = '8080'", ""),
+            "F:2: Server.Listen: write an IP address and a port, such as \"0.0.0.0:8080\"",
+        ),
         (
             with("TrustedProxies = ['10.0.0.0/8']", ""),
             "F:2: Server.TrustedProxies is not available in this version; remove it, or write []",
@@ -82,8 +88,14 @@ fn what_is_wrong_is_told_with_its_line() {
             with("AllowedUpstreamNetworks = ['127.0.0.0/8']", ""),
             "F:2: Server.AllowedUpstreamNetworks: loopback is allowed with AllowLoopbackUpstreams = true, not here",
         ),
-        (with("MaxURLExpiry = '8d'", ""), "F:2: Server.MaxURLExpiry: write whole seconds, from \"1s\" to \"7d\""),
-        (with("MaxURLExpiry = '1500ms'", ""), "F:2: Server.MaxURLExpiry: write whole seconds, from \"1s\" to \"7d\""),
+        (
+            with("MaxURLExpiry = '8d'", ""),
+            "F:2: Server.MaxURLExpiry: write whole seconds, from \"1s\" to \"7d\"",
+        ),
+        (
+            with("MaxURLExpiry = '1500ms'", ""),
+            "F:2: Server.MaxURLExpiry: write whole seconds, from \"1s\" to \"7d\"",
+        ),
         (
             with("", "[Records]\nURL = 'postgres://u:p@h/d'"),
             "F:8: Records.URL = \"postgres://…\" is not available in this version; choose another",
@@ -93,11 +105,23 @@ fn what_is_wrong_is_told_with_its_line() {
             "F:8: Records.URL: write the path after \"sqlite:\" without slashes in between, such as \
              \"sqlite:./data/safelight.db\" or \"sqlite:/var/lib/safelight/safelight.db\"",
         ),
-        (with("", "[Limits]\nURL = 'redis://h'"), "F:8: Limits.URL = \"redis://…\" is not available in this version; choose another"),
-        (with("", "[Limits]\nMaxConnections = 0"), "F:8: Limits.MaxConnections: write a number from 1 to 10000000"),
+        (
+            with("", "[Limits]\nURL = 'redis://h'"),
+            "F:8: Limits.URL = \"redis://…\" is not available in this version; choose another",
+        ),
+        (
+            with("", "[Limits]\nMaxConnections = 0"),
+            "F:8: Limits.MaxConnections: write a number from 1 to 10000000",
+        ),
         (with("", "[Tracing]"), "F:7: [Tracing] is not available in this version; remove it"),
-        (with("", "[[Grants]]\nApp = 'x'"), "F:7: [[Grants]] is not available in this version; remove it"),
-        (with("", "[Cache]\nSize = '1MiB'"), "F:7: [Cache] is not available in this version; remove it"),
+        (
+            with("", "[[Grants]]\nApp = 'x'"),
+            "F:7: [[Grants]] is not available in this version; remove it",
+        ),
+        (
+            with("", "[Cache]\nSize = '1MiB'"),
+            "F:7: [Cache] is not available in this version; remove it",
+        ),
         (with("", "[Server.TLS]"), "F:7: unknown section [Server.TLS]; known here: "),
         (with("", "[Sever]"), "F:7: unknown section [Sever]; did you mean [Server]?"),
         (with("", "[Keys]"), "F:7: this is not TOML: duplicate key"),
@@ -198,20 +222,28 @@ fn secrets_come_from_files_too_and_are_never_told() {
         "[Server]\nPublicBaseURL = 'https://m.example'\n[Keys]\nSigningSecrets = ['{SIGN}']\nMintSecretsFile = '{}'",
         file.display()
     );
-    let told = |text: &str| load(text, &[]).unwrap_err().join("\n").replace(&file.display().to_string(), "M");
+    let told = |text: &str| {
+        load(text, &[]).unwrap_err().join("\n").replace(&file.display().to_string(), "M")
+    };
 
     assert!(told(&text).starts_with("F:5: Keys.MintSecretsFile: M: cannot be read"));
     std::fs::write(&file, format!("{MINT}\n\n{MINT}2\r\n")).unwrap();
     assert!(load(&text, &[]).is_ok());
     let both = format!("{text}\nMintSecrets = ['{MINT}']");
-    assert_eq!(told(&both), "F:5: Keys.MintSecrets and Keys.MintSecretsFile are both set; remove one of the two");
+    assert_eq!(
+        told(&both),
+        "F:5: Keys.MintSecrets and Keys.MintSecretsFile are both set; remove one of the two"
+    );
     std::fs::write(&file, format!("{MINT}\nhunter2\n")).unwrap();
     assert_eq!(
         told(&text),
         "F:5: Keys.MintSecretsFile: M:2: a secret has 7 bytes, and at least 32 are needed; make one with: openssl rand -hex 32"
     );
     std::fs::write(&file, "\n").unwrap();
-    assert_eq!(told(&text), "F:5: Keys.MintSecretsFile: M is empty; make one with: openssl rand -hex 32");
+    assert_eq!(
+        told(&text),
+        "F:5: Keys.MintSecretsFile: M is empty; make one with: openssl rand -hex 32"
+    );
     let empty = with("", "").replace(&format!("['{SIGN}']"), "[]");
     assert!(told(&empty).contains("Keys.SigningSecrets: the list is empty; make one with"));
 }

@@ -122,39 +122,50 @@ fn app_files(
 /// Takes out the apps whose parts of a bucket overlap, all of them: which of two was there first,
 /// a file does not say, and one tenant must not displace another.
 fn without_overlaps(loaded: Vec<Loaded>, errors: &mut Vec<ConfigError>) -> Vec<AppConfig> {
-    let overlaps_of = |one: &Loaded| {
-        let overlaps = |other: &&Loaded| {
-            other.file != one.file && overlap(&one.app.storage, &other.app.storage)
-        };
-        loaded.iter().find(overlaps).map(|other| {
-            let message = format!(
-                "the bucket {:?} with the prefix {:?} overlaps with {}, which has the prefix {:?} there",
-                one.app.storage.bucket,
-                one.app.storage.key_prefix.as_str(),
-                other.file,
-                other.app.storage.key_prefix.as_str(),
-            );
-            ConfigError::at_place(&one.file, &one.text, &one.storage_place, message)
-                .with_hint("give each app a KeyPrefix of its own, such as \"my-app/\"")
-        })
-    };
-    let verdicts: Vec<_> = loaded.iter().map(overlaps_of).collect();
-    let mut apps = Vec::new();
-    for (one, verdict) in loaded.into_iter().zip(verdicts) {
-        match verdict {
-            None => apps.push(one.app),
-            Some(error) => errors.push(error),
-        }
-    }
-    apps
+    let rivals = rivals(&loaded);
+    let refused = rivals.iter().enumerate().filter_map(|(index, rival)| {
+        let (one, other) = (&loaded[index], &loaded[(*rival)?]);
+        let message = format!(
+            "the bucket {:?} with the prefix {:?} overlaps with {}, which has the prefix {:?} there",
+            one.app.storage.bucket,
+            one.app.storage.key_prefix.as_str(),
+            other.file,
+            other.app.storage.key_prefix.as_str(),
+        );
+        let error = ConfigError::at_place(&one.file, &one.text, &one.storage_place, message);
+        Some(error.with_hint("give each app a KeyPrefix of its own, such as \"my-app/\""))
+    });
+    errors.extend(refused);
+    let apps = loaded.into_iter().zip(rivals);
+    apps.filter_map(|(one, rival)| rival.is_none().then_some(one.app)).collect()
 }
 
-/// Whether two apps could write the same object.
-fn overlap(one: &StorageConfig, other: &StorageConfig) -> bool {
-    let (a, b) = (one.key_prefix.as_str(), other.key_prefix.as_str());
-    one.bucket == other.bucket
-        && store_of(&one.kind) == store_of(&other.kind)
-        && (a.starts_with(b) || b.starts_with(a))
+/// For each app, another one that could write the same object: one of the prefixes begins with
+/// the other. In the order of store, bucket and prefix, whatever begins with a prefix follows it
+/// directly, so that one pass finds all of them.
+fn rivals(loaded: &[Loaded]) -> Vec<Option<usize>> {
+    let mut places: Vec<_> = loaded
+        .iter()
+        .enumerate()
+        .map(|(index, Loaded { app: AppConfig { storage, .. }, .. })| {
+            let StorageConfig { kind, bucket, key_prefix } = storage;
+            (store_of(kind), bucket.as_str(), key_prefix.as_str(), index)
+        })
+        .collect();
+    places.sort();
+    let mut rivals = vec![None; loaded.len()];
+    let mut shortest: Option<&(String, &str, &str, usize)> = None;
+    for place in &places {
+        let (store, bucket, prefix, index) = place;
+        match shortest {
+            Some((s, b, p, owner)) if s == store && b == bucket && prefix.starts_with(p) => {
+                rivals[*index] = Some(*owner);
+                rivals[*owner].get_or_insert(*index);
+            }
+            _ => shortest = Some(place),
+        }
+    }
+    rivals
 }
 
 /// Which store a bucket's name belongs to. Amazon's names are unique among all regions, so all of

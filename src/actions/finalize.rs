@@ -6,6 +6,7 @@
 
 use std::time::SystemTime;
 
+use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 
 use crate::apps::App;
@@ -14,7 +15,7 @@ use crate::domain::{
     UploadState, VerificationFailure,
 };
 use crate::records::Transition;
-use crate::storage::{GetOptions, StorageError, StorageErrorKind};
+use crate::storage::{BodyError, GetOptions, ObjectBody, StorageError, StorageErrorKind};
 
 use super::read::refusal_of;
 use super::{Services, records_failed, upload};
@@ -86,7 +87,7 @@ async fn attempt(
 /// What storage showed.
 struct Seen {
     meta: ObjectMeta,
-    header: bytes::Bytes,
+    header: Bytes,
 }
 
 /// Looks at the object: its head, then its first bytes, of the same version.
@@ -103,7 +104,7 @@ async fn inspect(app: &App, record: &UploadRecord) -> Result<Seen, Error> {
     };
     let meta = app.store.head(&path).await.map_err(failed)?;
     if meta.size == 0 {
-        return Ok(Seen { meta, header: bytes::Bytes::new() });
+        return Ok(Seen { meta, header: Bytes::new() });
     }
     let options = GetOptions {
         range: Some(RangeRequest::Between(0, HEADER_BYTES.min(meta.size) - 1)),
@@ -114,15 +115,25 @@ async fn inspect(app: &App, record: &UploadRecord) -> Result<Seen, Error> {
     if read.meta.etag != meta.etag {
         return Err(Error::Conflict);
     }
-    let limit = usize::try_from(HEADER_BYTES).expect("256 KiB fit");
-    let header = http_body_util::Limited::new(read.body, limit)
-        .collect()
-        .await
-        .map_err(|error| {
-            failed(StorageError::new(StorageErrorKind::Unavailable, error.to_string()))
-        })?
-        .to_bytes();
+    let header = first_bytes(read.body).await.map_err(|error| {
+        failed(StorageError::new(StorageErrorKind::Unavailable, error.to_string()))
+    })?;
     Ok(Seen { meta, header })
+}
+
+/// Reads as much of a body as is looked at, also from a store that ignores ranges.
+async fn first_bytes(mut body: ObjectBody) -> Result<Bytes, BodyError> {
+    let limit = usize::try_from(HEADER_BYTES).expect("256 KiB fit");
+    let mut header = BytesMut::new();
+    while header.len() < limit
+        && let Some(frame) = body.frame().await
+    {
+        if let Ok(data) = frame?.into_data() {
+            let wanted = data.len().min(limit - header.len());
+            header.extend_from_slice(&data[..wanted]);
+        }
+    }
+    Ok(header.freeze())
 }
 
 /// Judges what arrived by the app's policy and by what was declared.

@@ -1,5 +1,25 @@
-//! Apps: a tenant's file becomes an [`App`] that is usable by construction.
+//! The tenants: one file in `apps.d/` each, its name the app's name.
+//!
+//! A file becomes an [`AppConfig`]: plain data that is right by construction; and an `AppConfig`
+//! becomes an [`App`], which has its storage, its CDN and its limits in hand. What a tenant's file
+//! may reach is bounded here: its own secrets (`secrets.rs`), upstreams that the operator allows
+//! ([`crate::upstream::AddressPolicy`]), and a part of a bucket that no other app has
+//! ([`load_apps`]).
 
 mod app;
+mod config;
+mod file;
+mod load;
+mod not_built;
+mod secrets;
+mod storage_file;
 
-pub use app::{App, Apps};
+pub use app::{App, Apps, Workshop};
+pub use config::{
+    AppConfig, CdnConfig, Cors, RateLimits, ReadPolicy, S3Access, StorageConfig, StorageKind,
+    UploadPolicy,
+};
+pub use load::{LoadContext, load_apps, read_app};
+
+#[cfg(test)]
+mod tests;

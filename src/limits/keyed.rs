@@ -8,8 +8,8 @@ use governor::clock::{Clock, DefaultClock, Reference as _};
 use governor::middleware::StateInformationMiddleware;
 
 use super::bounded_store::BoundedStore;
-use super::{Policy, Rate};
-use crate::domain::RateLimitVerdict;
+use super::{Policy, quota};
+use crate::domain::{Rate, RateLimitVerdict};
 
 /// How many keys a limiter remembers unless told otherwise. At about 20 to 40 bytes each (16 of
 /// key and bucket, the rest is the free space of a hash map) this is up to 40 MB.
@@ -55,7 +55,7 @@ impl<C: Clock> KeyedLimiter<C> {
         Self {
             policy: Policy { limit, rate },
             hasher: RandomState::new(),
-            limiter: governor::RateLimiter::new(rate.quota(), store, clock),
+            limiter: governor::RateLimiter::new(quota(rate), store, clock),
             max_keys,
             created,
             last_full_sweep: AtomicU64::new(0),

@@ -1,23 +1,22 @@
 //! Rate limits, in the memory of this process: one bucket for an app as a whole
 //! ([`SingleLimiter`]), or one for each owner, client address or upload ([`KeyedLimiter`]).
 //!
-//! A bucket holds [`Rate::burst`] tokens and refills evenly; a request takes one. What a check says
+//! A bucket holds [`Rate::burst`](crate::domain::Rate::burst) tokens and refills evenly; a request takes one. What a check says
 //! is a [`RateLimitVerdict`], in the terms of draft-ietf-httpapi-ratelimit-headers: the quota is the
 //! whole bucket, the window the time in which an empty bucket fills up.
 
 mod bounded_store;
 mod keyed;
-mod rate;
 mod single;
 
 use std::time::Duration;
 
+use governor::Quota;
 use governor::middleware::StateSnapshot;
 
-use crate::domain::RateLimitVerdict;
+use crate::domain::{Rate, RateLimitVerdict};
 
 pub use keyed::{DEFAULT_MAX_KEYS, KeyedLimiter};
-pub use rate::{InvalidRate, Rate};
 pub use single::SingleLimiter;
 
 /// A limit's name and rate: what the verdicts of one limiter have in common.
@@ -51,6 +50,13 @@ impl Policy {
             retry_after,
         }
     }
+}
+
+/// A rate, as the limiter takes it.
+fn quota(rate: Rate) -> Quota {
+    Quota::with_period(rate.interval())
+        .expect("an interval is at least a microsecond")
+        .allow_burst(rate.burst_size())
 }
 
 /// Rounds up to whole seconds, the unit of `Retry-After`.

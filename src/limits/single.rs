@@ -4,8 +4,8 @@ use governor::clock::{Clock, DefaultClock};
 use governor::middleware::StateInformationMiddleware;
 use governor::state::{InMemoryState, NotKeyed};
 
-use super::{Policy, Rate};
-use crate::domain::RateLimitVerdict;
+use super::{Policy, quota};
+use crate::domain::{Rate, RateLimitVerdict};
 
 /// A limit with one bucket.
 pub struct SingleLimiter<C: Clock = DefaultClock> {
@@ -25,7 +25,7 @@ impl<C: Clock> SingleLimiter<C> {
     /// The same, by another clock.
     #[must_use]
     pub fn with_clock(limit: &'static str, rate: Rate, clock: C) -> Self {
-        let limiter = governor::RateLimiter::new(rate.quota(), InMemoryState::default(), clock);
+        let limiter = governor::RateLimiter::new(quota(rate), InMemoryState::default(), clock);
         Self { policy: Policy { limit, rate }, limiter }
     }
 

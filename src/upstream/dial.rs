@@ -62,7 +62,7 @@ impl Dialer {
 
     async fn connect_tcp(&self, origin: &Origin, limit: Duration) -> Result<TcpStream, SendError> {
         let deadline = Instant::now() + limit;
-        let addresses = self.allowed(resolve(origin).await?)?;
+        let addresses = self.allowed(origin, resolve(origin).await?)?;
         let mut failure = io::Error::from(io::ErrorKind::TimedOut);
         // Each address gets an equal share of what is left, so that one black hole does not eat
         // the time of the others.
@@ -81,14 +81,20 @@ impl Dialer {
         }
     }
 
-    /// The addresses that the policy allows; an error if it allows none.
-    fn allowed(&self, resolved: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, SendError> {
+    /// The addresses that the policy allows, without TLS fewer; an error if it allows none.
+    fn allowed(
+        &self,
+        origin: &Origin,
+        resolved: Vec<SocketAddr>,
+    ) -> Result<Vec<SocketAddr>, SendError> {
+        let verdict = |ip| match origin.tls_name() {
+            Some(_) => self.policy.check(ip),
+            None => self.policy.check_plaintext(ip),
+        };
         let mut refusal = None;
         let allowed: Vec<_> = resolved
             .into_iter()
-            .filter(|address| {
-                self.policy.check(address.ip()).map_err(|error| refusal = Some(error)).is_ok()
-            })
+            .filter(|address| verdict(address.ip()).map_err(|error| refusal = Some(error)).is_ok())
             .collect();
         match refusal {
             Some(error) if allowed.is_empty() => Err(error.into()),

@@ -11,7 +11,7 @@ mod body;
 mod connection;
 mod dial;
 mod error;
-mod guard;
+pub mod guard;
 mod origin;
 mod pool;
 

@@ -1,0 +1,130 @@
+//! What an app's file says, checked.
+
+use std::time::Duration;
+
+use http::HeaderValue;
+use url::Url;
+
+use crate::domain::{AppName, KeyPrefix, MediaType, Rate, Secret};
+
+/// A tenant's configuration.
+#[derive(Debug, Clone)]
+pub struct AppConfig {
+    /// The app.
+    pub name: AppName,
+    /// Whether whoever names an owner may upload. Without it, and without identities, an app is
+    /// read-only.
+    pub allow_public_upload: bool,
+    /// The CDN, if there is one.
+    pub cdn: Option<CdnConfig>,
+    /// Where the world finds this app's images, if not where it finds the gateway; no path.
+    pub public_base_url: Option<Url>,
+    /// Whether keys that other systems made are served.
+    pub accept_foreign_keys: bool,
+    /// Whether a key keeps the name of the uploaded file.
+    pub keep_names: bool,
+    /// `[Storage]`.
+    pub storage: StorageConfig,
+    /// `[Upload]`.
+    pub upload: UploadPolicy,
+    /// `[RateLimit]`.
+    pub rate_limit: RateLimits,
+    /// `[Read]`.
+    pub read: ReadPolicy,
+    /// `[CORS]`.
+    pub cors: Cors,
+}
+
+/// A CDN in front of the app's storage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CdnConfig {
+    /// Scheme, host and port; no path.
+    pub url: Url,
+    /// What stands between the host and a key; as a [`KeyPrefix`] is, without a leading `/`.
+    pub path_prefix: String,
+}
+
+/// Where the objects of an app are.
+#[derive(Debug, Clone)]
+pub struct StorageConfig {
+    /// The provider, and how to get at it.
+    pub kind: StorageKind,
+    /// The bucket.
+    pub bucket: String,
+    /// The part of the bucket that is the app's: no other app has one that overlaps.
+    pub key_prefix: KeyPrefix,
+}
+
+/// A provider, and how to get at it.
+#[derive(Debug, Clone)]
+pub enum StorageKind {
+    /// Amazon S3, or something that speaks its protocol.
+    S3(S3Access),
+    /// The store that is built into this program, for development.
+    Embedded,
+}
+
+/// How to get at an S3 store.
+#[derive(Debug, Clone)]
+pub struct S3Access {
+    /// The region that requests are signed for, and without an endpoint sent to.
+    pub region: String,
+    /// Scheme, host and port of a store other than Amazon's; no path.
+    pub endpoint: Option<Url>,
+    /// Whether the bucket stands in the path, and not in the host name.
+    pub path_style: bool,
+    /// Visible ASCII.
+    pub access_key_id: Secret,
+    /// Visible ASCII.
+    pub secret_access_key: Secret,
+    /// Visible ASCII.
+    pub session_token: Option<Secret>,
+}
+
+/// What may be uploaded, and how long an upload may take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UploadPolicy {
+    /// At least one, none twice.
+    pub allowed_types: Vec<MediaType>,
+    /// The largest file, in bytes. Not 0.
+    pub max_bytes: u64,
+    /// The largest image, in pixels (width times height). Not 0.
+    pub max_pixels: u64,
+    /// The life of an upload URL: whole seconds, at least 1, at most the process's `MaxURLExpiry`.
+    pub url_expiry: Duration,
+    /// How long a pending upload may be renewed or resumed. Not shorter than `url_expiry`.
+    pub session_expiry: Duration,
+    /// Whether a client must declare the size.
+    pub require_size: bool,
+    /// Whether an object that exists is never written again.
+    pub prevent_overwrite: bool,
+}
+
+/// How many uploads may begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RateLimits {
+    /// Of one owner.
+    pub per_owner: Rate,
+    /// Of the whole app.
+    pub per_app: Rate,
+}
+
+/// How images are read. No time is 0.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadPolicy {
+    /// The `Cache-Control` of an image whose upload URL has run out.
+    pub cache_control: HeaderValue,
+    /// For resolving and connecting to the CDN, and again for the TLS handshake.
+    pub connect_timeout: Duration,
+    /// From the connection to the CDN's response head.
+    pub first_byte_timeout: Duration,
+    /// How long a body may pause before it is continued from elsewhere.
+    pub stall_timeout: Duration,
+}
+
+/// Which pages may call the upload endpoints.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Cors {
+    /// Each `*`, or an origin as browsers send it: `scheme://host[:port]`, lower case.
+    pub allowed_origins: Vec<String>,
+}

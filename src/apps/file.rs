@@ -1,0 +1,181 @@
+//! The file of one app, key by key.
+
+use std::time::Duration;
+
+use http::HeaderValue;
+use url::Url;
+
+use super::config::{AppConfig, CdnConfig, Cors, RateLimits, ReadPolicy, UploadPolicy};
+use super::load::LoadContext;
+use super::secrets::SecretScope;
+use super::storage_file::{storage, upstream_url};
+use crate::config::{Place, Section, nearest, public_base_url, rate};
+use crate::domain::{AppName, KeyPrefix, MediaType, Rate};
+
+/// The life of an upload URL, unless the file says otherwise.
+const URL_EXPIRY: Duration = Duration::from_secs(15 * 60);
+/// How long a pending upload may be renewed or resumed, unless the file says otherwise.
+const SESSION_EXPIRY: Duration = Duration::from_secs(24 * 3600);
+/// The longest wait for an upstream that a file may ask for: one that is silent for longer will
+/// not answer, and its clients are long gone.
+const LONGEST_WAIT: Duration = Duration::from_secs(5 * 60);
+
+/// Reads the file of an app, and where in it `[Storage]` is.
+pub(super) fn app(
+    file: &mut Section<'_>,
+    name: &AppName,
+    context: &LoadContext<'_>,
+    secrets: &SecretScope<'_>,
+) -> Option<(AppConfig, Place)> {
+    let policy = context.address_policy;
+    let allow_public_upload = file.key("AllowPublicUpload").boolean().or(false);
+    let accept_foreign_keys = file.key("AcceptForeignKeys").boolean().or(false);
+    let keep_names = file.key("KeepNames").boolean().or(true);
+    let public_base_url = file
+        .key("PublicBaseURL")
+        .non_empty()
+        .text(|text| public_base_url(text, policy.allow_loopback))
+        .optional();
+    let cdn_url =
+        file.key("CloudFrontURL").non_empty().text(|text| upstream_url(text, policy)).optional();
+    let cdn_prefix = file.key("CloudFrontPathPrefix").text(KeyPrefix::parse).optional();
+    let (storage, storage_place) = file
+        .section("Storage", |section| (storage(section, policy, secrets), section.place().clone()));
+    let upload = file.section("Upload", |section| upload(section, context.max_url_expiry));
+    let rate_limit = file.section("RateLimit", rate_limits);
+    let read = file.section("Read", read_policy);
+    let cors = file.section("CORS", |section| Cors {
+        allowed_origins: section.key("AllowedOrigins").texts(origin).or(Vec::new()),
+    });
+    let storage = storage?;
+    let cdn = cdn_url.map(|url| CdnConfig {
+        url,
+        path_prefix: cdn_prefix.as_ref().unwrap_or(&storage.key_prefix).as_str().to_owned(),
+    });
+    let name = name.clone();
+    let app = AppConfig {
+        name,
+        allow_public_upload,
+        cdn,
+        public_base_url,
+        accept_foreign_keys,
+        keep_names,
+        storage,
+        upload,
+        rate_limit,
+        read,
+        cors,
+    };
+    Some((app, storage_place))
+}
+
+fn upload(section: &mut Section<'_>, max_url_expiry: Duration) -> UploadPolicy {
+    let not_zero = |number: &u64| if *number == 0 { Err("write more than 0") } else { Ok(()) };
+    let allowed_types = section
+        .key("AllowedTypes")
+        .texts(media_type)
+        .check(|types| match types.as_slice() {
+            [] => Err("the list is empty: leave the key out to allow every type but SVG"),
+            types if types.iter().enumerate().any(|(i, t)| types[..i].contains(t)) => {
+                Err("the list names a type twice")
+            }
+            _ => Ok(()),
+        })
+        .or(MediaType::DEFAULT_ALLOWED.to_vec());
+    let max_bytes = section.key("MaxBytes").byte_size().check(not_zero).or(20 << 20);
+    let max_pixels = section.key("MaxPixels").integer().check(not_zero).or(100_000_000);
+    // The operator's limit is not the tenant's mistake: it shortens what the file asks for.
+    let url_expiry =
+        section.key("URLExpiry").duration().check(whole_seconds).or(URL_EXPIRY).min(max_url_expiry);
+    let session_expiry = section
+        .key("SessionExpiry")
+        .duration()
+        .check(whole_seconds)
+        .check(|session| {
+            if *session < url_expiry {
+                Err("a session is not shorter than URLExpiry")
+            } else {
+                Ok(())
+            }
+        })
+        .or(SESSION_EXPIRY.max(url_expiry));
+    UploadPolicy {
+        allowed_types,
+        max_bytes,
+        max_pixels,
+        url_expiry,
+        session_expiry,
+        require_size: section.key("RequireSize").boolean().or(false),
+        prevent_overwrite: section.key("PreventOverwrite").boolean().or(false),
+    }
+}
+
+fn rate_limits(section: &mut Section<'_>) -> RateLimits {
+    let mut read = |name, default| section.section(name, |section| rate(section, default));
+    RateLimits {
+        per_owner: read("PerOwner", Rate::per_minute(60, 20)),
+        per_app: read("PerApp", Rate::per_minute(6000, 600)),
+    }
+}
+
+fn read_policy(section: &mut Section<'_>) -> ReadPolicy {
+    let default = HeaderValue::from_static("public, max-age=31536000, immutable");
+    let cache_control = section.key("CacheControl").text(header_value).or(default);
+    let mut wait = |key, millis| {
+        let wait = section.key(key).duration().check(sensible_wait);
+        wait.or(Duration::from_millis(millis))
+    };
+    ReadPolicy {
+        cache_control,
+        connect_timeout: wait("ConnectTimeout", 300),
+        first_byte_timeout: wait("FirstByteTimeout", 1000),
+        stall_timeout: wait("StallTimeout", 5000),
+    }
+}
+
+fn media_type(text: &str) -> Result<MediaType, String> {
+    let known = MediaType::ALL.map(MediaType::as_str);
+    if let Some(exact) = MediaType::ALL.into_iter().find(|known| known.as_str() == text) {
+        return Ok(exact);
+    }
+    Err(match nearest(text, known) {
+        Some(near) => format!("unknown type {text:?}; did you mean \"{near}\"?"),
+        None => format!("unknown type {text:?}; there are {}", known.join(", ")),
+    })
+}
+
+fn header_value(text: &str) -> Result<HeaderValue, &'static str> {
+    let visible = !text.trim().is_empty() && text.bytes().all(|b| matches!(b, b' '..=b'~'));
+    let value = HeaderValue::from_str(text.trim()).ok().filter(|_| visible);
+    value.ok_or("write the value of a header: visible ASCII characters")
+}
+
+fn whole_seconds(time: &Duration) -> Result<(), &'static str> {
+    if time.subsec_nanos() == 0 && !time.is_zero() {
+        Ok(())
+    } else {
+        Err("write whole seconds, at least \"1s\"")
+    }
+}
+
+fn sensible_wait(time: &Duration) -> Result<(), &'static str> {
+    if !time.is_zero() && *time <= LONGEST_WAIT {
+        Ok(())
+    } else {
+        Err("write a time from \"1ms\" to \"5m\"")
+    }
+}
+
+/// An origin exactly as browsers send it, so that comparing is enough.
+fn origin(text: &str) -> Result<String, String> {
+    if text == "*" {
+        return Ok(text.to_owned());
+    }
+    let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+    let serialized = url.map(|url| url.origin().ascii_serialization());
+    match serialized {
+        Some(origin) if origin == text => Ok(origin),
+        Some(origin) => Err(format!("this is not an origin; did you mean \"{origin}\"?")),
+        None => Err("write \"*\", or an origin such as \"https://www.example.com\"".to_owned()),
+    }
+}

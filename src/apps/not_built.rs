@@ -1,0 +1,23 @@
+//! What an app's file may one day hold and this version refuses. The change that builds a feature
+//! removes its line here.
+
+use crate::config::{NotBuilt, When};
+
+pub(super) static NOT_BUILT: [NotBuilt; 16] = [
+    NotBuilt::new("", "Visibility", When::NotText("public")),
+    NotBuilt::new("", "Identity", When::Set),
+    NotBuilt::new("Storage", "Kind", When::IsText("gcs")),
+    NotBuilt::new("Storage", "Kind", When::IsText("azure")),
+    NotBuilt::new("Storage", "CredentialsFile", When::NotEmpty),
+    NotBuilt::new("Storage", "Account", When::NotEmpty),
+    NotBuilt::new("Storage", "Container", When::NotEmpty),
+    NotBuilt::new("Storage", "AccountKey", When::NotEmpty),
+    NotBuilt::new("Upload", "ServeOnlyReady", When::NotFalse),
+    NotBuilt::new("RateLimit", "PerClientIP", When::Set),
+    NotBuilt::new("Read", "Mode", When::NotText("proxy")),
+    NotBuilt::new("Read", "HedgeAfter", When::NotText("off")),
+    NotBuilt::new("Read", "OriginShare", When::NotZero),
+    NotBuilt::new("Read", "MemoryCacheMaxObject", When::NotText("0B")),
+    NotBuilt::new("Read", "SigningKeyPairID", When::NotEmpty),
+    NotBuilt::new("Read", "SigningKeyFile", When::NotEmpty),
+];

@@ -1,0 +1,503 @@
+//! Good and bad apps' files.
+
+use std::path::Path;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::config::ConfigError;
+use crate::domain::{AppName, MediaType, Rate};
+use crate::upstream::guard::AddressPolicy;
+
+const STORAGE: &str = "Bucket = 'media'\nAccessKeyID = 'AKID'\nSecretAccessKey = 'hunter2'\n";
+
+fn policy(allow_loopback: bool, networks: &[&str]) -> AddressPolicy {
+    let allowed_networks = networks.iter().map(|network| network.parse().unwrap()).collect();
+    AddressPolicy { allow_loopback, allowed_networks }
+}
+
+fn env(variable: &str) -> Option<String> {
+    (variable == "SAFELIGHT_APP_EXAMPLE_ACCESS_KEY_ID").then(|| "AKIDEXAMPLE".to_owned())
+}
+
+fn context<'a>(address_policy: &'a AddressPolicy, secrets_dir: &'a Path) -> LoadContext<'a> {
+    let max_url_expiry = Duration::from_secs(900);
+    LoadContext { address_policy, max_url_expiry, secrets_dir, env: &env }
+}
+
+fn parse_under(policy: &AddressPolicy, text: &str) -> Result<AppConfig, Vec<String>> {
+    let name = AppName::parse("shop").unwrap();
+    read_app(&name, "apps.d/shop.toml", text, &[], &context(policy, Path::new("/nowhere")))
+        .map_err(|errors| errors.iter().map(ToString::to_string).collect())
+}
+
+fn parse(text: &str) -> Result<AppConfig, Vec<String>> {
+    parse_under(&AddressPolicy::default(), text)
+}
+
+/// A file with `top` in its first line, `[Storage]` in the second, the required keys in the next
+/// three, `storage` in the sixth and `rest` from the seventh.
+fn with(top: &str, storage: &str, rest: &str) -> String {
+    format!("{top}\n[Storage]\n{STORAGE}{storage}\n{rest}")
+}
+
+#[test]
+fn the_least_file_has_the_defaults() {
+    let app = parse(&with("", "", "")).unwrap();
+    assert_eq!(app.name.as_str(), "shop");
+    assert!(!app.allow_public_upload && !app.accept_foreign_keys && app.keep_names);
+    assert_eq!((app.cdn, app.public_base_url), (None, None));
+    assert_eq!((app.storage.bucket.as_str(), app.storage.key_prefix.as_str()), ("media", ""));
+    let StorageKind::S3(access) = app.storage.kind else { panic!("s3 is the default") };
+    assert_eq!(
+        (access.region.as_str(), access.endpoint, access.path_style),
+        ("us-east-1", None, false)
+    );
+    assert_eq!(access.access_key_id.expose(), b"AKID");
+    assert_eq!(access.secret_access_key.expose(), b"hunter2");
+    assert_eq!(access.session_token, None);
+    assert_eq!(
+        app.upload,
+        UploadPolicy {
+            allowed_types: MediaType::DEFAULT_ALLOWED.to_vec(),
+            max_bytes: 20 << 20,
+            max_pixels: 100_000_000,
+            url_expiry: Duration::from_secs(900),
+            session_expiry: Duration::from_secs(86_400),
+            require_size: false,
+            prevent_overwrite: false,
+        }
+    );
+    assert_eq!(app.rate_limit.per_owner, Rate::per_minute(60, 20));
+    assert_eq!(app.rate_limit.per_app, Rate::per_minute(6000, 600));
+    assert_eq!(app.read.cache_control, "public, max-age=31536000, immutable");
+    assert_eq!(app.read.connect_timeout, Duration::from_millis(300));
+    assert_eq!(app.read.first_byte_timeout, Duration::from_secs(1));
+    assert_eq!(app.read.stall_timeout, Duration::from_secs(5));
+    assert_eq!(app.cors, Cors::default());
+}
+
+#[test]
+fn everything_can_be_said() {
+    let text = with(
+        "AllowPublicUpload = true\nCloudFrontURL = 'https://d1.cloudfront.net'\nKeepNames = false",
+        "Endpoint = 'https://acc.r2.cloudflarestorage.com'\nKeyPrefix = 'images/'\nRegion = 'auto'\nSessionToken = 't'",
+        "[Upload]\nAllowedTypes = ['image/svg+xml']\nURLExpiry = '1h'\nSessionExpiry = '15m'\nMaxBytes = 1\n\
+         [RateLimit.PerOwner]\nRate = '5/s'\nBurst = 1\n[CORS]\nAllowedOrigins = ['*', 'http://localhost:3000']",
+    );
+    let app = parse(&text).unwrap();
+    let cdn = app.cdn.unwrap();
+    assert_eq!(
+        (cdn.url.as_str(), cdn.path_prefix.as_str()),
+        ("https://d1.cloudfront.net/", "images/")
+    );
+    let StorageKind::S3(access) = app.storage.kind else { panic!("s3 is the default") };
+    assert!(access.path_style && access.session_token.is_some());
+    assert_eq!(app.upload.url_expiry, Duration::from_secs(900), "MaxURLExpiry shortens it");
+    assert_eq!(app.upload.allowed_types, [MediaType::Svg]);
+    assert_eq!(app.rate_limit.per_owner.window(), Duration::from_secs(1));
+    assert_eq!(app.cors.allowed_origins, ["*", "http://localhost:3000"]);
+
+    let own_prefix = parse(&text.replace("KeepNames", "CloudFrontPathPrefix = ''\nKeepNames"));
+    assert_eq!(own_prefix.unwrap().cdn.unwrap().path_prefix, "", "an empty prefix is a prefix");
+    let embedded = parse("[Storage]\nKind = 'embedded'\nBucket = 'dev'").unwrap();
+    assert!(matches!(embedded.storage.kind, StorageKind::Embedded));
+}
+
+#[test]
+fn what_is_wrong_is_told_with_its_line() {
+    for (text, expected) in [
+        (
+            with("AllowPublicUploads = true", "", ""),
+            "1: unknown key \"AllowPublicUploads\"; did you mean \"AllowPublicUpload\"?",
+        ),
+        (
+            with("", "KeepNames = true", ""),
+            "6: unknown key \"KeepNames\" in [Storage]; it belongs above the first [section]",
+        ),
+        (with("", "", "[Cors]"), "7: unknown section [Cors]; did you mean [CORS]?"),
+        (
+            with("Visibility = 'private'", "", ""),
+            "1: Visibility other than \"public\" is not available in this version; remove it, or write \"public\"",
+        ),
+        (
+            with("", "", "[Identity]\nApiKeys = ['hunter2']"),
+            "7: [Identity] is not available in this version; remove it",
+        ),
+        (
+            with("", "Kind = 'gcs'", ""),
+            "6: Storage.Kind = \"gcs\" is not available in this version; choose another",
+        ),
+        (
+            with("", "Kind = 'azure'\nRegion = 7", ""),
+            "6: Storage.Kind = \"azure\" is not available in this version; choose another",
+        ),
+        (with("", "Kind = 'S3'", ""), "6: Storage.Kind: did you mean \"s3\"?"),
+        (
+            with("", "", "[Upload]\nServeOnlyReady = true"),
+            "8: Upload.ServeOnlyReady = true is not available in this version; remove it, or write false",
+        ),
+        (
+            with("", "", "[RateLimit]\nPerClientIP = { Rate = '1/s', Burst = 1 }"),
+            "8: [RateLimit.PerClientIP] is not available in this version; remove it",
+        ),
+        (
+            with("", "", "[Read]\nMode = 'redirect'"),
+            "8: Read.Mode other than \"proxy\" is not available in this version; remove it, or write \"proxy\"",
+        ),
+        (
+            with("", "", "[Read]\nHedgeAfter = 'p98'"),
+            "8: Read.HedgeAfter other than \"off\" is not available in this version; remove it, or write \"off\"",
+        ),
+        (
+            with("", "", "[Read]\nOriginShare = 0.01"),
+            "8: Read.OriginShare other than 0 is not available in this version; remove it, or write 0",
+        ),
+        (
+            with("", "", "[Read]\nMemoryCacheMaxObject = '256KiB'"),
+            "8: Read.MemoryCacheMaxObject other than \"0B\" is not available in this version; remove it, or write \"0B\"",
+        ),
+        (
+            with("", "", "[Read]\nSigningKeyPairID = 'K1'"),
+            "8: Read.SigningKeyPairID is not available in this version; remove it, or write \"\"",
+        ),
+        (
+            with("", "", "[Read]\nSigningKeyFile = 'k'"),
+            "8: Read.SigningKeyFile is not available in this version; remove it, or write \"\"",
+        ),
+        (
+            with("", "", "").replace("AccessKeyID = 'AKID'\n", ""),
+            "2: Storage.AccessKeyID is missing: the process's own credentials are not available in this version",
+        ),
+        (
+            with("", "", "").replace("'hunter2'", "''"),
+            "2: Storage.SecretAccessKey is missing: the process's own credentials are not available in this version",
+        ),
+        (
+            with("", "", "")
+                .replace("'hunter2'", "'hunter2\\n'")
+                .replace("'hunter2\\n'", "\"hunter2\\n\""),
+            "5: Storage.SecretAccessKey: the secret holds a space, a line break or another character that no credential has",
+        ),
+        (
+            with("", "", "").replace("'hunter2'", "'env:AWS_SECRET_ACCESS_KEY'"),
+            "5: Storage.SecretAccessKey: the names of this app's variables begin with SAFELIGHT_APP_SHOP_",
+        ),
+        (
+            with("", "", "").replace("'hunter2'", "'file:../other/key'"),
+            "5: Storage.SecretAccessKey: name a file in {SecretsDir}/shop/, without '..' or a leading '/'",
+        ),
+        (
+            with("", "", "").replace("'media'", "'me/dia'"),
+            "3: Storage.Bucket: a bucket's name is 3 to 63 letters, digits, '-', '_' and '.', with a letter or a digit at both ends",
+        ),
+        (
+            with("", "", "").replace("'media'", "'media.example'"),
+            "2: Storage.Bucket has a '.', and Amazon's certificates do not cover such host names; write PathStyle = true",
+        ),
+        (
+            with("", "Region = 'x.evil.example/'", ""),
+            "6: Storage.Region: a region is letters, digits and '-', such as \"eu-central-1\"",
+        ),
+        (
+            with("", "KeyPrefix = '/images'", ""),
+            "6: Storage.KeyPrefix: a prefix does not begin with '/'",
+        ),
+        (
+            with("CloudFrontPathPrefix = 'a/../b'", "", ""),
+            "1: CloudFrontPathPrefix: a prefix has no empty, '.' or '..' segments",
+        ),
+        (
+            with("CloudFrontURL = 'http://d1.cloudfront.net'", "", ""),
+            "1: CloudFrontURL: the URL must begin with https:// (plain http is for hosts in Server.AllowedUpstreamNetworks)",
+        ),
+        (
+            with("CloudFrontURL = 'd1.cloudfront.net'", "", ""),
+            "1: CloudFrontURL: this is not a URL (relative URL without a base); write it like \"https://host.example\"",
+        ),
+        (
+            with("CloudFrontURL = 'https://u:p@d1.cloudfront.net'", "", ""),
+            "1: CloudFrontURL: the URL must not hold a user name or a password",
+        ),
+        (
+            with("CloudFrontURL = 'https://d1.cloudfront.net/images'", "", ""),
+            "1: CloudFrontURL: the URL must not have a path: prefixes have keys of their own",
+        ),
+        (
+            with("CloudFrontURL = 'https://d1.cloudfront.net?x'", "", ""),
+            "1: CloudFrontURL: the URL must not have a query or a fragment",
+        ),
+        (
+            with("CloudFrontURL = 'https://2130706433'", "", ""),
+            "1: CloudFrontURL: 127.0.0.1 is a loopback address, which needs Server.AllowLoopbackUpstreams = true",
+        ),
+        (
+            with("", "Endpoint = 'https://[::ffff:10.0.0.1]'", ""),
+            "6: Storage.Endpoint: 10.0.0.1 is not a public address: it must lie in Server.AllowedUpstreamNetworks",
+        ),
+        (
+            with("", "Endpoint = 'https://metadata.google.internal'", ""),
+            "6: Storage.Endpoint: metadata.google.internal is a cloud's metadata address, which is never allowed",
+        ),
+        (
+            with("PublicBaseURL = 'http://m.example'", "", ""),
+            "1: PublicBaseURL: the URL must begin with https://; write it like \"https://media.example.com\"",
+        ),
+        (
+            with("", "", "[Upload]\nAllowedTypes = ['image/jpg']"),
+            "8: Upload.AllowedTypes: unknown type \"image/jpg\"; did you mean \"image/jpeg\"?",
+        ),
+        (
+            with("", "", "[Upload]\nAllowedTypes = []"),
+            "8: Upload.AllowedTypes: the list is empty: leave the key out to allow every type but SVG",
+        ),
+        (
+            with("", "", "[Upload]\nAllowedTypes = ['image/png', 'image/png']"),
+            "8: Upload.AllowedTypes: the list names a type twice",
+        ),
+        (with("", "", "[Upload]\nMaxBytes = '0B'"), "8: Upload.MaxBytes: write more than 0"),
+        (
+            with("", "", "[Upload]\nMaxBytes = '20M'"),
+            "8: Upload.MaxBytes: \"20M\" is not a size: write a whole number and one of B, KB, MB, GB, KiB, MiB, GiB, TiB, such as \"20MiB\"",
+        ),
+        (
+            with("", "", "[Upload]\nURLExpiry = '1500ms'"),
+            "8: Upload.URLExpiry: write whole seconds, at least \"1s\"",
+        ),
+        (
+            with("", "", "[Upload]\nSessionExpiry = '1m'"),
+            "8: Upload.SessionExpiry: a session is not shorter than URLExpiry",
+        ),
+        (
+            with("", "", "[RateLimit]\nPerApp = '60/m'"),
+            "8: RateLimit.PerApp is a section, not a string",
+        ),
+        (
+            with("", "", "[RateLimit]\nPerApp = { Rate = '60/min', Burst = 1 }"),
+            "8: RateLimit.PerApp.Rate: \"60/min\" is not a rate: write how many in one s, m, h or d, such as \"60/m\"",
+        ),
+        (
+            with("", "", "[Read]\nCacheControl = \"a\\r\\nSet-Cookie: x\""),
+            "8: Read.CacheControl: write the value of a header: visible ASCII characters",
+        ),
+        (
+            with("", "", "[Read]\nStallTimeout = '0s'"),
+            "8: Read.StallTimeout: write a time from \"1ms\" to \"5m\"",
+        ),
+        (
+            with("", "", "[CORS]\nAllowedOrigins = ['https://Example.com/']"),
+            "8: CORS.AllowedOrigins: this is not an origin; did you mean \"https://example.com\"?",
+        ),
+        (
+            with("", "", "[CORS]\nAllowedOrigins = ['null']"),
+            "8: CORS.AllowedOrigins: write \"*\", or an origin such as \"https://www.example.com\"",
+        ),
+    ] {
+        let errors = parse(&text).unwrap_err();
+        assert_eq!(errors, [format!("apps.d/shop.toml:{expected}")], "{text}");
+        assert!(!errors[0].contains("hunter2"));
+    }
+}
+
+#[test]
+fn all_errors_are_told_at_once() {
+    let text = "Keepnames = 1\n[Storage]\nBucket = ''\nRegion = 1\n[Upload]\nMaxBytes = 'x'\nRequireSize = 'yes'";
+    let errors = parse(text).unwrap_err();
+    let lines: Vec<_> = errors.iter().map(|told| told.split(':').nth(1).unwrap()).collect();
+    // The bucket and the two credentials are missing in the section that begins in line 2.
+    assert_eq!(lines, ["1", "2", "2", "2", "4", "6", "7"]);
+}
+
+#[test]
+fn what_the_operator_allows_is_allowed() {
+    let endpoint = |url: &str| with("", &format!("Endpoint = '{url}'"), "");
+    for (policy, url, path_style) in [
+        (policy(true, &[]), "http://127.0.0.1:8333", true),
+        (policy(true, &[]), "http://localhost:8333", true),
+        (policy(false, &["10.0.0.0/8"]), "http://10.1.1.1:3900", true),
+        (policy(false, &["10.0.0.0/8"]), "https://10.1.1.1", true),
+        (policy(false, &["10.0.0.0/8"]), "http://garage.internal:3900", true),
+    ] {
+        let app = parse_under(&policy, &endpoint(url)).unwrap();
+        let StorageKind::S3(access) = app.storage.kind else { panic!("s3 is the default") };
+        assert_eq!(access.path_style, path_style, "{url}");
+        assert!(parse(&endpoint(url)).is_err(), "{url}");
+    }
+    let virtual_host =
+        endpoint("http://127.0.0.1:1").replace("[Storage]", "[Storage]\nPathStyle = false");
+    assert_eq!(
+        parse_under(&policy(true, &[]), &virtual_host).unwrap_err(),
+        [
+            "apps.d/shop.toml:7: Storage.PathStyle = false puts the bucket into the host name, and Storage.Endpoint has an IP address; write PathStyle = true"
+        ]
+    );
+}
+
+/// The sample shows every key; the required ones aside, with the default.
+#[test]
+fn the_sample_is_the_default() {
+    let sample = include_str!("../../apps.d/example.toml.sample");
+    let secrets = tempfile::tempdir().unwrap();
+    std::fs::create_dir(secrets.path().join("example")).unwrap();
+    std::fs::write(secrets.path().join("example/secret-access-key"), "hunter2\n").unwrap();
+    let policy = AddressPolicy::default();
+    let context = context(&policy, secrets.path());
+    let name = AppName::parse("example").unwrap();
+    let read = |text: &str| read_app(&name, "sample", text, &[], &context);
+    let app = read(sample).unwrap();
+    let least = read(&with("", "", "").replace("'media'", "'example-media'")).unwrap();
+    assert_eq!(format!("{app:?}"), format!("{least:?}"));
+
+    // What is known in each section is in the sample, but for what cannot be set to anything yet.
+    for section in ["", "[Storage]", "[Upload]", "[RateLimit]", "[Read]", "[CORS]"] {
+        let errors = read(&format!("{section}\nNonsense = 1")).unwrap_err();
+        let told: Vec<_> = errors.iter().filter_map(|error| error.hint.as_deref()).collect();
+        let list = told.iter().find_map(|hint| hint.strip_prefix("known here: ")).unwrap();
+        let absent = [
+            "Identity",
+            "PerClientIP",
+            "SigningKeyPairID",
+            "SigningKeyFile",
+            "CredentialsFile",
+            "Account",
+            "Container",
+            "AccountKey",
+        ];
+        for key in list.split(", ").filter(|key| !absent.contains(key)) {
+            assert!(sample.contains(key), "the sample lacks {key} in {section}");
+        }
+    }
+}
+
+fn directory(files: &[(&str, &str)]) -> (tempfile::TempDir, Vec<String>, Vec<String>) {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        std::fs::write(dir.path().join(name), text).unwrap();
+    }
+    let policy = policy(true, &[]);
+    let (apps, errors) = load_apps(dir.path(), &context(&policy, Path::new("/nowhere")));
+    let prefix = format!("{}/", dir.path().display());
+    let told = |error: &ConfigError| error.to_string().replace(&prefix, "");
+    let told = errors.iter().map(told).collect();
+    (dir, apps.iter().map(|app| app.name.to_string()).collect(), told)
+}
+
+#[test]
+fn every_toml_file_is_an_app() {
+    let good = |prefix: &str| with("", &format!("KeyPrefix = '{prefix}/'"), "");
+    let (dir, apps, errors) = directory(&[
+        ("b.toml", &good("b")),
+        ("a-1.toml", &good("a")),
+        ("bad.toml", "[Storage"),
+        ("Shop_1.toml", &good("x")),
+        (".hidden.toml", "x"),
+        ("example.toml.sample", "x"),
+        ("README.md", "x"),
+    ]);
+    assert_eq!(apps, ["a-1", "b"]);
+    assert_eq!(errors.len(), 2);
+    assert_eq!(
+        errors[0],
+        "Shop_1.toml: \"Shop_1\" is the name of no app: an app name is 1 to 63 characters of a-z, 0-9 \
+         and '-', beginning with a letter or a digit; rename the file: its name is the name of the app"
+    );
+    assert!(errors[1].starts_with("bad.toml:1: this is not TOML: "), "{}", errors[1]);
+
+    let nowhere = dir.path().join("none");
+    let policy = AddressPolicy::default();
+    let (apps, errors) = load_apps(&nowhere, &context(&policy, &nowhere));
+    assert!(
+        apps.is_empty() && errors[0].to_string().contains("none: cannot be read: No such file")
+    );
+}
+
+/// As Kubernetes mounts a ConfigMap.
+#[test]
+fn links_to_files_are_followed() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("..2026")).unwrap();
+    std::fs::write(dir.path().join("..2026/shop.toml"), with("", "", "")).unwrap();
+    std::os::unix::fs::symlink("..2026", dir.path().join("..data")).unwrap();
+    std::os::unix::fs::symlink("..data/shop.toml", dir.path().join("shop.toml")).unwrap();
+    let policy = AddressPolicy::default();
+    let (apps, errors) = load_apps(dir.path(), &context(&policy, Path::new("/nowhere")));
+    assert_eq!((apps.len(), errors), (1, vec![]));
+}
+
+#[test]
+fn no_two_apps_share_a_part_of_a_bucket() {
+    let at = |prefix: &str, more: &str| with("", &format!("KeyPrefix = '{prefix}'\n{more}"), "");
+    let peer = |port: u16| format!("Endpoint = 'http://127.0.0.1:{port}'");
+    for (a, b, overlaps) in [
+        (at("", ""), at("", ""), true),
+        (at("", ""), at("images/", ""), true),
+        (at("images/", ""), at("images/2026/", ""), true),
+        (at("images", ""), at("images2/", ""), true),
+        (at("images/", ""), at("images2/", ""), false),
+        (at("a/", ""), at("b/", ""), false),
+        (at("", ""), at("", "").replace("'media'", "'other'"), false),
+        (at("", "Region = 'us-west-2'"), at("", ""), true),
+        (at("", "Endpoint = 'https://s3.us-east-1.amazonaws.com'"), at("", ""), true),
+        (at("", &peer(1)), at("", &peer(1)), true),
+        (at("", &peer(1)), at("", &peer(2)), false),
+        (at("", &peer(1)), at("", ""), false),
+        (at("", &peer(1)), "[Storage]\nKind = 'embedded'\nBucket = 'media'".to_owned(), false),
+    ] {
+        let (_dir, apps, errors) = directory(&[
+            ("a.toml", &a),
+            ("b.toml", &b),
+            ("c.toml", &at("elsewhere/", "Endpoint = 'https://c.example'")),
+        ]);
+        let expected: &[&str] = if overlaps { &["c"] } else { &["a", "b", "c"] };
+        assert_eq!(apps, expected, "{a}\n{b}");
+        assert_eq!(errors.len(), if overlaps { 2 } else { 0 }, "{errors:?}");
+    }
+    let (_dir, _, errors) = directory(&[("a.toml", &at("", "")), ("b.toml", &at("x/", ""))]);
+    assert_eq!(
+        errors[1],
+        "b.toml:2: the bucket \"media\" with the prefix \"x/\" overlaps with a.toml, which has the prefix \"\" there; \
+         give each app a KeyPrefix of its own, such as \"my-app/\""
+    );
+}
+
+#[test]
+fn a_neighbours_variables_are_not_ones_own() {
+    let named = |name: &str| with("", &format!("KeyPrefix = '{name}/'"), "");
+    let thief = named("my").replace("'hunter2'", "'env:SAFELIGHT_APP_MY_APP_KEY'");
+    let (_dir, apps, errors) = directory(&[("my.toml", &thief), ("my-app.toml", "broken = ")]);
+    assert!(apps.is_empty());
+    assert_eq!(
+        errors[0],
+        "my.toml:5: Storage.SecretAccessKey: SAFELIGHT_APP_MY_APP_KEY belongs to the app my-app: choose another name"
+    );
+}
+
+proptest! {
+    #[test]
+    fn no_file_is_too_strange(text in "(?s).{0,300}") {
+        let _ = parse(&text);
+    }
+
+    /// Right keys with wrong values of every kind.
+    #[test]
+    fn no_value_is_too_strange(
+        key in prop::sample::select(vec![
+            "CloudFrontURL", "CloudFrontPathPrefix", "PublicBaseURL", "Visibility", "Storage",
+            "Storage.Kind", "Storage.Bucket", "Storage.Region", "Storage.Endpoint",
+            "Storage.KeyPrefix", "Storage.AccessKeyID", "Upload.AllowedTypes", "Upload.MaxBytes",
+            "Upload.URLExpiry", "RateLimit.PerOwner", "RateLimit.PerOwner.Rate", "Read.OriginShare",
+            "Read.CacheControl", "CORS.AllowedOrigins", "Identity", "\"\"",
+        ]),
+        value in prop_oneof![
+            "'[^'\\p{C}]{0,40}'",
+            "'https?://[a-z0-9.:@/?#\\[\\]%-]{0,30}'",
+            "\\['[^'\\p{C}]{0,20}', 1\\]",
+            "-?[0-9]{1,25}",
+            Just("nan".to_owned()), Just("{}".to_owned()), Just("[[]]".to_owned()),
+            Just("1979-05-27".to_owned()), Just("true".to_owned()),
+        ],
+    ) {
+        let _ = parse(&format!("{key} = {value}"));
+    }
+}

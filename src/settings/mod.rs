@@ -1,0 +1,207 @@
+//! The settings of the process: `safelight.toml`, with what the environment overrides in it.
+//!
+//! Paths in the file are relative to the working directory of the process, as those on its command
+//! line are.
+
+mod environment;
+mod keys;
+mod not_built;
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use url::Url;
+
+use crate::config::{ConfigError, Given, Section, Source, public_base_url, read, read_text};
+use crate::upstream::guard::AddressPolicy;
+
+pub use keys::KeySettings;
+
+/// The longest life of a signed URL: what AWS Signature Version 4 allows.
+const LONGEST_URL_EXPIRY: Duration = Duration::from_secs(7 * 86_400);
+
+/// What stands for the file's name in messages where there is no file.
+const NO_FILE: &str = "settings";
+
+/// The settings of the process, checked.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// `[Server]`.
+    pub server: ServerSettings,
+    /// `[Records]`.
+    pub records: RecordsUrl,
+    /// `[Keys]`.
+    pub keys: KeySettings,
+    /// `[Limits]`.
+    pub limits: LimitsSettings,
+}
+
+/// `[Server]`: where the gateway listens, and what it may reach.
+#[derive(Debug, Clone)]
+pub struct ServerSettings {
+    /// For the world.
+    pub listen: SocketAddr,
+    /// For the operator: metrics and health.
+    pub admin_listen: SocketAddr,
+    /// Where the world finds the gateway; no path.
+    pub public_base_url: Url,
+    /// The directory of the apps' files.
+    pub apps_dir: PathBuf,
+    /// The directory that has a directory of secrets for each app.
+    pub secrets_dir: PathBuf,
+    /// What tenants' URLs may lead to.
+    pub address_policy: AddressPolicy,
+    /// The longest life that an app may give its upload URLs. Whole seconds.
+    pub max_url_expiry: Duration,
+}
+
+/// `[Records] URL`: where the records of uploads are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RecordsUrl {
+    /// `sqlite:PATH`.
+    Sqlite(PathBuf),
+}
+
+/// `[Limits]`: how much is accepted at once. Rate limits are kept in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LimitsSettings {
+    /// Connections of clients.
+    pub max_connections: NonZeroUsize,
+    /// Requests that are being answered.
+    pub max_concurrent_requests: NonZeroUsize,
+}
+
+impl Settings {
+    /// Reads the settings: from the file, if there is one, and from the variables
+    /// `SAFELIGHT__SECTION__KEY` among `env`, which win.
+    ///
+    /// # Errors
+    /// Everything that is wrong.
+    pub fn load(
+        path: Option<&Path>,
+        env: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, Vec<ConfigError>> {
+        let (name, text) = match path {
+            Some(path) => (path.display().to_string(), read_text(path).map_err(|e| vec![e])?),
+            None => (NO_FILE.to_owned(), String::new()),
+        };
+        let source = Source::new(&name, &text)
+            .with_overrides(environment::overrides(env))
+            .with_not_built(&not_built::NOT_BUILT);
+        read(&source, Self::from_file)
+    }
+
+    fn from_file(file: &mut Section<'_>) -> Option<Self> {
+        let server = file.section("Server", ServerSettings::from_section);
+        let records = file.section("Records", |section| {
+            let default = RecordsUrl::Sqlite(PathBuf::from("./data/safelight.db"));
+            section.key("URL").text(RecordsUrl::parse).or(default)
+        });
+        let keys = file.section("Keys", KeySettings::from_section);
+        let limits = file.section("Limits", LimitsSettings::from_section);
+        Some(Self { server: server?, records, keys: keys?, limits })
+    }
+}
+
+impl ServerSettings {
+    fn from_section(section: &mut Section<'_>) -> Option<Self> {
+        let listen = section.key("Listen").text(address).or(([0, 0, 0, 0], 8080).into());
+        let admin_listen =
+            section.key("AdminListen").text(address).or(([127, 0, 0, 1], 9090).into());
+        let address_policy = AddressPolicy {
+            allow_loopback: section.key("AllowLoopbackUpstreams").boolean().or(false),
+            allowed_networks: section.key("AllowedUpstreamNetworks").texts(network).or(Vec::new()),
+        };
+        let public_base_url = section
+            .key("PublicBaseURL")
+            .text(|text| public_base_url(text, address_policy.allow_loopback))
+            .required("where the world finds this gateway, such as \"https://media.example.com\"");
+        let apps_dir = section.key("AppsDir").text(path).or("apps.d".into());
+        let secrets_dir = section.key("SecretsDir").text(path).or("/run/secrets/safelight".into());
+        let max_url_expiry = section.key("MaxURLExpiry").duration().check(url_expiry);
+        Some(Self {
+            listen,
+            admin_listen,
+            public_base_url: public_base_url?,
+            apps_dir,
+            secrets_dir,
+            address_policy,
+            max_url_expiry: max_url_expiry.or(Duration::from_secs(15 * 60)),
+        })
+    }
+}
+
+impl RecordsUrl {
+    fn parse(text: &str) -> Result<Self, &'static str> {
+        match text.strip_prefix("sqlite:") {
+            // A URL form with slashes would be taken for a path that it does not mean.
+            Some(path) if path.starts_with("//") => {
+                Err("write the path after \"sqlite:\" without slashes in between, such as \
+                     \"sqlite:./data/safelight.db\" or \"sqlite:/var/lib/safelight/safelight.db\"")
+            }
+            Some(path) if !path.is_empty() => Ok(Self::Sqlite(path.into())),
+            _ => Err("write \"sqlite:\" and the path of the database file, such as \
+                      \"sqlite:./data/safelight.db\""),
+        }
+    }
+}
+
+impl LimitsSettings {
+    fn from_section(section: &mut Section<'_>) -> Self {
+        let memory = |text: &str| match text {
+            "memory:" => Ok(()),
+            _ => Err("write \"memory:\""),
+        };
+        // There is one store so far: the value decides nothing yet.
+        let () = section.key("URL").text(memory).or(());
+        let count = |given: Given<'_, u64>, default: usize| {
+            let given = given.check(|count| match count {
+                // More than a machine has file descriptors is a slip.
+                1..=10_000_000 => Ok(()),
+                _ => Err("write a number from 1 to 10000000"),
+            });
+            let count = given.optional().and_then(|count| usize::try_from(count).ok());
+            NonZeroUsize::new(count.unwrap_or(default)).unwrap_or(NonZeroUsize::MIN)
+        };
+        Self {
+            max_connections: count(section.key("MaxConnections").integer(), 10_000),
+            max_concurrent_requests: count(section.key("MaxConcurrentRequests").integer(), 4096),
+        }
+    }
+}
+
+fn address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse().map_err(|_| "write an IP address and a port, such as \"0.0.0.0:8080\"")
+}
+
+fn path(text: &str) -> Result<PathBuf, &'static str> {
+    if text.is_empty() { Err("the path is empty") } else { Ok(text.into()) }
+}
+
+/// Signed URLs live whole seconds, and no longer than the providers allow.
+fn url_expiry(expiry: &Duration) -> Result<(), &'static str> {
+    let allowed = expiry.subsec_nanos() == 0
+        && (Duration::from_secs(1)..=LONGEST_URL_EXPIRY).contains(expiry);
+    if allowed { Ok(()) } else { Err("write whole seconds, from \"1s\" to \"7d\"") }
+}
+
+fn network(text: &str) -> Result<IpNet, String> {
+    let network: IpNet =
+        text.parse().map_err(|_| "write a network such as \"10.0.0.0/8\"".to_owned())?;
+    if network.trunc() != network {
+        return Err(format!(
+            "this is an address in a network; did you mean \"{}\"?",
+            network.trunc()
+        ));
+    }
+    if network.network().is_loopback() {
+        return Err("loopback is allowed with AllowLoopbackUpstreams = true, not here".to_owned());
+    }
+    Ok(network)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,18 @@
+//! What the settings may one day hold and this version refuses. The change that builds a feature
+//! removes its line here.
+
+use crate::config::{NotBuilt, When};
+
+pub(super) static NOT_BUILT: [NotBuilt; 11] = [
+    NotBuilt::new("Server", "TrustedProxies", When::NotEmptyList),
+    NotBuilt::new("Records", "URL", When::BeginsWith("postgres://")),
+    NotBuilt::new("Records", "URL", When::BeginsWith("postgresql://")),
+    NotBuilt::new("Limits", "URL", When::BeginsWith("redis://")),
+    NotBuilt::new("Limits", "URL", When::BeginsWith("rediss://")),
+    NotBuilt::new("", "Cache", When::Set),
+    NotBuilt::new("", "TLS", When::Set),
+    NotBuilt::new("", "Sweeper", When::Set),
+    NotBuilt::new("", "Events", When::Set),
+    NotBuilt::new("", "Tracing", When::Set),
+    NotBuilt::new("", "Grants", When::Set),
+];

@@ -1,0 +1,249 @@
+//! Good and bad settings.
+
+use super::*;
+
+const MINT: &str = "mint-mint-mint-mint-mint-mint-mint";
+const SIGN: &str = "sign-sign-sign-sign-sign-sign-sign";
+
+fn load(text: &str, env: &[(&str, &str)]) -> Result<Settings, Vec<String>> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("safelight.toml");
+    std::fs::write(&path, text).unwrap();
+    let shown = |error: &ConfigError| error.to_string().replace(&path.display().to_string(), "F");
+    load_path(Some(&path), env).map_err(|errors| errors.iter().map(shown).collect())
+}
+
+fn load_path(path: Option<&Path>, env: &[(&str, &str)]) -> Result<Settings, Vec<ConfigError>> {
+    Settings::load(path, env.iter().map(|(name, value)| ((*name).into(), (*value).into())))
+}
+
+/// A file with the required keys and these lines in `[Server]` (2…) and after it.
+fn with(server: &str, rest: &str) -> String {
+    let keys = format!("[Keys]\nMintSecrets = ['{MINT}']\nSigningSecrets = ['{SIGN}']");
+    format!("[Server]\n{server}\nPublicBaseURL = 'https://m.example'\n{keys}\n{rest}")
+}
+
+#[test]
+fn defaults_are_the_contracts() {
+    let settings = load(&with("", ""), &[]).unwrap();
+    assert_eq!(settings.server.listen.to_string(), "0.0.0.0:8080");
+    assert_eq!(settings.server.admin_listen.to_string(), "127.0.0.1:9090");
+    assert_eq!(settings.server.public_base_url.as_str(), "https://m.example/");
+    assert_eq!(settings.server.apps_dir, Path::new("apps.d"));
+    assert_eq!(settings.server.secrets_dir, Path::new("/run/secrets/safelight"));
+    assert_eq!(settings.server.address_policy, AddressPolicy::default());
+    assert_eq!(settings.server.max_url_expiry, Duration::from_secs(900));
+    assert_eq!(settings.records, RecordsUrl::Sqlite("./data/safelight.db".into()));
+    assert_eq!(settings.keys.signing, [crate::domain::Secret::new(SIGN)]);
+    assert_eq!(settings.limits.max_connections.get(), 10_000);
+    assert_eq!(settings.limits.max_concurrent_requests.get(), 4096);
+    assert!(!format!("{settings:?}").contains(SIGN), "secrets are not printed");
+}
+
+/// The sample shows every key; required ones and the secrets aside, with the default.
+#[test]
+fn the_sample_is_the_default() {
+    let sample = include_str!("../../safelight.toml.sample");
+    let settings = load(&sample.replace('…', MINT), &[]).unwrap();
+    assert!(load(sample, &[]).unwrap_err()[0].contains("openssl"), "its secrets are nobody's");
+    let mut default = load(&with("", ""), &[]).unwrap();
+    default.server.public_base_url = settings.server.public_base_url.clone();
+    assert_eq!(format!("{settings:?}"), format!("{default:?}"));
+    // What a reader would be told about each section is what the sample has.
+    for section in ["Server", "Records", "Keys", "Limits"] {
+        for key in known_keys(section) {
+            assert!(sample.contains(&key), "the sample lacks {section}.{key}");
+        }
+    }
+}
+
+/// The keys of a section, from what an author of an unknown key is told.
+fn known_keys(section: &str) -> Vec<String> {
+    let errors = load(&format!("[{section}]\nNonsense = 1"), &[]).unwrap_err();
+    let told = errors.into_iter().find(|error| error.contains("Nonsense")).unwrap();
+    let (_, list) = told.split_once("known here: ").unwrap();
+    list.split(", ").map(str::to_owned).collect()
+}
+
+#[test]
+fn what_is_wrong_is_told_with_its_line() {
+    for (text, expected) in [
+        (
+            with("Lisen = '0.0.0.0:1'", ""),
+            "F:2: unknown key \"Lisen\" in [Server]; did you mean \"Listen\"?",
+        ),
+        (
+            with("Listen = '8080'", ""),
+            "F:2: Server.Listen: write an IP address and a port, such as \"0.0.0.0:8080\"",
+        ),
+        (
+            with("TrustedProxies = ['10.0.0.0/8']", ""),
+            "F:2: Server.TrustedProxies is not available in this version; remove it, or write []",
+        ),
+        (
+            with("AllowedUpstreamNetworks = ['10.0.0.1/8']", ""),
+            "F:2: Server.AllowedUpstreamNetworks: this is an address in a network; did you mean \"10.0.0.0/8\"?",
+        ),
+        (
+            with("AllowedUpstreamNetworks = ['127.0.0.0/8']", ""),
+            "F:2: Server.AllowedUpstreamNetworks: loopback is allowed with AllowLoopbackUpstreams = true, not here",
+        ),
+        (
+            with("MaxURLExpiry = '8d'", ""),
+            "F:2: Server.MaxURLExpiry: write whole seconds, from \"1s\" to \"7d\"",
+        ),
+        (
+            with("MaxURLExpiry = '1500ms'", ""),
+            "F:2: Server.MaxURLExpiry: write whole seconds, from \"1s\" to \"7d\"",
+        ),
+        (
+            with("", "[Records]\nURL = 'postgres://u:p@h/d'"),
+            "F:8: Records.URL = \"postgres://…\" is not available in this version; choose another",
+        ),
+        (
+            with("", "[Records]\nURL = 'sqlite://x'"),
+            "F:8: Records.URL: write the path after \"sqlite:\" without slashes in between, such as \
+             \"sqlite:./data/safelight.db\" or \"sqlite:/var/lib/safelight/safelight.db\"",
+        ),
+        (
+            with("", "[Limits]\nURL = 'redis://h'"),
+            "F:8: Limits.URL = \"redis://…\" is not available in this version; choose another",
+        ),
+        (
+            with("", "[Limits]\nMaxConnections = 0"),
+            "F:8: Limits.MaxConnections: write a number from 1 to 10000000",
+        ),
+        (with("", "[Tracing]"), "F:7: [Tracing] is not available in this version; remove it"),
+        (
+            with("", "[[Grants]]\nApp = 'x'"),
+            "F:7: [[Grants]] is not available in this version; remove it",
+        ),
+        (
+            with("", "[Cache]\nSize = '1MiB'"),
+            "F:7: [Cache] is not available in this version; remove it",
+        ),
+        (with("", "[Server.TLS]"), "F:7: unknown section [Server.TLS]; known here: "),
+        (with("", "[Sever]"), "F:7: unknown section [Sever]; did you mean [Server]?"),
+        (with("", "[Keys]"), "F:7: this is not TOML: duplicate key"),
+    ] {
+        let errors = load(&text, &[]).unwrap_err();
+        assert!(errors.len() == 1 && errors[0].starts_with(expected), "{errors:?} for\n{text}");
+    }
+}
+
+#[test]
+fn nothing_at_all_names_all_that_is_required() {
+    let errors = load_path(None, &[]).unwrap_err();
+    let told: Vec<_> = errors.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        [
+            "settings: Server.PublicBaseURL is missing: where the world finds this gateway, such as \"https://media.example.com\"",
+            "settings: Keys.MintSecrets is missing: one or more secrets (or MintSecretsFile, a file with one in a line); make one with: openssl rand -hex 32",
+            "settings: Keys.SigningSecrets is missing: one or more secrets (or SigningSecretsFile, a file with one in a line); make one with: openssl rand -hex 32",
+        ]
+    );
+}
+
+#[test]
+fn the_environment_is_enough() {
+    let secrets = |secret| format!("['{secret}']");
+    let env = [
+        ("SAFELIGHT__SERVER__PUBLICBASEURL", "https://m.example"),
+        ("safelight__Server__Listen", "127.0.0.1:1"),
+        ("SAFELIGHT__SERVER__ALLOWEDUPSTREAMNETWORKS", "['10.0.0.0/8']"),
+        ("SAFELIGHT__SERVER__ALLOWLOOPBACKUPSTREAMS", "true"),
+        ("SAFELIGHT__LIMITS__MAXCONNECTIONS", "7"),
+        ("SAFELIGHT__KEYS__MINTSECRETS", &secrets(MINT)),
+        ("SAFELIGHT__KEYS__SIGNINGSECRETS", &secrets(SIGN)),
+        ("SAFELIGHT_CONFIG", "ignored here"),
+        ("SAFELIGHT_SERVICE_HOST", "10.0.0.1"),
+        ("PATH", "/bin"),
+    ];
+    let settings = load_path(None, &env).unwrap();
+    assert_eq!(settings.server.listen.to_string(), "127.0.0.1:1");
+    assert!(settings.server.address_policy.allow_loopback);
+    assert_eq!(settings.limits.max_connections.get(), 7);
+}
+
+#[test]
+fn strange_variables_are_refused_by_name() {
+    for (name, value, expected) in [
+        (
+            "SAFELIGHT__SERVER__LISTN",
+            "x",
+            "environment: SAFELIGHT__SERVER__LISTN names no setting; did you mean SAFELIGHT__SERVER__LISTEN?",
+        ),
+        (
+            "SAFELIGHT__QUITE__ELSEWHERE",
+            "x",
+            "environment: SAFELIGHT__QUITE__ELSEWHERE names no setting; such variables have the form SAFELIGHT__SECTION__KEY",
+        ),
+        (
+            "SAFELIGHT__X",
+            "x",
+            "environment: SAFELIGHT__X names no setting; such variables have the form SAFELIGHT__SECTION__KEY",
+        ),
+        (
+            "SAFELIGHT__TRACING__OTLPENDPOINT",
+            "x",
+            "environment: SAFELIGHT__TRACING__OTLPENDPOINT: [Tracing] is not available in this version; remove it",
+        ),
+        (
+            "SAFELIGHT__SERVER__TRUSTEDPROXIES",
+            "['10.0.0.0/8']",
+            "environment: SAFELIGHT__SERVER__TRUSTEDPROXIES: Server.TrustedProxies is not available in this version; remove it, or write []",
+        ),
+        (
+            "SAFELIGHT__RECORDS__URL",
+            "postgres://u:hunter2@h/d",
+            "environment: SAFELIGHT__RECORDS__URL: Records.URL = \"postgres://…\" is not available in this version; choose another",
+        ),
+        (
+            "SAFELIGHT__SERVER__LISTEN",
+            "8080",
+            "environment: SAFELIGHT__SERVER__LISTEN: Server.Listen: write an IP address and a port, such as \"0.0.0.0:8080\"",
+        ),
+        (
+            "SAFELIGHT__KEYS__SIGNINGSECRETS",
+            "hunter2hunter2hunter2hunter2hunter2",
+            "environment: SAFELIGHT__KEYS__SIGNINGSECRETS: Keys.SigningSecrets: expected a list of strings such as [\"…\"], found a string",
+        ),
+    ] {
+        assert_eq!(load(&with("", ""), &[(name, value)]).unwrap_err(), [expected], "{name}");
+    }
+}
+
+#[test]
+fn secrets_come_from_files_too_and_are_never_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("mint");
+    let text = format!(
+        "[Server]\nPublicBaseURL = 'https://m.example'\n[Keys]\nSigningSecrets = ['{SIGN}']\nMintSecretsFile = '{}'",
+        file.display()
+    );
+    let told = |text: &str| {
+        load(text, &[]).unwrap_err().join("\n").replace(&file.display().to_string(), "M")
+    };
+
+    assert!(told(&text).starts_with("F:5: Keys.MintSecretsFile: M: cannot be read"));
+    std::fs::write(&file, format!("{MINT}\n\n{MINT}2\r\n")).unwrap();
+    assert!(load(&text, &[]).is_ok());
+    let both = format!("{text}\nMintSecrets = ['{MINT}']");
+    assert_eq!(
+        told(&both),
+        "F:5: Keys.MintSecrets and Keys.MintSecretsFile are both set; remove one of the two"
+    );
+    std::fs::write(&file, format!("{MINT}\nhunter2\n")).unwrap();
+    assert_eq!(
+        told(&text),
+        "F:5: Keys.MintSecretsFile: M:2: a secret has 7 bytes, and at least 32 are needed; make one with: openssl rand -hex 32"
+    );
+    std::fs::write(&file, "\n").unwrap();
+    assert_eq!(
+        told(&text),
+        "F:5: Keys.MintSecretsFile: M is empty; make one with: openssl rand -hex 32"
+    );
+    let empty = with("", "").replace(&format!("['{SIGN}']"), "[]");
+    assert!(told(&empty).contains("Keys.SigningSecrets: the list is empty; make one with"));
+}

@@ -2,4 +2,6 @@
 use std::process::ExitCode;
 #[derive(Debug, clap::Args)]
 pub(super) struct DevArgs {}
-pub(super) fn run(_: &DevArgs) -> ExitCode { ExitCode::SUCCESS }
+pub(super) fn run(_: &DevArgs) -> ExitCode {
+    ExitCode::SUCCESS
+}

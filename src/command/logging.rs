@@ -35,7 +35,8 @@ pub(super) fn to_terminal() {
 fn filter() -> EnvFilter {
     let asked = std::env::var("SAFELIGHT_LOG").unwrap_or_else(|_| DEFAULT.to_owned());
     let mut filter = EnvFilter::try_new(&asked).unwrap_or_else(|_| EnvFilter::new(DEFAULT));
-    for library in ["aws_sdk_s3", "aws_runtime", "aws_sigv4", "aws_smithy_runtime", "s3s", "hyper"] {
+    for library in ["aws_sdk_s3", "aws_runtime", "aws_sigv4", "aws_smithy_runtime", "s3s", "hyper"]
+    {
         let quiet = format!("{library}=warn").parse().expect("a valid directive");
         filter = filter.add_directive(quiet);
     }

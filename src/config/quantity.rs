@@ -31,7 +31,10 @@ const LONGEST: Duration = Duration::from_secs(366 * 86_400);
 pub fn rate(section: &mut Section<'_>, default: Rate) -> Rate {
     if section.is_empty() {
         // Asked for all the same, so that the keys are known.
-        let _ = (section.key("Rate").text(sustained).optional(), section.key("Burst").integer().optional());
+        let _ = (
+            section.key("Rate").text(sustained).optional(),
+            section.key("Burst").integer().optional(),
+        );
         return default;
     }
     let written = section.key("Rate").text(sustained);

@@ -127,7 +127,6 @@ impl Rate {
             self.window().as_nanos() * u128::from(self.burst()) / u128::from(self.per_window());
         Duration::from_nanos(u64::try_from(nanos).expect("30 days of nanoseconds fit 64 bits"))
     }
-
 }
 
 /// As it is written in an app's file, without the burst.

@@ -3,5 +3,6 @@
 
 mod conformance;
 mod harness;
+mod main_job;
 mod s3;
 mod tidy;

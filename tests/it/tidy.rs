@@ -18,7 +18,13 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("identity", &["domain"]),
     ("settings", &["domain", "config", "upstream"]),
     ("apps", &["domain", "config", "upstream", "metrics", "storage", "cdn", "limits"]),
-    ("actions", &["domain", "upstream", "metrics", "storage", "records", "cdn", "limits", "identity", "apps"]),
+    (
+        "actions",
+        &[
+            "domain", "upstream", "metrics", "storage", "records", "cdn", "limits", "identity",
+            "apps",
+        ],
+    ),
     ("http", &["domain", "metrics", "storage", "cdn", "limits", "identity", "apps", "actions"]),
     ("server", &["http", "metrics"]),
     ("gateway", &["*"]),
@@ -28,8 +34,20 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 
 /// What the vocabulary may use besides `std`: hashes, comparison, parsing. No sockets, no files, no
 /// HTTP, no runtime.
-const DOMAIN_CRATES: &[&str] =
-    &["std", "core", "super", "crate", "self", "hmac", "sha2", "subtle", "zeroize", "thiserror", "percent_encoding", "serde"];
+const DOMAIN_CRATES: &[&str] = &[
+    "std",
+    "core",
+    "super",
+    "crate",
+    "self",
+    "hmac",
+    "sha2",
+    "subtle",
+    "zeroize",
+    "thiserror",
+    "percent_encoding",
+    "serde",
+];
 
 const MAX_FILE_LINES: usize = 420;
 const MAX_FUNCTION_LINES: usize = 72;
@@ -131,7 +149,8 @@ fn rooms_import_only_what_lies_below_them() {
 fn nobody_below_imports_the_composition() {
     for (room, allowed) in MAY_IMPORT {
         let below = !matches!(*room, "gateway" | "dev" | "command");
-        let composes = allowed.iter().any(|name| matches!(*name, "gateway" | "dev" | "command" | "*"));
+        let composes =
+            allowed.iter().any(|name| matches!(*name, "gateway" | "dev" | "command" | "*"));
         assert!(!(below && composes), "{room}");
     }
 }
@@ -143,6 +162,10 @@ fn the_domain_knows_no_http_no_socket_and_no_runtime() {
         for (number, line) in without_comments(source) {
             let Some(path) = line.trim_start().strip_prefix("use ") else { continue };
             let name = first_segment(path);
+            // An enum whose variants a function uses is no crate.
+            if name.starts_with(char::is_uppercase) {
+                continue;
+            }
             if !DOMAIN_CRATES.contains(&name.as_str()) {
                 violations.push(format!("{}:{number}: {name}", source.path.display()));
             }

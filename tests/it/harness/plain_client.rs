@@ -1,6 +1,6 @@
 //! An HTTP client with no knowledge of signatures, as a browser's `fetch` has none.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
@@ -13,31 +13,44 @@ use url::Url;
 pub struct Plain {
     pub method: Method,
     pub url: String,
-    pub headers: Vec<(&'static str, String)>,
+    pub headers: Vec<(String, String)>,
     pub body: Bytes,
 }
 
 pub struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
-    pub body: String,
+    /// What came of the body.
+    pub body: Bytes,
+    /// Whether the body ended as HTTP has it end, and not short.
+    pub is_whole: bool,
 }
 
 impl Plain {
+    /// A request without headers or body.
+    pub fn new(method: Method, url: impl Into<String>) -> Self {
+        Self { method, url: url.into(), headers: Vec::new(), body: Bytes::new() }
+    }
+
     /// The PUT that a signed request asks for.
     pub fn put(signed: &SignedRequest, body: impl Into<Bytes>) -> Self {
+        let named = signed.headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
         Self {
-            method: Method::PUT,
-            url: signed.url.clone(),
-            headers: signed.headers.clone(),
-            body: body.into(),
+            headers: named.collect(),
+            ..Self::new(Method::PUT, signed.url.clone()).with_body(body)
         }
     }
 
     /// Sets a header, or takes it away.
-    pub fn with_header(mut self, name: &'static str, value: Option<&str>) -> Self {
+    pub fn with_header(mut self, name: &str, value: Option<&str>) -> Self {
         self.headers.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
-        self.headers.extend(value.map(|value| (name, value.to_owned())));
+        self.headers.extend(value.map(|value| (name.to_owned(), value.to_owned())));
+        self
+    }
+
+    /// Sets the body.
+    pub fn with_body(mut self, body: impl Into<Bytes>) -> Self {
+        self.body = body.into();
         self
     }
 
@@ -53,21 +66,65 @@ impl Plain {
         let host = &url[url::Position::BeforeHost..url::Position::AfterPort];
         let mut request = Request::builder().method(self.method).uri(target).header("Host", host);
         for (name, value) in &self.headers {
-            request = request.header(*name, value);
+            request = request.header(name, value);
         }
         let request = request.body(Full::new(self.body)).unwrap();
         let response = sender.send_request(request).await.expect("the server answers");
         let (head, body) = response.into_parts();
-        let body = body.collect().await.expect("the answer is whole").to_bytes();
-        let body = String::from_utf8_lossy(&body).into_owned();
-        Answer { status: head.status, headers: head.headers, body }
+        let (body, is_whole) = read(body).await;
+        Answer { status: head.status, headers: head.headers, body, is_whole }
+    }
+}
+
+/// Reads what comes of a body, and whether it ended well.
+async fn read(mut body: hyper::body::Incoming) -> (Bytes, bool) {
+    let mut bytes = BytesMut::new();
+    loop {
+        match body.frame().await {
+            None => return (bytes.freeze(), true),
+            Some(Err(_)) => return (bytes.freeze(), false),
+            Some(Ok(frame)) => bytes.extend_from_slice(frame.data_ref().unwrap_or(&Bytes::new())),
+        }
     }
 }
 
 impl Answer {
+    /// The body as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// The body as JSON.
+    #[track_caller]
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+    }
+
+    /// A header as text; empty if there is none.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().expect("a header is text"))
+    }
+
+    /// It must be this refusal, told as the contract tells every refusal.
+    #[track_caller]
+    pub fn assert_problem(&self, status: u16, code: &str) {
+        let text = self.text();
+        assert_eq!(self.status, status, "{text}");
+        assert_eq!(self.header("content-type"), "application/problem+json");
+        assert_eq!(self.header("cache-control"), "no-store");
+        assert!(!self.headers.contains_key("etag"));
+        let document = self.json();
+        assert_eq!(document["code"], code, "{text}");
+        assert_eq!(document["status"], status, "{text}");
+        assert_eq!(document["success"], false, "{text}");
+        assert!(document["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{text}");
+        assert_eq!(document["requestID"], self.header("x-request-id"), "{text}");
+    }
+
     #[track_caller]
     pub fn assert_success(&self) {
-        assert!(self.status.is_success(), "{}: {}", self.status, self.body);
+        assert!(self.status.is_success(), "{}: {}", self.status, self.text());
     }
 
     /// The server must say no, and must say it as an answer to the request, not by failing.
@@ -77,7 +134,7 @@ impl Answer {
         assert!(
             statuses.contains(&status),
             "{why}: {status} instead of {statuses:?}: {}",
-            self.body
+            self.text()
         );
     }
 }

@@ -17,7 +17,7 @@ use url::Url;
 const BUCKET: &str = "media";
 const VERSIONED_BUCKET: &str = "versioned-media";
 const ACCESS_KEY_ID: &str = "AKIDSAFELIGHTTEST";
-const SECRET_ACCESS_KEY: &str = "a secret of the tests only";
+const SECRET_ACCESS_KEY: &str = "a-secret-of-the-tests-only";
 
 /// A loaded machine takes seconds where an idle one takes one.
 const START_LIMIT: Duration = Duration::from_secs(60);

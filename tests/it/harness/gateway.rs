@@ -1,0 +1,270 @@
+//! A gateway as production starts it, from files in a folder of its own, on free ports.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use http::Method;
+use safelight::apps::{LoadContext, S3Access, load_apps};
+use safelight::gateway::{Configuration, Gateway};
+use safelight::settings::Settings;
+use safelight::storage::S3Config;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::plain_client::{Answer, Plain};
+
+/// What the gateway's public URLs begin with. Nobody resolves it: the tests send what is for it to
+/// the gateway's own address.
+pub const PUBLIC_BASE: &str = "https://media.test";
+
+/// A running gateway, its folder, and a client's view of it.
+pub struct TestGateway {
+    gateway: Option<Gateway>,
+    folder: TempDir,
+    pub base: String,
+    pub admin: String,
+}
+
+/// The settings of a gateway and the files of its apps, before it starts.
+pub struct Setup {
+    settings: String,
+    apps: Vec<(String, String)>,
+    embedded: Option<S3Access>,
+}
+
+impl Setup {
+    /// A gateway with one app.
+    pub fn with_app(name: &str, file: impl Into<String>) -> Self {
+        Self { settings: String::new(), apps: vec![(name.into(), file.into())], embedded: None }
+    }
+
+    /// Another app beside the first.
+    pub fn and_app(mut self, name: &str, file: impl Into<String>) -> Self {
+        self.apps.push((name.into(), file.into()));
+        self
+    }
+
+    /// More settings, as they stand in `safelight.toml`.
+    pub fn and_settings(mut self, settings: &str) -> Self {
+        self.settings.push_str(settings);
+        self
+    }
+
+    /// Where the embedded store is, for apps of `Kind = "embedded"`.
+    pub fn and_embedded(mut self, access: S3Access) -> Self {
+        self.embedded = Some(access);
+        self
+    }
+
+    /// Starts it through the production constructor.
+    pub async fn start(self) -> TestGateway {
+        let folder = tempfile::tempdir().unwrap();
+        TestGateway::start(folder, self).await
+    }
+}
+
+impl TestGateway {
+    async fn start(folder: TempDir, setup: Setup) -> Self {
+        let (gateway, setup) = launch(folder.path(), setup).await;
+        drop(setup);
+        let base = format!("http://{}", gateway.address);
+        let admin = format!("http://{}", gateway.admin_address);
+        Self { gateway: Some(gateway), folder, base, admin }
+    }
+
+    /// Stops it in order, and starts another one on the same folder.
+    pub async fn restart(mut self, setup: Setup) -> Self {
+        self.gateway.take().expect("it runs").stop(Duration::ZERO).await;
+        let folder = std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap());
+        Self::start(folder, setup).await
+    }
+
+    /// Takes the gateway out, to stop it by hand.
+    pub fn into_gateway(mut self) -> Gateway {
+        self.gateway.take().expect("it runs")
+    }
+
+    /// The gateway's own address for a public URL.
+    pub fn local(&self, public: &str) -> String {
+        let path = public.strip_prefix(PUBLIC_BASE).expect("the URL is one of this gateway's");
+        format!("{}{path}", self.base)
+    }
+
+    /// A request to a path or to a public URL.
+    pub fn request(&self, method: Method, path: &str) -> Plain {
+        let url = match path.starts_with('/') {
+            true => format!("{}{path}", self.base),
+            false => self.local(path),
+        };
+        Plain::new(method, url)
+    }
+
+    /// Reads a path or a public URL.
+    pub async fn get(&self, path: &str) -> Answer {
+        self.request(Method::GET, path).send().await
+    }
+
+    /// Asks for an upload of this file name, as this owner.
+    pub async fn presign(&self, app: &str, owner: &str, body: Value) -> Answer {
+        self.request(Method::POST, &format!("/darkroom/{app}/v1/images/presigned-urls"))
+            .with_header("X_Owner_Id", Some(owner))
+            .with_header("Content-Type", Some("application/json"))
+            .with_body(body.to_string())
+            .send()
+            .await
+    }
+
+    /// Asks for an upload that must be granted.
+    pub async fn granted(&self, app: &str, file: &str) -> Grant {
+        let answer = self.presign(app, "owner-1", json!({ "file": file })).await;
+        answer.assert_success();
+        Grant(answer.json()["data"].clone())
+    }
+
+    /// Asks for an upload and uploads, as a client that knows nothing of signatures.
+    pub async fn uploaded(&self, app: &str, file: &str, bytes: &[u8]) -> Grant {
+        let grant = self.granted(app, file).await;
+        grant.put(bytes).send().await.assert_success();
+        grant
+    }
+
+    /// The metrics, as Prometheus sees them.
+    pub async fn metrics(&self) -> Metrics {
+        let answer = Plain::new(Method::GET, format!("{}/metrics", self.admin)).send().await;
+        answer.assert_success();
+        Metrics(answer.text())
+    }
+}
+
+/// Loads the files and starts the gateway.
+async fn launch(folder: &Path, setup: Setup) -> (Gateway, Setup) {
+    let apps_dir = folder.join("apps.d");
+    fs::create_dir_all(&apps_dir).unwrap();
+    fs::create_dir_all(folder.join("data")).unwrap();
+    for (name, file) in &setup.apps {
+        fs::write(apps_dir.join(format!("{name}.toml")), file).unwrap();
+    }
+    let settings_file = folder.join("safelight.toml");
+    fs::write(&settings_file, settings_text(folder, &setup.settings)).unwrap();
+
+    let settings = Settings::load(Some(&settings_file), std::iter::empty())
+        .unwrap_or_else(|errors| panic!("{errors:#?}"));
+    let context = LoadContext {
+        address_policy: &settings.server.address_policy,
+        max_url_expiry: settings.server.max_url_expiry,
+        secrets_dir: &settings.server.secrets_dir,
+        env: &|_| None,
+    };
+    let (apps, errors) = load_apps(&settings.server.apps_dir, &context);
+    assert!(errors.is_empty(), "{errors:#?}");
+    let configuration = Configuration { settings, apps, embedded: setup.embedded.clone() };
+    (Gateway::start(configuration).await.expect("the gateway starts"), setup)
+}
+
+fn settings_text(folder: &Path, more: &str) -> String {
+    let folder = folder.display();
+    format!(
+        r#"
+[Server]
+Listen = "127.0.0.1:0"
+AdminListen = "127.0.0.1:0"
+PublicBaseURL = "{PUBLIC_BASE}"
+AppsDir = "{folder}/apps.d"
+SecretsDir = "{folder}/secrets"
+AllowLoopbackUpstreams = true
+[Records]
+URL = "sqlite:{folder}/data/safelight.db"
+[Keys]
+MintSecrets = ["mint-secret-of-the-tests-0123456789abcdef"]
+SigningSecrets = ["signing-secret-of-the-tests-0123456789abc"]
+{more}
+"#
+    )
+}
+
+/// An app's file: its storage, and what else it says. `head` stands before the first section.
+pub fn app_file(storage: &S3Config, head: &str, sections: &str) -> String {
+    let endpoint = storage.endpoint.as_ref().expect("the tests' stores have endpoints");
+    let secret = storage.secret_access_key.expose_str().unwrap();
+    format!(
+        r#"
+AllowPublicUpload = true
+{head}
+[Storage]
+Kind = "s3"
+Bucket = "{}"
+Region = "{}"
+Endpoint = "{}"
+KeyPrefix = "images/"
+AccessKeyID = "{}"
+SecretAccessKey = "{secret}"
+{sections}
+"#,
+        storage.bucket,
+        storage.region,
+        endpoint.as_str().trim_end_matches('/'),
+        storage.access_key_id,
+    )
+}
+
+/// The data of a granted upload.
+pub struct Grant(pub Value);
+
+impl Grant {
+    pub fn text(&self, field: &str) -> &str {
+        self.0[field].as_str().unwrap_or_else(|| panic!("{field} is a string in {}", self.0))
+    }
+
+    pub fn public_url(&self) -> &str {
+        self.text("publicURL")
+    }
+
+    pub fn key(&self) -> &str {
+        self.text("key")
+    }
+
+    /// The PUT that the answer asks for, with exactly the headers that it names.
+    pub fn put(&self, bytes: &[u8]) -> Plain {
+        let mut put = Plain::new(Method::PUT, self.text("uploadURL")).with_body(bytes.to_vec());
+        for (name, value) in self.0["headers"].as_object().expect("headers is an object") {
+            put = put.with_header(name, value.as_str());
+        }
+        put
+    }
+}
+
+/// The metrics in text form.
+pub struct Metrics(pub String);
+
+impl Metrics {
+    /// The value of a series, named exactly as it is printed (labels in alphabetical order).
+    #[track_caller]
+    pub fn value(&self, series: &str) -> f64 {
+        let line = self
+            .0
+            .lines()
+            .find(|line| line.strip_prefix(series).is_some_and(|rest| rest.starts_with(' ')));
+        let line = line.unwrap_or_else(|| panic!("{series} is not among the metrics"));
+        line.rsplit(' ').next().unwrap().parse().unwrap()
+    }
+
+    /// The sum of a metric over all its series.
+    pub fn sum(&self, metric: &str) -> f64 {
+        let mine = |line: &&str| {
+            line.strip_prefix(metric).is_some_and(|rest| rest.starts_with(['{', ' ']))
+        };
+        self.0
+            .lines()
+            .filter(mine)
+            .map(|l| l.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
+            .sum()
+    }
+
+    /// How often reads of this app fell back, for this reason and with this result.
+    #[track_caller]
+    pub fn fallbacks(&self, app: &str, reason: &str, result: &str) -> f64 {
+        let labels = format!("app=\"{app}\",reason=\"{reason}\",result=\"{result}\"");
+        self.value(&format!("safelight_cdn_fallbacks_total{{{labels}}}"))
+    }
+}

@@ -6,8 +6,10 @@
 
 pub mod cdn;
 mod conditions;
+pub mod folder;
 mod listen;
 pub mod store;
+pub mod walkthrough;
 
 pub use cdn::DevCdn;
 pub use store::{DevStore, DevStoreOptions};

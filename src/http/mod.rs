@@ -21,6 +21,7 @@ use http::header::HeaderName;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body;
 use tokio::sync::Semaphore;
+use tracing::Instrument as _;
 
 use crate::actions::Services;
 use crate::apps::{App, Apps};
@@ -80,15 +81,19 @@ impl FrontDoor {
             source: None,
             fallback: None,
         };
+        let span = tracing::info_span!("request", request_id = line.id.as_str());
         let (permit, mut response) = match Arc::clone(&self.capacity).try_acquire_owned() {
-            Ok(permit) => (Some(permit), self.answer(request, &mut line).await),
+            Ok(permit) => {
+                let answer = self.answer(request, &mut line).instrument(span.clone());
+                (Some(permit), answer.await)
+            }
             Err(_) => {
                 self.metrics.overloaded.with_label_values(&["requests"]).inc();
                 (None, Problem::Overloaded.into_response(&line.id))
             }
         };
         response.headers_mut().insert(REQUEST_ID, line.id.to_header());
-        LoggedBody::wrap(response, line, Arc::clone(&self.metrics), permit)
+        LoggedBody::wrap(response, line, Arc::clone(&self.metrics), span, permit)
     }
 
     async fn answer<B>(&self, request: Request<B>, line: &mut Line) -> Response<ReplyBody>

@@ -72,7 +72,8 @@ impl Gateway {
         metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let client = Client::new(settings.server.address_policy.clone())?;
         let loop_token = loop_token(&settings);
-        let apps = build_apps(apps, &settings, &metrics, &client, &loop_token, embedded.as_ref())?;
+        let apps = build_apps(apps, &settings, &metrics, &client, &loop_token, embedded.as_ref())
+            .map_err(|errors| errors.join("\n"))?;
         let listener = bind(settings.server.listen, "Server.Listen").await?;
         let admin_listener = bind(settings.server.admin_listen, "Server.AdminListen").await?;
         let address = local_address(&listener)?;
@@ -112,6 +113,21 @@ impl Gateway {
         Ok(gateway)
     }
 
+    /// Builds everything that [`start`](Self::start) would build of the apps, and throws it away:
+    /// what only shows then is found here too.
+    ///
+    /// # Errors
+    /// A text for each app that cannot be built.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn check(configuration: Configuration) -> Result<(), Vec<String>> {
+        let Configuration { settings, apps, embedded } = configuration;
+        let client = Client::new(settings.server.address_policy.clone()).map_err(|e| vec![e])?;
+        let token = loop_token(&settings);
+        build_apps(apps, &settings, &Metrics::new(), &client, &token, embedded.as_ref()).map(drop)
+    }
+
     /// Stops in order: says that it is not ready, gives load balancers `notice` to see that, stops
     /// accepting, lets requests finish, commits the records.
     pub async fn stop(self, notice: Duration) {
@@ -149,7 +165,7 @@ fn build_apps(
     client: &Client,
     loop_token: &HeaderValue,
     embedded: Option<&S3Access>,
-) -> Result<Arc<Apps>, String> {
+) -> Result<Arc<Apps>, Vec<String>> {
     let workshop = Workshop {
         client,
         metrics,
@@ -158,11 +174,15 @@ fn build_apps(
         embedded,
         apps: configs.len(),
     };
-    let build = |config: AppConfig| {
+    let (mut built, mut errors) = (Vec::new(), Vec::new());
+    for config in configs {
         let name = config.name.clone();
-        App::build(config, &workshop).map_err(|error| format!("app {name}: {error}"))
-    };
-    configs.into_iter().map(build).collect::<Result<Apps, _>>().map(Arc::new)
+        match App::build(config, &workshop) {
+            Ok(app) => built.push(app),
+            Err(error) => errors.push(format!("app {name}: {error}")),
+        }
+    }
+    if errors.is_empty() { Ok(Arc::new(built.into_iter().collect())) } else { Err(errors) }
 }
 
 async fn open_records(

@@ -94,24 +94,28 @@ fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
 }
 
 fn settings(folder: &DataFolder) -> io::Result<String> {
-    let dir = folder.dir.display();
+    let in_dir = |name: &str| toml::Value::from(folder.dir.join(name).display().to_string());
+    let records =
+        toml::Value::from(format!("sqlite:{}", folder.dir.join("safelight.db").display()));
     Ok(format!(
         r#"# Written by `safelight dev` when it first ran here; change what you like.
 # Where it listens is said on its command line, which overrides this file.
 
 [Server]
 PublicBaseURL = "http://127.0.0.1:8080"
-AppsDir = "{dir}/apps.d"
-SecretsDir = "{dir}/secrets"
+AppsDir = {}
+SecretsDir = {}
 AllowLoopbackUpstreams = true
 
 [Records]
-URL = "sqlite:{dir}/safelight.db"
+URL = {records}
 
 [Keys]
 MintSecrets = ["{}"]
 SigningSecrets = ["{}"]
 "#,
+        in_dir("apps.d"),
+        in_dir("secrets"),
         secret()?,
         secret()?,
     ))

@@ -1,6 +1,7 @@
 //! What the integration tests stand on: real servers, and a client that knows nothing of the
 //! gateway.
 
+pub mod embedded;
 pub mod gateway;
 pub mod photos;
 pub mod plain_client;

@@ -5,7 +5,6 @@
 //! Both listen on loopback addresses only; neither is built for strangers.
 
 pub mod cdn;
-mod conditions;
 pub mod folder;
 mod listen;
 pub mod store;

@@ -4,6 +4,7 @@
 pub mod admin;
 mod admission;
 mod body;
+pub mod conditions;
 mod cors;
 mod error;
 mod limits;

@@ -155,6 +155,9 @@ impl FrontDoor {
             Route::Finalize { id, .. } => {
                 uploads::handle_finalize(app, services, id, headers, query).await
             }
+            Route::UploadUrl { id, .. } => {
+                uploads::handle_renewal(app, services, id, headers, query).await
+            }
             Route::Image { .. } => Err(Problem::UnknownRoute),
         }
     }
@@ -171,7 +174,7 @@ impl FrontDoor {
                 let labels = [UNKNOWN_APP, Error::UnknownApp.code()];
                 self.metrics.presigns.with_label_values(&labels).inc();
             }
-            Route::Upload { .. } | Route::Finalize { .. } => {}
+            Route::Upload { .. } | Route::Finalize { .. } | Route::UploadUrl { .. } => {}
         }
         response
     }
@@ -186,7 +189,10 @@ fn for_browsers(
 ) -> Response<ReplyBody> {
     match route {
         Route::Image { .. } => cors::open(response.headers_mut()),
-        Route::Presign { .. } | Route::Upload { .. } | Route::Finalize { .. } => {
+        Route::Presign { .. }
+        | Route::Upload { .. }
+        | Route::Finalize { .. }
+        | Route::UploadUrl { .. } => {
             cors::for_uploads(app, request, response.headers_mut());
         }
     }

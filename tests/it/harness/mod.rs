@@ -4,4 +4,6 @@
 pub mod gateway;
 pub mod photos;
 pub mod plain_client;
+pub mod published;
 pub mod seaweed;
+pub mod wire_cdn;

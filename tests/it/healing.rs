@@ -1,0 +1,305 @@
+//! What happens when the CDN's body breaks off in the middle: it is continued from storage, or it
+//! is visibly broken. Never is it spliced from two versions, and never short with a clean end.
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use http::Method;
+use safelight::storage::S3Config;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::harness::gateway::{Metrics, Setup, TestGateway, app_file, mint_key};
+use crate::harness::plain_client::Answer;
+use crate::harness::published::Published;
+use crate::harness::seaweed::Seaweed;
+use crate::harness::wire_cdn::{Act, CdnObject, End, Framing, Reply, WireCdn};
+
+/// Enough that no socket buffer holds it all, in bytes.
+const LARGE: usize = 12 << 20;
+
+/// The stall timeout is short, so that the tests are; the rest is generous.
+const READ: &str =
+    "[Read]\nConnectTimeout = \"10s\"\nFirstByteTimeout = \"10s\"\nStallTimeout = \"200ms\"";
+
+/// A large object in storage, a CDN that has a copy, and a gateway that asks the CDN first.
+struct Scene {
+    storage: S3Config,
+    object: Published,
+    cdn: WireCdn,
+    gateway: TestGateway,
+}
+
+impl Scene {
+    async fn new(size: usize) -> Self {
+        let storage = Seaweed::shared().await.config();
+        let key = mint_key("shop", SystemTime::now(), "large.jpg");
+        let object = Published::under(&storage, &key, "image/jpeg", bytes(size, 1)).await;
+        let cdn = WireCdn::start().await;
+        cdn.put(&object.cdn_path(), object.copy());
+        let head = format!("CloudFrontURL = \"{}\"", cdn.url());
+        let gateway = Setup::with_app("shop", app_file(&storage, &head, READ)).start().await;
+        Self { storage, object, cdn, gateway }
+    }
+
+    /// Lets the CDN have another copy.
+    fn cdn_has(&self, change: impl FnOnce(CdnObject) -> CdnObject) {
+        self.cdn.put(&self.object.cdn_path(), change(self.object.copy()));
+    }
+
+    async fn read(&self, range: Option<&str>) -> Answer {
+        let request = self.gateway.request(Method::GET, &self.object.path());
+        request.with_header("Range", range).send().await
+    }
+}
+
+/// Bytes that differ from place to place, and from seed to seed (a linear congruential generator).
+fn bytes(size: usize, seed: u64) -> Bytes {
+    let mut state = seed;
+    let mut next = || {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state.to_be_bytes()[0]
+    };
+    (0..size).map(|_| next()).collect()
+}
+
+fn healed(reason: &str) -> String {
+    format!("safelight_streams_healed_total{{app=\"shop\",reason=\"{reason}\"}}")
+}
+
+fn aborted(cause: &str) -> String {
+    format!("safelight_streams_aborted_total{{app=\"shop\",cause=\"{cause}\"}}")
+}
+
+/// A body that breaks off is no failure of the request: the CDN has answered.
+#[track_caller]
+fn assert_cdn_answered(metrics: &Metrics, why: &str) {
+    assert_eq!(metrics.value("safelight_cdn_requests_total{app=\"shop\",outcome=\"ok\"}"), 1.0);
+    assert_eq!(metrics.sum("safelight_cdn_requests_total"), 1.0, "{why}");
+    assert_eq!(metrics.sum("safelight_cdn_fallbacks_total"), 0.0, "{why}");
+}
+
+/// It was broken off once, for this cause, and never healed.
+#[track_caller]
+fn assert_one_abort(metrics: &Metrics, cause: &str, why: &str) {
+    assert_eq!(metrics.value(&aborted(cause)), 1.0, "{why}");
+    assert_eq!(metrics.sum("safelight_streams_aborted_total"), 1.0, "{why}");
+    assert_eq!(metrics.sum("safelight_streams_healed_total"), 0.0, "{why}");
+    assert_cdn_answered(metrics, why);
+}
+
+#[tokio::test]
+async fn a_broken_body_is_continued_from_storage() {
+    for (end, reason) in [(End::Close, "short"), (End::Reset, "reset"), (End::Stall, "stall")] {
+        for after in [0, 1, 65_536, 1_000_000, (1 << 20) - 1] {
+            let name = format!("{end:?} after {after}");
+            let scene = Scene::new(1 << 20).await;
+            scene.cdn.next(Act::broken(after, end));
+            let answer = scene.read(None).await;
+            assert_eq!(answer.status, 200, "{name}");
+            assert_eq!(answer.header("content-length"), (1 << 20).to_string(), "{name}");
+            assert!(answer.is_whole && answer.body == scene.object.bytes, "{name}");
+            let metrics = scene.gateway.metrics().await;
+            assert_eq!(metrics.value(&healed(reason)), 1.0, "{name}");
+            assert_eq!(metrics.sum("safelight_streams_healed_total"), 1.0, "{name}");
+            assert_eq!(metrics.sum("safelight_streams_aborted_total"), 0.0, "{name}");
+            assert_cdn_answered(&metrics, &name);
+            assert_eq!(scene.cdn.requests().len(), 1, "{name}: the CDN is not asked again");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_broken_part_is_continued_from_storage() {
+    for (act, name) in [
+        (Act::broken(1000, End::Close), "the CDN sent the part"),
+        (
+            Act::Reply(Box::new(|reply, object| {
+                *reply = Reply { broken: Some((101_000, End::Close)), ..Reply::whole(object) };
+            })),
+            "the CDN sent the whole object, and the gateway cut",
+        ),
+    ] {
+        let scene = Scene::new(1 << 20).await;
+        scene.cdn.next(act);
+        let answer = scene.read(Some("bytes=100000-199999")).await;
+        assert_eq!(answer.status, 206, "{name}");
+        assert_eq!(answer.header("content-range"), "bytes 100000-199999/1048576", "{name}");
+        assert!(answer.is_whole && answer.body == scene.object.bytes[100_000..200_000], "{name}");
+        let metrics = scene.gateway.metrics().await;
+        assert_eq!(metrics.value(&healed("short")), 1.0, "{name}");
+        assert_cdn_answered(&metrics, name);
+    }
+}
+
+#[tokio::test]
+async fn two_versions_are_never_spliced() {
+    const AFTER: usize = 300_000;
+    for (name, other) in [
+        ("as long", bytes(1 << 20, 2)),
+        ("shorter than what was sent", bytes(1000, 2)),
+        ("longer", bytes(2 << 20, 2)),
+    ] {
+        for end in [End::Close, End::Reset, End::Stall] {
+            let scene = Scene::new(1 << 20).await;
+            scene.object.replace(&scene.storage, other.clone()).await;
+            scene.cdn.next(Act::broken(AFTER, end));
+            let answer = scene.read(None).await;
+            assert_eq!(answer.status, 200, "{name}");
+            assert!(!answer.is_whole, "{name}, {end:?}: it ended as if it were whole");
+            assert_eq!(answer.body.len(), AFTER, "{name}, {end:?}");
+            assert!(answer.body == scene.object.bytes[..AFTER], "{name}, {end:?}: spliced");
+            assert_one_abort(&scene.gateway.metrics().await, "changed", name);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_the_cdn_had_is_gone_from_storage() {
+    let scene = Scene::new(1 << 20).await;
+    let storage = crate::harness::seaweed::open(scene.storage.clone());
+    let path = format!("images/{}", scene.object.key);
+    let path = safelight::domain::StoragePath::from_listing(&path);
+    safelight::storage::ObjectStore::delete(&storage, &path, None).await.unwrap();
+    scene.cdn.next(Act::broken(1000, End::Close));
+    let answer = scene.read(None).await;
+    assert!(!answer.is_whole && answer.body == scene.object.bytes[..1000]);
+    assert_one_abort(&scene.gateway.metrics().await, "changed", "deleted");
+}
+
+#[tokio::test]
+async fn without_proof_of_the_version_nothing_is_continued() {
+    let weak = |object: CdnObject| {
+        let tag = object.headers.iter().find(|(name, _)| name == "ETag").unwrap().1.clone();
+        object.and("ETag", &format!("W/{tag}"))
+    };
+    let none = |mut object: CdnObject| {
+        object.headers.retain(|(name, _)| name != "ETag");
+        object
+    };
+    let encoded = |object: CdnObject| object.and("Content-Encoding", "gzip");
+    type Change = fn(CdnObject) -> CdnObject;
+    let rows: [(&str, Change); 3] = [("weak", weak), ("none", none), ("encoded", encoded)];
+    for (name, change) in rows {
+        let scene = Scene::new(1 << 20).await;
+        scene.cdn_has(change);
+        scene.cdn.next(Act::broken(1000, End::Close));
+        let answer = scene.read(None).await;
+        assert!(!answer.is_whole && answer.body == scene.object.bytes[..1000], "{name}");
+        assert_one_abort(&scene.gateway.metrics().await, "no_validator", name);
+    }
+}
+
+#[tokio::test]
+async fn a_body_of_unknown_length_is_visibly_broken() {
+    let scene = Scene::new(1 << 20).await;
+    scene.cdn.next(Act::but(|reply| {
+        reply.framing = Framing::Chunked;
+        reply.broken = Some((1000, End::Close));
+    }));
+    let answer = scene.read(None).await;
+    assert!(!answer.is_whole && answer.body == scene.object.bytes[..1000]);
+    assert_one_abort(&scene.gateway.metrics().await, "no_validator", "chunked");
+}
+
+#[tokio::test]
+async fn storage_dies_too() {
+    let scene = Scene::new(1 << 20).await;
+    let endpoint = Some(url::Url::parse(&crate::harness::wire_cdn::nobody()).unwrap());
+    let dead = S3Config { endpoint, ..scene.storage.clone() };
+    let head = format!("CloudFrontURL = \"{}\"", scene.cdn.url());
+    let gateway = Setup::with_app("shop", app_file(&dead, &head, READ)).start().await;
+    scene.cdn.next(Act::broken(1000, End::Reset));
+    let answer = gateway.get(&scene.object.path()).await;
+    assert!(!answer.is_whole && answer.body == scene.object.bytes[..1000]);
+    assert_one_abort(&gateway.metrics().await, "storage_failed", "storage is down");
+}
+
+#[tokio::test]
+async fn more_than_was_promised() {
+    // A part of ten bytes whose chunks hold eleven: no framing tells, only the count.
+    let scene = Scene::new(1 << 20).await;
+    scene.cdn.next(Act::Reply(Box::new(|reply, object| {
+        reply.framing = Framing::Chunked;
+        reply.body = object.bytes.slice(..11);
+    })));
+    let answer = scene.read(Some("bytes=0-9")).await;
+    assert_eq!(answer.status, 206);
+    assert!(!answer.is_whole, "it ended as if it were whole: {:?}", answer.body);
+    assert!(scene.object.bytes[..10].starts_with(&answer.body));
+    assert_one_abort(&scene.gateway.metrics().await, "overrun", "overrun");
+
+    // Bytes after the end of the body belong to no answer: the body is whole, and the connection
+    // that they came on is not used again.
+    let scene = Scene::new(1 << 20).await;
+    scene.cdn.next(Act::but(|reply| reply.surplus = Bytes::from_static(b"HTTP/1.1 200 Surplus")));
+    for connection in 1..=2 {
+        let answer = scene.read(None).await;
+        assert!(answer.is_whole && answer.body == scene.object.bytes);
+        assert_eq!(scene.cdn.requests().last().unwrap().connection, connection);
+    }
+}
+
+/// A client's connection on which a read has been asked for.
+async fn asking(scene: &Scene) -> TcpStream {
+    let address = scene.gateway.base.strip_prefix("http://").unwrap();
+    let mut client = TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {} HTTP/1.1\r\nHost: media.test\r\n\r\n", scene.object.path());
+    client.write_all(request.as_bytes()).await.unwrap();
+    client
+}
+
+/// The CDN is told that its answer is not wanted any more, and is not blamed.
+async fn assert_no_blame(scene: &Scene, requests: f64) {
+    scene.cdn.until(|seen| seen.closed_by_peer == 1).await;
+    let metrics = scene.gateway.metrics().await;
+    let ok = "safelight_cdn_requests_total{app=\"shop\",outcome=\"ok\"}";
+    assert_eq!(metrics.value(ok), requests);
+    assert_eq!(metrics.sum("safelight_cdn_requests_total"), requests);
+    assert_eq!(metrics.sum("safelight_cdn_fallbacks_total"), 0.0);
+    assert_eq!(metrics.sum("safelight_streams_healed_total"), 0.0);
+    assert_eq!(metrics.sum("safelight_streams_aborted_total"), 0.0);
+}
+
+#[tokio::test]
+async fn the_client_hangs_up_in_the_middle_of_the_body() {
+    let scene = Scene::new(LARGE).await;
+    let mut client = asking(&scene).await;
+    client.read_exact(&mut [0; 100_000]).await.unwrap();
+    drop(client);
+    assert_no_blame(&scene, 1.0).await;
+}
+
+#[tokio::test]
+async fn the_client_hangs_up_before_the_head() {
+    let scene = Scene::new(1000).await;
+    scene.cdn.next(Act::no_byte(End::Stall));
+    let client = asking(&scene).await;
+    scene.cdn.until(|seen| seen.requests.len() == 1).await;
+    drop(client);
+    assert_no_blame(&scene, 0.0).await;
+    let gone = "safelight_reads_total{app=\"shop\",code=\"499\",source=\"none\"}";
+    assert_eq!(scene.gateway.metrics().await.value(gone), 1.0);
+}
+
+#[tokio::test]
+async fn a_slow_client_is_not_held_against_the_cdn() {
+    let scene = Scene::new(LARGE).await;
+    let mut client = asking(&scene).await;
+    // Until the CDN cannot write any more and stands still, well beyond the stall timeout: the
+    // pause is the fault itself, and no outcome depends on how long it is.
+    client.read_exact(&mut [0; 1000]).await.unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(600)).await;
+    let mut received = 1000;
+    let mut buffer = vec![0; 1 << 16];
+    while received < LARGE {
+        let read = client.read(&mut buffer).await.unwrap();
+        assert!(read > 0, "it broke off after {received} bytes");
+        received += read;
+    }
+    let metrics = scene.gateway.metrics().await;
+    assert_eq!(metrics.sum("safelight_streams_healed_total"), 0.0);
+    assert_eq!(metrics.sum("safelight_streams_aborted_total"), 0.0);
+    assert_cdn_answered(&metrics, "a slow client");
+}

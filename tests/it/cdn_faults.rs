@@ -4,6 +4,7 @@
 use std::process::Command;
 use std::time::SystemTime;
 
+use bytes::Bytes;
 use http::Method;
 use rcgen::{
     BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
@@ -13,14 +14,13 @@ use safelight::domain::{FallbackReason, FallbackResult, Secret};
 use safelight::storage::S3Config;
 use url::Url;
 
+use crate::harness::dead_ends::{BlackHole, SilentListener, nobody};
 use crate::harness::gateway::{Metrics, Setup, TestGateway, app_file, mint_key};
 use crate::harness::photos;
 use crate::harness::plain_client::Answer;
 use crate::harness::published::Published;
 use crate::harness::seaweed::Seaweed;
-use crate::harness::wire_cdn::{
-    Act, BlackHole, End, Framing, Reply, SilentListener, WireCdn, nobody,
-};
+use crate::harness::wire_cdn::{Act, End, Framing, Reply, WireCdn};
 
 /// Limits that no loaded machine reaches.
 const PATIENT: &str = "[Read]\nConnectTimeout = \"10s\"\nFirstByteTimeout = \"10s\"";
@@ -434,6 +434,20 @@ async fn unusual_but_right_answers_are_no_failure() {
         ),
         ("a head of 30 KiB", Act::but(|reply| reply.add("X-Long", "x".repeat(30 << 10)))),
         (
+            "early hints first",
+            Act::but(|reply| {
+                let hints = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n";
+                reply.preface = Bytes::from_static(hints);
+            }),
+        ),
+        (
+            "the connection is to be closed",
+            Act::but(|reply| {
+                reply.add("Connection", "close");
+                reply.broken = Some((reply.body.len(), End::Close));
+            }),
+        ),
+        (
             "closed after a whole body",
             Act::but(|reply| {
                 reply.broken = Some((reply.body.len(), End::Close));
@@ -470,6 +484,51 @@ async fn the_clients_own_conditions_are_no_failure() {
         let requests = f64::from(u32::try_from(number).unwrap() + 1);
         assert_no_failure(&scene.gateway.metrics().await, requests, name);
     }
+}
+
+#[tokio::test]
+async fn every_kind_of_read_falls_back() {
+    let whole = photos::WEBP.bytes.len();
+    for (method, name, value, status, length) in [
+        (Method::HEAD, "Accept", "*/*", 200, whole),
+        (Method::GET, "Range", "bytes=5-9", 206, 5),
+        (Method::GET, "Range", "bytes=45288-", 416, 0),
+        (Method::GET, "If-None-Match", "*", 304, 0),
+        (Method::GET, "If-Match", "\"another\"", 412, 0),
+    ] {
+        let scene = Scene::new(PATIENT).await;
+        scene.cdn.next(Act::status(503));
+        let request = scene.gateway.request(method.clone(), &scene.photo.path());
+        let answer = request.with_header(name, Some(value)).send().await;
+        assert_eq!(answer.status, status, "{method} {name}");
+        if answer.status.is_success() {
+            assert_eq!(answer.header("content-length"), length.to_string(), "{method} {name}");
+        }
+        let metrics = scene.gateway.metrics().await;
+        assert_one_fallback(&metrics, "status_5xx", FallbackResult::Served);
+        assert_explained(&answer, FallbackReason::Status5xx, name);
+        assert_eq!(metrics.value(&reads("s3", &status.to_string())), 1.0, "{method} {name}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_while_storage_is_asked_is_counted() {
+    let cdn = WireCdn::start().await;
+    cdn.next(Act::status(503));
+    let store = WireCdn::start().await;
+    store.next(Act::no_byte(End::Stall));
+    let endpoint = Some(Url::parse(&store.url()).unwrap());
+    let storage = S3Config { endpoint, ..Seaweed::shared().await.config() };
+    let gateway = behind(&storage, &cdn.url(), PATIENT).await;
+    let key = mint_key("shop", SystemTime::now(), "photo.jpg");
+    let path = format!("/darkroom/shop/v2/images/{key}");
+    let reading = tokio::spawn(gateway.request(Method::GET, &path).try_send());
+    store.until(|seen| seen.requests.len() == 1).await;
+    reading.abort();
+    store.until(|seen| seen.closed_by_peer == 1).await;
+    let metrics = gateway.metrics().await;
+    assert_one_fallback(&metrics, "status_5xx", FallbackResult::Failed);
+    assert_eq!(metrics.value(&reads("none", "499")), 1.0);
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use safelight::storage::S3Config;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+use crate::harness::dead_ends::nobody;
 use crate::harness::gateway::{Metrics, Setup, TestGateway, app_file, mint_key};
 use crate::harness::plain_client::{Answer, Plain};
 use crate::harness::published::Published;
@@ -224,7 +225,7 @@ async fn a_body_of_unknown_length_is_visibly_broken() {
 #[tokio::test]
 async fn storage_dies_too() {
     let scene = Scene::new(1 << 20).await;
-    let endpoint = Some(url::Url::parse(&crate::harness::wire_cdn::nobody()).unwrap());
+    let endpoint = Some(url::Url::parse(&nobody()).unwrap());
     let dead = S3Config { endpoint, ..scene.storage.clone() };
     let head = format!("CloudFrontURL = \"{}\"", scene.cdn.url());
     let gateway = Setup::with_app("shop", app_file(&dead, &head, READ)).start().await;
@@ -253,6 +254,101 @@ async fn more_than_was_promised() {
         let answer = scene.read(None).await;
         assert!(answer.is_whole && answer.body == scene.object.bytes);
         assert_eq!(scene.cdn.requests().last().unwrap().connection, connection);
+    }
+}
+
+/// A store on a bare socket, which takes any signature and has the object of a scene.
+async fn wire_store(scene: &Scene) -> (WireCdn, S3Config) {
+    let store = WireCdn::start().await;
+    let path = format!("/{}{}", scene.storage.bucket, scene.object.cdn_path());
+    store.put(&path, scene.object.copy());
+    let endpoint = Some(url::Url::parse(&store.url()).unwrap());
+    let config = S3Config { endpoint, ..scene.storage.clone() };
+    (store, config)
+}
+
+#[tokio::test]
+async fn storage_is_asked_for_just_the_rest_of_just_this_version() {
+    let scene = Scene::new(1 << 20).await;
+    let (store, config) = wire_store(&scene).await;
+    let head = format!("CloudFrontURL = \"{}\"", scene.cdn.url());
+    let gateway = Setup::with_app("shop", app_file(&config, &head, READ)).start().await;
+    scene.cdn.next(Act::broken(300_000, End::Close));
+    let answer = gateway.get(&scene.object.path()).await;
+    assert!(answer.is_whole && answer.body == scene.object.bytes);
+    let requests = store.requests();
+    let [request] = &requests[..] else { panic!("{requests:?}") };
+    assert_eq!(request.header("range"), Some("bytes=300000-1048575"));
+    assert_eq!(request.header("if-match"), Some(scene.object.etag()));
+}
+
+#[tokio::test]
+async fn storage_that_does_not_give_the_rest() {
+    // None of these may be spliced. Whether it is the object or storage that is to blame is what
+    // the cause says.
+    let status = |status| Act::but(move |reply| reply.status = status);
+    let rows: Vec<(&str, &str, Act)> = vec![
+        ("412", "changed", Act::status(412)),
+        ("404", "changed", Act::status(404)),
+        ("416", "changed", Act::status(416)),
+        ("403", "storage_failed", Act::status(403)),
+        ("400", "storage_failed", Act::status(400)),
+        ("the whole object", "storage_failed", Act::whole()),
+        ("a 200 with the rest", "storage_failed", status(200)),
+        ("another tag", "changed", Act::but(|reply| reply.set("ETag", "\"another\""))),
+        ("a weak tag", "changed", Act::but(|reply| reply.set("ETag", "W/\"another\""))),
+        ("no tag", "changed", Act::but(|reply| reply.headers.retain(|(name, _)| name != "ETag"))),
+        (
+            "another total",
+            "changed",
+            Act::but(|reply| reply.set("Content-Range", "bytes 1000-1048575/1048577")),
+        ),
+        (
+            "another start",
+            "storage_failed",
+            Act::but(|reply| reply.set("Content-Range", "bytes 1001-1048575/1048576")),
+        ),
+        (
+            "another end",
+            "storage_failed",
+            Act::but(|reply| reply.set("Content-Range", "bytes 1000-1048574/1048576")),
+        ),
+    ];
+    for (name, cause, act) in rows {
+        let scene = Scene::new(1 << 20).await;
+        let (store, config) = wire_store(&scene).await;
+        let head = format!("CloudFrontURL = \"{}\"", scene.cdn.url());
+        let gateway = Setup::with_app("shop", app_file(&config, &head, READ)).start().await;
+        scene.cdn.next(Act::broken(1000, End::Close));
+        store.next(act);
+        let request = gateway.request(Method::GET, &scene.object.path());
+        scene.assert_broken(request, 1000, name).await;
+        assert_one_abort(&gateway.metrics().await, cause, name);
+    }
+}
+
+#[tokio::test]
+async fn a_body_is_continued_twice_at_most() {
+    for (breaks, is_whole) in [(1, true), (2, true), (3, false)] {
+        let scene = Scene::new(1 << 20).await;
+        let (store, config) = wire_store(&scene).await;
+        let gateway = Setup::with_app("shop", app_file(&config, "", READ)).start().await;
+        for end in [End::Close, End::Stall, End::Reset].into_iter().take(breaks) {
+            store.next(Act::broken(1000, end));
+        }
+        let request = gateway.request(Method::GET, &scene.object.path());
+        if is_whole {
+            let answer = request.send().await;
+            assert!(answer.is_whole && answer.body == scene.object.bytes, "{breaks}");
+        } else {
+            scene.assert_broken(request, 3000, "three breaks").await;
+        }
+        let metrics = gateway.metrics().await;
+        let heals = f64::from(u32::try_from(breaks.min(2)).unwrap());
+        assert_eq!(metrics.sum("safelight_streams_healed_total"), heals, "{breaks}");
+        let aborts = if is_whole { 0.0 } else { 1.0 };
+        assert_eq!(metrics.value(&aborted("limit")), aborts, "{breaks}");
+        assert_eq!(metrics.sum("safelight_streams_aborted_total"), aborts, "{breaks}");
     }
 }
 

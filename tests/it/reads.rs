@@ -10,12 +10,13 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use url::Url;
 
+use crate::harness::dead_ends::nobody;
 use crate::harness::gateway::{Setup, TestGateway, app_file, mint_key};
 use crate::harness::photos;
 use crate::harness::plain_client::Answer;
 use crate::harness::published::Published;
 use crate::harness::seaweed::Seaweed;
-use crate::harness::wire_cdn::{CdnObject, WireCdn, nobody};
+use crate::harness::wire_cdn::{CdnObject, WireCdn};
 
 const FOREIGN: &str = "AcceptForeignKeys = true";
 

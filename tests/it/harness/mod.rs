@@ -1,6 +1,7 @@
 //! What the integration tests stand on: real servers, and a client that knows nothing of the
 //! gateway.
 
+pub mod dead_ends;
 pub mod gateway;
 pub mod photos;
 pub mod plain_client;

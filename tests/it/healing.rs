@@ -19,9 +19,18 @@ use crate::harness::wire_cdn::{Act, CdnObject, End, Framing, Reply, WireCdn};
 /// Enough that no socket buffer holds it all, in bytes.
 const LARGE: usize = 12 << 20;
 
-/// The stall timeout is short, so that the tests are; the rest is generous.
-const READ: &str =
-    "[Read]\nConnectTimeout = \"10s\"\nFirstByteTimeout = \"10s\"\nStallTimeout = \"200ms\"";
+/// Limits that no loaded machine reaches.
+const PATIENT: &str =
+    "[Read]\nConnectTimeout = \"10s\"\nFirstByteTimeout = \"10s\"\nStallTimeout = \"30s\"";
+
+/// The same, but for bodies that stand still.
+const NO_STALLING: &str =
+    "[Read]\nConnectTimeout = \"10s\"\nFirstByteTimeout = \"10s\"\nStallTimeout = \"500ms\"";
+
+/// The limits for a body that ends this way.
+fn limits_for(end: End) -> &'static str {
+    if end == End::Stall { NO_STALLING } else { PATIENT }
+}
 
 /// A large object in storage, a CDN that has a copy, and a gateway that asks the CDN first.
 struct Scene {
@@ -33,13 +42,17 @@ struct Scene {
 
 impl Scene {
     async fn new(size: usize) -> Self {
+        Self::with_limits(size, PATIENT).await
+    }
+
+    async fn with_limits(size: usize, limits: &str) -> Self {
         let storage = Seaweed::shared().await.config();
         let key = mint_key("shop", SystemTime::now(), "large.jpg");
         let object = Published::under(&storage, &key, "image/jpeg", bytes(size, 1)).await;
         let cdn = WireCdn::start().await;
         cdn.put(&object.cdn_path(), object.copy());
         let head = format!("CloudFrontURL = \"{}\"", cdn.url());
-        let gateway = Setup::with_app("shop", app_file(&storage, &head, READ)).start().await;
+        let gateway = Setup::with_app("shop", app_file(&storage, &head, limits)).start().await;
         Self { storage, object, cdn, gateway }
     }
 
@@ -108,7 +121,7 @@ async fn a_broken_body_is_continued_from_storage() {
     for (end, reason) in [(End::Close, "short"), (End::Reset, "reset"), (End::Stall, "stall")] {
         for after in [0, 1, 65_536, 1_000_000, (1 << 20) - 1] {
             let name = format!("{end:?} after {after}");
-            let scene = Scene::new(1 << 20).await;
+            let scene = Scene::with_limits(1 << 20, limits_for(end)).await;
             scene.cdn.next(Act::broken(after, end));
             let answer = scene.read(None).await;
             assert_eq!(answer.status, 200, "{name}");
@@ -156,7 +169,7 @@ async fn two_versions_are_never_spliced() {
         ("longer", bytes(2 << 20, 2)),
     ] {
         for end in [End::Close, End::Reset, End::Stall] {
-            let scene = Scene::new(1 << 20).await;
+            let scene = Scene::with_limits(1 << 20, limits_for(end)).await;
             scene.object.replace(&scene.storage, other.clone()).await;
             scene.cdn.next(Act::broken(AFTER, end));
             scene.assert_broken(scene.request(None), AFTER, name).await;
@@ -167,7 +180,7 @@ async fn two_versions_are_never_spliced() {
 
 #[tokio::test]
 async fn what_was_delivered_before_the_break_was_right() {
-    let scene = Scene::new(1 << 20).await;
+    let scene = Scene::with_limits(1 << 20, NO_STALLING).await;
     scene.object.replace(&scene.storage, bytes(1 << 20, 2)).await;
     scene.cdn.next(Act::broken(300_000, End::Stall));
     // All of it has been delivered by the time the stall is noticed.
@@ -228,7 +241,7 @@ async fn storage_dies_too() {
     let endpoint = Some(url::Url::parse(&nobody()).unwrap());
     let dead = S3Config { endpoint, ..scene.storage.clone() };
     let head = format!("CloudFrontURL = \"{}\"", scene.cdn.url());
-    let gateway = Setup::with_app("shop", app_file(&dead, &head, READ)).start().await;
+    let gateway = Setup::with_app("shop", app_file(&dead, &head, PATIENT)).start().await;
     scene.cdn.next(Act::broken(1000, End::Reset));
     let request = gateway.request(Method::GET, &scene.object.path());
     scene.assert_broken(request, 1000, "storage is down").await;
@@ -272,7 +285,7 @@ async fn storage_is_asked_for_just_the_rest_of_just_this_version() {
     let scene = Scene::new(1 << 20).await;
     let (store, config) = wire_store(&scene).await;
     let head = format!("CloudFrontURL = \"{}\"", scene.cdn.url());
-    let gateway = Setup::with_app("shop", app_file(&config, &head, READ)).start().await;
+    let gateway = Setup::with_app("shop", app_file(&config, &head, PATIENT)).start().await;
     scene.cdn.next(Act::broken(300_000, End::Close));
     let answer = gateway.get(&scene.object.path()).await;
     assert!(answer.is_whole && answer.body == scene.object.bytes);
@@ -318,7 +331,7 @@ async fn storage_that_does_not_give_the_rest() {
         let scene = Scene::new(1 << 20).await;
         let (store, config) = wire_store(&scene).await;
         let head = format!("CloudFrontURL = \"{}\"", scene.cdn.url());
-        let gateway = Setup::with_app("shop", app_file(&config, &head, READ)).start().await;
+        let gateway = Setup::with_app("shop", app_file(&config, &head, PATIENT)).start().await;
         scene.cdn.next(Act::broken(1000, End::Close));
         store.next(act);
         let request = gateway.request(Method::GET, &scene.object.path());
@@ -332,7 +345,7 @@ async fn a_body_is_continued_twice_at_most() {
     for (breaks, is_whole) in [(1, true), (2, true), (3, false)] {
         let scene = Scene::new(1 << 20).await;
         let (store, config) = wire_store(&scene).await;
-        let gateway = Setup::with_app("shop", app_file(&config, "", READ)).start().await;
+        let gateway = Setup::with_app("shop", app_file(&config, "", NO_STALLING)).start().await;
         for end in [End::Close, End::Stall, End::Reset].into_iter().take(breaks) {
             store.next(Act::broken(1000, end));
         }
@@ -396,12 +409,12 @@ async fn the_client_hangs_up_before_the_head() {
 
 #[tokio::test]
 async fn a_slow_client_is_not_held_against_the_cdn() {
-    let scene = Scene::new(LARGE).await;
+    let scene = Scene::with_limits(LARGE, NO_STALLING).await;
     let mut client = asking(&scene).await;
     // Until the CDN cannot write any more and stands still, well beyond the stall timeout: the
     // pause is the fault itself, and no outcome depends on how long it is.
     client.read_exact(&mut [0; 1000]).await.unwrap();
-    tokio::time::sleep(std::time::Duration::from_millis(600)).await;
+    tokio::time::sleep(std::time::Duration::from_millis(1000)).await;
     let mut received = 1000;
     let mut buffer = vec![0; 1 << 16];
     while received < LARGE {

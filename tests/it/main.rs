@@ -1,8 +1,11 @@
 //! The integration tests: the gateway and its parts against real servers, which `tests/peers` sets
 //! up. A server that is missing fails the tests; none is skipped.
 
+mod cdn_faults;
 mod conformance;
 mod harness;
+mod healing;
 mod main_job;
+mod reads;
 mod s3;
 mod tidy;

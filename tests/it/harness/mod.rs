@@ -2,7 +2,10 @@
 //! gateway.
 
 pub mod embedded;
+pub mod dead_ends;
 pub mod gateway;
 pub mod photos;
 pub mod plain_client;
+pub mod published;
 pub mod seaweed;
+pub mod wire_cdn;

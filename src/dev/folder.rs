@@ -94,9 +94,8 @@ fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
 }
 
 fn settings(folder: &DataFolder) -> io::Result<String> {
-    let in_dir = |name: &str| toml::Value::from(folder.dir.join(name).display().to_string());
-    let records =
-        toml::Value::from(format!("sqlite:{}", folder.dir.join("safelight.db").display()));
+    let in_dir = |name: &str| quoted(&folder.dir.join(name).display().to_string());
+    let records = quoted(&format!("sqlite:{}", folder.dir.join("safelight.db").display()));
     Ok(format!(
         r#"# Written by `safelight dev` when it first ran here; change what you like.
 # Where it listens is said on its command line, which overrides this file.
@@ -119,6 +118,11 @@ SigningSecrets = ["{}"]
         secret()?,
         secret()?,
     ))
+}
+
+/// A TOML string: every JSON string is one.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
 }
 
 fn demo_app(cdn: SocketAddr) -> String {

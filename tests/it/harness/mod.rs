@@ -1,8 +1,8 @@
 //! What the integration tests stand on: real servers, and a client that knows nothing of the
 //! gateway.
 
-pub mod embedded;
 pub mod dead_ends;
+pub mod embedded;
 pub mod gateway;
 pub mod photos;
 pub mod plain_client;

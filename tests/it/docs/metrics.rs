@@ -44,8 +44,8 @@ fn the_metrics_are_those_of_the_registry() {
         .iter()
         .filter(|row| row.columns[0] == "Metric")
         .map(|row| {
-            let kind = ["counter", "gauge", "histogram"].into_iter();
-            let kind = kind.filter(|kind| *kind == row.cell("Type")).last().unwrap();
+            let kind = ["counter", "gauge", "histogram"];
+            let kind = kind.into_iter().find(|kind| *kind == row.cell("Type")).unwrap();
             let labels = code(row.cell("Labels")).into_iter().map(str::to_owned).collect();
             (one_code(row.cell("Metric")).to_owned(), Metric { kind, labels })
         })

@@ -3,6 +3,7 @@
 
 mod cdn_faults;
 mod conformance;
+mod docs;
 mod harness;
 mod healing;
 mod main_job;

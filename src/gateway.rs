@@ -219,7 +219,8 @@ fn open_public(
     door: FrontDoor,
 ) -> Running {
     let door = Arc::new(door);
-    spawn_listener(listener, max_connections, metrics, move |listening, metrics, stop| {
+    let listening = Listening { listener, name: "public", max_connections, drain: DRAIN };
+    spawn_listener(listening, metrics, move |listening, metrics, stop| {
         serve(listening, metrics, stop, move |request| {
             let door = Arc::clone(&door);
             async move { door.handle(request).await }
@@ -229,7 +230,9 @@ fn open_public(
 
 fn open_admin(listener: TcpListener, metrics: &Arc<Metrics>, door: AdminDoor) -> Running {
     let door = Arc::new(door);
-    spawn_listener(listener, MAX_ADMIN_CONNECTIONS, metrics, move |listening, metrics, stop| {
+    let max_connections = MAX_ADMIN_CONNECTIONS;
+    let listening = Listening { listener, name: "admin", max_connections, drain: DRAIN };
+    spawn_listener(listening, metrics, move |listening, metrics, stop| {
         serve(listening, metrics, stop, move |request| {
             let answer = door.handle(&request);
             async move { answer }
@@ -238,8 +241,7 @@ fn open_admin(listener: TcpListener, metrics: &Arc<Metrics>, door: AdminDoor) ->
 }
 
 fn spawn_listener<F>(
-    listener: TcpListener,
-    max_connections: usize,
+    listening: Listening,
     metrics: &Arc<Metrics>,
     run: impl FnOnce(Listening, Arc<Metrics>, Shutdown) -> F,
 ) -> Running
@@ -247,7 +249,6 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     let (trigger, stop) = shutdown();
-    let listening = Listening { listener, max_connections, drain: DRAIN };
     let task = tokio::spawn(run(listening, Arc::clone(metrics), stop));
     Running { trigger, task }
 }

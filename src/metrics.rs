@@ -98,8 +98,8 @@ metrics! {
     rate_limited: IntCounterVec("safelight_rate_limited_total", ["app", "limit"]),
     /// Requests refused because the gateway was at its capacity, by which cap.
     overloaded: IntCounterVec("safelight_overloaded_total", ["cap"]),
-    /// Open client connections.
-    connections: IntGauge("safelight_connections"),
+    /// Open connections, by listener: public or admin.
+    connections: IntGaugeVec("safelight_connections", ["listener"]),
     /// Requests that are being answered, bodies included.
     requests_in_flight: IntGauge("safelight_requests_in_flight"),
     /// Records in one commit of the record store.

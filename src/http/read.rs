@@ -9,11 +9,11 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
+use crate::actions::Services;
 use crate::actions::read::{Delivery, ReadReply, ReadRequest, read};
 use crate::apps::App;
 use crate::domain::{
-    Error, FallbackReason, InvalidKey, MediaType, MintSecrets, ObjectKey, RangeRequest,
-    Representation, Source,
+    Error, FallbackReason, InvalidKey, MediaType, ObjectKey, RangeRequest, Representation, Source,
 };
 
 use super::body::ReplyBody;
@@ -32,25 +32,31 @@ const SANDBOX: HeaderValue = HeaderValue::from_static("default-src 'none'; sandb
 /// Answers a read.
 pub(super) async fn handle(
     app: &App,
-    secrets: &MintSecrets,
+    services: &Services,
     raw_key: &str,
     method: &Method,
     headers: &HeaderMap,
     line: &mut Line,
 ) -> Response<ReplyBody> {
     let mut counted = CountedRead { app, source: Source::None, code: "499" };
-    let key = match ObjectKey::parse(raw_key, &app.name, secrets, app.accept_foreign_keys) {
-        Ok(key) => key,
-        Err(invalid) => {
-            let error = match invalid {
-                InvalidKey::Unknown => Error::NotFound,
-                InvalidKey::Hostile => Error::InvalidKey,
-            };
-            return finish(&mut counted, refusal(error, Source::None, None, &line.id), line.begun);
-        }
-    };
+    let key =
+        match ObjectKey::parse(raw_key, &app.name, &services.mint_secrets, app.accept_foreign_keys)
+        {
+            Ok(key) => key,
+            Err(invalid) => {
+                let error = match invalid {
+                    InvalidKey::Unknown => Error::NotFound,
+                    InvalidKey::Hostile => Error::InvalidKey,
+                };
+                return finish(
+                    &mut counted,
+                    refusal(error, Source::None, None, &line.id),
+                    line.begun,
+                );
+            }
+        };
     let request = parse(key, method, headers);
-    let reply = read(app, &request).await;
+    let reply = read(app, &*services.records, &request).await;
     counted.source = reply.source;
     line.source = Some(reply.source.label());
     line.fallback = reply.fallback.map(FallbackReason::label);

@@ -3,6 +3,7 @@
 
 mod cdn_faults;
 mod conformance;
+mod denied;
 mod docs;
 mod harness;
 mod healing;

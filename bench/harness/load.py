@@ -37,7 +37,9 @@ class Run:
     p99_ms: float
     cpu_us: float
     cpu_per_gb: float
-    #: Busy shares of the two cores, 0 to 1.
+    #: How much of its core the measured program had, 0 to 1.
+    own_share: float
+    #: Busy shares of the two cores, with whatever else ran there, 0 to 1.
     measured_core: float
     load_core: float
 
@@ -79,6 +81,7 @@ def _run(subject, seconds):
         p99_ms=seen["p99"] / 1e3,
         cpu_us=cpu / requests * 1e6,
         cpu_per_gb=cpu / seen["bytes"] * 1e9,
+        own_share=cpu / took,
         measured_core=busy[0],
         load_core=busy[1],
     )
@@ -89,6 +92,17 @@ def spread(values, digits=0):
     values = list(values)
     median, low, high = statistics.median(values), min(values), max(values)
     return f"{median:,.{digits}f} ({low:,.{digits}f}–{high:,.{digits}f})"
+
+
+#: The columns that say whether a run was a fair one.
+CORE_HEADS = ["own share of core", "core busy", "load core busy"]
+
+
+def core_cells(runs):
+    return [
+        spread((getattr(run, field) for run in runs), 2)
+        for field in ("own_share", "measured_core", "load_core")
+    ]
 
 
 def ratios(runs, over, field="rate"):

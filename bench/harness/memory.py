@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 
+from . import machine
 from .machine import LOAD_CORE, Unfit
 from .processes import memory_kib, stop
 from .report import table
@@ -28,20 +29,19 @@ SLOW_PAUSE = 0.25
 def run(binaries, work, options, say):
     content = work / "large"
     digest = _write(content, options.memory_mib)
-    rows = [_from_cdn(binaries["gateway"], work, content, digest, options, say)]
-    from . import machine
-
+    notes, rows = [], [_from_cdn(binaries["gateway"], work, content, digest, options, say)]
     if machine.weed():
         rows.append(_from_storage(binaries["gateway"], work, content, digest, options, say))
     else:
-        say("no SeaweedFS (SAFELIGHT_TEST_WEED): reads from storage are left out")
-    heads = ["source", "before MiB", "peak MiB (VmHWM)", "highest sample MiB", "seconds", "fast readers", "bytes to slow readers"]
+        notes.append("Reads from storage were left out: no SeaweedFS (set SAFELIGHT_TEST_WEED).")
+    heads = ["source", "before MiB", "peak MiB (VmHWM)", "highest sample MiB", "seconds"]
+    heads += ["fast readers", "bytes to slow readers"]
     text = (
         f"{FAST} fast and {SLOW} slow readers of {options.memory_mib} MiB at the same time. Every "
         "fast reader got every byte (length checked; one of them by SHA-256), every slow reader's "
         f"bytes were compared as they came. The goal is a peak of at most {GOAL} MiB."
     )
-    return "\n\n".join(["## Memory", text, table(heads, rows)])
+    return "\n\n".join(["## Memory", text, table(heads, rows), *notes])
 
 
 def _write(path, mib):

@@ -2,7 +2,7 @@
 
 import random
 
-from .load import Subject, measure, ratios, spread
+from .load import CORE_HEADS, Subject, core_cells, measure, ratios, spread
 from .machine import Unfit
 from .report import table
 from .servers import LOGGING, Gateway, request, start_cdn, start_peer
@@ -56,7 +56,8 @@ def _no_fallback(gateway):
 
 
 def _table(size_name, runs, nginx):
-    heads = [size_name, "requests/s", "of nginx", "CPU s per GB", "of nginx ", "p50 ms", "p99 ms", "core busy", "load core"]
+    heads = [size_name, "requests/s", "of nginx", "CPU s per GB", "of nginx", "p50 ms", "p99 ms"]
+    heads += CORE_HEADS
     rows = []
     for name, mine in runs.items():
         rows.append([
@@ -67,7 +68,6 @@ def _table(size_name, runs, nginx):
             spread(ratios(mine, runs[nginx], "cpu_per_gb"), 2),
             spread((r.p50_ms for r in mine), 2),
             spread((r.p99_ms for r in mine), 2),
-            spread((r.measured_core for r in mine), 2),
-            spread((r.load_core for r in mine), 2),
+            *core_cells(mine),
         ])
     return table(heads, rows)

@@ -12,13 +12,14 @@ def table(heads, rows):
     return "\n".join([line(heads), rule, *map(line, rows)])
 
 
-def page(description, sections, date, settings):
+def page(description, sections, date, options):
     """The whole of RESULTS.md."""
     facts = table(["", ""], description)
     return "\n\n".join([
         "# Results",
-        f"Made by `bench/run {settings}` on {date}. Only ratios within this one run mean anything: "
-        "see [README.md](README.md) for what is measured and how to read it.",
+        f"Made by `bench/run {options.section}` on {date}: {options.rounds} rounds of "
+        f"{options.seconds} s each, medians with (lowest–highest). Only ratios within this one run "
+        "mean anything: see [README.md](README.md) for what is measured and how to read it.",
         facts,
         *sections,
     ]) + "\n"

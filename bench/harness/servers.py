@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import urllib.parse
 
 from dataclasses import dataclass
@@ -168,9 +169,7 @@ def build():
     if not shutil.which("cargo"):
         raise Unfit("there is no cargo: install Rust, or name a built program with --binary")
     repository = machine.repository()
-    from subprocess import run
-
-    if run(["cargo", "build", "--release", "--locked"], cwd=repository).returncode != 0:
+    if subprocess.run(["cargo", "build", "--release", "--locked"], cwd=repository).returncode != 0:
         raise Unfit("the gateway does not build")
     target = Path(os.environ.get("CARGO_TARGET_DIR", repository / "target"))
     return target / "release/safelight"

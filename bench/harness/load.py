@@ -105,6 +105,18 @@ def core_cells(runs):
     ]
 
 
+def caution(runs):
+    """What a reader must know of these runs, if others had a part of the measured core."""
+    every = [run for mine in runs.values() for run in mine]
+    shared = sum(run.measured_core - run.own_share > 0.15 for run in every)
+    if shared * 10 < len(every):
+        return []
+    return [
+        f"**In {shared} of {len(every)} of these runs other programs had more than 15 % of the measured core: "
+        "compare CPU, not rates or latencies.**"
+    ]
+
+
 def ratios(runs, over, field="rate"):
     """What two subjects had in the same round, divided."""
     return [getattr(a, field) / getattr(b, field) for a, b in zip(runs, over)]

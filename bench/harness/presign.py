@@ -1,6 +1,6 @@
 """Upload requests a second, each with its durable record."""
 
-from .load import CORE_HEADS, Subject, core_cells, measure, ratios, spread
+from .load import CORE_HEADS, Subject, caution, core_cells, measure, ratios, spread
 from .machine import Unfit
 from .report import table
 from .servers import LOGGING, Gateway, request
@@ -48,4 +48,5 @@ def run(binaries, work, options, say):
         f"{granted:,.0f} requests were granted in all, {records:,.0f} records were committed in "
         f"{commits:,.0f} commits: {records / commits:.1f} records and {seconds / commits * 1e3:.2f} ms each.",
         table(heads, rows),
+        *caution(runs),
     ])

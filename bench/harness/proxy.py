@@ -2,7 +2,7 @@
 
 import random
 
-from .load import CORE_HEADS, Subject, core_cells, measure, ratios, spread
+from .load import CORE_HEADS, Subject, caution, core_cells, measure, ratios, spread
 from .machine import Unfit
 from .report import table
 from .servers import LOGGING, Gateway, request, start_cdn, start_peer
@@ -70,4 +70,4 @@ def _table(size_name, runs, nginx):
             spread((r.p99_ms for r in mine), 2),
             *core_cells(mine),
         ])
-    return table(heads, rows)
+    return "\n\n".join([table(heads, rows), *caution(runs)])

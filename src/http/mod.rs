@@ -119,7 +119,7 @@ impl FrontDoor {
         let Some(app) = self.apps.get(route.app()) else {
             return self.unknown_app(&route, line);
         };
-        line.app = Some(app.name.to_string());
+        line.app = Some(app.name.clone());
         if head.method == Method::OPTIONS {
             return cors::preflight(&route, app, &head.headers);
         }

@@ -23,6 +23,9 @@ use super::log::{Line, RequestId};
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
+/// How many headers an answer to a read has at most, with those that are added on its way out.
+const MAX_READ_HEADERS: usize = 20;
+
 /// What caches may do with an image whose upload URL may still be used.
 const YOUNG: HeaderValue = HeaderValue::from_static("public, max-age=60");
 
@@ -136,6 +139,8 @@ fn respond(
     };
     let mut response = Response::new(ReplyBody::empty());
     let headers = response.headers_mut();
+    // Room for all at once, rather than growing with them.
+    headers.reserve(MAX_READ_HEADERS);
     add_object_headers(headers, &object);
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     headers.insert(CACHE_CONTROL, cache_control(app, &request.key, SystemTime::now()));

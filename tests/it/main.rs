@@ -1,8 +1,13 @@
 //! The integration tests: the gateway and its parts against real servers, which `tests/peers` sets
 //! up. A server that is missing fails the tests; none is skipped.
 
+mod browsers;
+mod commands;
 mod conformance;
 mod harness;
+mod hostile;
 mod main_job;
+mod operations;
 mod s3;
 mod tidy;
+mod uploads;

@@ -4,4 +4,7 @@
 pub mod gateway;
 pub mod photos;
 pub mod plain_client;
+pub mod program;
+pub mod raw;
 pub mod seaweed;
+pub mod slow_cdn;

@@ -74,7 +74,7 @@ fn bad_settings() {
 #[test]
 fn bad_apps() {
     for (from, to, expected) in [
-        ("Kind = \"s3\"", "Kind = \"s4\"", &["shop.toml:", "s4", "s3"][..]),
+        ("Kind = \"s3\"", "Kind = \"s4\"", &["shop.toml:", "Storage.Kind", "s3"][..]),
         ("Kind = \"s3\"", "Kind = \"gcs\"", &["shop.toml:", "gcs"]),
         ("Bucket = \"nowhere\"", "", &["shop.toml:", "Bucket"]),
         (

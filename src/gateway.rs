@@ -72,7 +72,8 @@ impl Gateway {
         metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let client = Client::new(settings.server.address_policy.clone())?;
         let loop_token = loop_token(&settings);
-        let apps = build_apps(apps, &settings, &metrics, &client, &loop_token, embedded.as_ref())?;
+        let apps = build_apps(apps, &settings, &metrics, &client, &loop_token, embedded.as_ref())
+            .map_err(|errors| errors.join("\n"))?;
         let listener = bind(settings.server.listen, "Server.Listen").await?;
         let admin_listener = bind(settings.server.admin_listen, "Server.AdminListen").await?;
         let address = local_address(&listener)?;
@@ -112,6 +113,21 @@ impl Gateway {
         Ok(gateway)
     }
 
+    /// Builds everything that [`start`](Self::start) would build of the apps, and throws it away:
+    /// what only shows then is found here too.
+    ///
+    /// # Errors
+    /// A text for each app that cannot be built.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn check(configuration: Configuration) -> Result<(), Vec<String>> {
+        let Configuration { settings, apps, embedded } = configuration;
+        let client = Client::new(settings.server.address_policy.clone()).map_err(|e| vec![e])?;
+        let token = loop_token(&settings);
+        build_apps(apps, &settings, &Metrics::new(), &client, &token, embedded.as_ref()).map(drop)
+    }
+
     /// Stops in order: says that it is not ready, gives load balancers `notice` to see that, stops
     /// accepting, lets requests finish, commits the records.
     pub async fn stop(self, notice: Duration) {
@@ -149,7 +165,7 @@ fn build_apps(
     client: &Client,
     loop_token: &HeaderValue,
     embedded: Option<&S3Access>,
-) -> Result<Arc<Apps>, String> {
+) -> Result<Arc<Apps>, Vec<String>> {
     let workshop = Workshop {
         client,
         metrics,
@@ -158,11 +174,15 @@ fn build_apps(
         embedded,
         apps: configs.len(),
     };
-    let build = |config: AppConfig| {
+    let (mut built, mut errors) = (Vec::new(), Vec::new());
+    for config in configs {
         let name = config.name.clone();
-        App::build(config, &workshop).map_err(|error| format!("app {name}: {error}"))
-    };
-    configs.into_iter().map(build).collect::<Result<Apps, _>>().map(Arc::new)
+        match App::build(config, &workshop) {
+            Ok(app) => built.push(app),
+            Err(error) => errors.push(format!("app {name}: {error}")),
+        }
+    }
+    if errors.is_empty() { Ok(Arc::new(built.into_iter().collect())) } else { Err(errors) }
 }
 
 async fn open_records(
@@ -199,7 +219,8 @@ fn open_public(
     door: FrontDoor,
 ) -> Running {
     let door = Arc::new(door);
-    spawn_listener(listener, max_connections, metrics, move |listening, metrics, stop| {
+    let listening = Listening { listener, name: "public", max_connections, drain: DRAIN };
+    spawn_listener(listening, metrics, move |listening, metrics, stop| {
         serve(listening, metrics, stop, move |request| {
             let door = Arc::clone(&door);
             async move { door.handle(request).await }
@@ -209,7 +230,9 @@ fn open_public(
 
 fn open_admin(listener: TcpListener, metrics: &Arc<Metrics>, door: AdminDoor) -> Running {
     let door = Arc::new(door);
-    spawn_listener(listener, MAX_ADMIN_CONNECTIONS, metrics, move |listening, metrics, stop| {
+    let max_connections = MAX_ADMIN_CONNECTIONS;
+    let listening = Listening { listener, name: "admin", max_connections, drain: DRAIN };
+    spawn_listener(listening, metrics, move |listening, metrics, stop| {
         serve(listening, metrics, stop, move |request| {
             let answer = door.handle(&request);
             async move { answer }
@@ -218,8 +241,7 @@ fn open_admin(listener: TcpListener, metrics: &Arc<Metrics>, door: AdminDoor) ->
 }
 
 fn spawn_listener<F>(
-    listener: TcpListener,
-    max_connections: usize,
+    listening: Listening,
     metrics: &Arc<Metrics>,
     run: impl FnOnce(Listening, Arc<Metrics>, Shutdown) -> F,
 ) -> Running
@@ -227,7 +249,6 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     let (trigger, stop) = shutdown();
-    let listening = Listening { listener, max_connections, drain: DRAIN };
     let task = tokio::spawn(run(listening, Arc::clone(metrics), stop));
     Running { trigger, task }
 }

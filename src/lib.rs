@@ -1,5 +1,5 @@
 #![forbid(unsafe_code)]
-//! Safelight.
+#![doc = include_str!("../ARCHITECTURE.md")]
 
 pub mod actions;
 pub mod apps;

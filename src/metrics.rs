@@ -44,7 +44,11 @@ macro_rules! metrics {
                 let registry = Registry::new();
                 $( let $field = build!($kind, $name, $help.trim() $(, $labels)? $(; $edges)?);
                 registry.register(Box::new($field.clone())).expect("names are distinct"); )+
-                Arc::new(Self { registry, $( $field, )+ })
+                let this = Self { registry, $( $field, )+ };
+                for outcome in ["ok", "failed"] {
+                    this.config_reloads.with_label_values(&[outcome]);
+                }
+                Arc::new(this)
             }
         }
     };
@@ -76,6 +80,10 @@ metrics! {
     cdn_fallbacks: IntCounterVec("safelight_cdn_fallbacks_total", ["app", "reason", "result"]),
     /// Requests to the CDN, by outcome: ok or the reason of the failure.
     cdn_requests: IntCounterVec("safelight_cdn_requests_total", ["app", "outcome"]),
+    /// Reads that went straight to storage, so that the fallback is always in use, by result.
+    origin_share: IntCounterVec("safelight_origin_share_total", ["app", "result"]),
+    /// The breaker of the app's CDN: 0 closed, 1 half-open, 2 open.
+    cdn_breaker_state: IntGaugeVec("safelight_cdn_breaker_state", ["app"]),
     /// Bodies that broke off and were continued from storage, by how they broke.
     streams_healed: IntCounterVec("safelight_streams_healed_total", ["app", "reason"]),
     /// Bodies that were broken off visibly because they could not be continued, by cause.
@@ -90,14 +98,16 @@ metrics! {
     rate_limited: IntCounterVec("safelight_rate_limited_total", ["app", "limit"]),
     /// Requests refused because the gateway was at its capacity, by which cap.
     overloaded: IntCounterVec("safelight_overloaded_total", ["cap"]),
-    /// Open client connections.
-    connections: IntGauge("safelight_connections"),
+    /// Open connections, by listener: public or admin.
+    connections: IntGaugeVec("safelight_connections", ["listener"]),
     /// Requests that are being answered, bodies included.
     requests_in_flight: IntGauge("safelight_requests_in_flight"),
     /// Records in one commit of the record store.
     records_group_size: HistogramVec("safelight_records_group_size", ["engine"]; GROUP_EDGES),
     /// Seconds that one commit of the record store took.
     records_commit: HistogramVec("safelight_records_commit_seconds", ["engine"]; COMMIT_EDGES),
+    /// Reloads of the apps' files, by outcome: ok or failed.
+    config_reloads: IntCounterVec("safelight_config_reloads_total", ["outcome"]),
     /// Which build this is; always 1.
     build_info: IntGaugeVec("safelight_build_info", ["version"]),
 }
@@ -155,7 +165,7 @@ impl AppMetrics {
         for outcome in PRESIGN_OUTCOMES {
             all.presigns.with_label_values(&[name, outcome]);
         }
-        for limit in ["owner", "app"] {
+        for limit in ["owner", "client_ip", "app", "upload"] {
             all.rate_limited.with_label_values(&[name, limit]);
         }
         for cause in AbortCause::ALL {
@@ -174,6 +184,10 @@ impl AppMetrics {
         let name = self.app.as_str();
         self.all.reads.with_label_values(&[name, Source::Cdn.label(), "200"]);
         self.all.cdn_requests.with_label_values(&[name, "ok"]);
+        self.all.cdn_breaker_state.with_label_values(&[name]);
+        for result in FallbackResult::ALL {
+            self.all.origin_share.with_label_values(&[name, result.label()]);
+        }
         for reason in FallbackReason::ALL {
             self.all.cdn_requests.with_label_values(&[name, reason.label()]);
             for result in FallbackResult::ALL {

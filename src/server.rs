@@ -13,6 +13,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
+use prometheus::IntGauge;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
@@ -58,6 +59,8 @@ impl Shutdown {
 pub struct Listening {
     /// The listener.
     pub listener: TcpListener,
+    /// Its name in the metrics.
+    pub name: &'static str,
     /// How many connections may be open at once.
     pub max_connections: usize,
     /// How long connections have to finish after the signal.
@@ -77,7 +80,8 @@ pub async fn serve<S, F, B>(
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let Listening { listener, max_connections, drain } = listening;
+    let Listening { listener, name, max_connections, drain } = listening;
+    let open = metrics.connections.with_label_values(&[name]);
     let slots = Arc::new(Semaphore::new(max_connections));
     let graceful = GracefulShutdown::new();
     let mut stop = std::pin::pin!(shutdown.wait());
@@ -98,10 +102,9 @@ pub async fn serve<S, F, B>(
         });
         let connection = http1_builder().serve_connection(TokioIo::new(stream), service);
         let connection = graceful.watch(connection);
-        let metrics = Arc::clone(&metrics);
+        let open = OpenConnection::new(open.clone());
         tokio::spawn(async move {
-            let _slot = slot;
-            let _open = OpenConnection::new(metrics);
+            let _held = (slot, open);
             if let Err(error) = connection.await {
                 // A client that went away, or a body that was broken off on purpose.
                 tracing::debug!(%error, "a connection ended early");
@@ -153,17 +156,17 @@ fn is_the_connections_own(error: &io::Error) -> bool {
 }
 
 /// Counts a connection while it is open.
-struct OpenConnection(Arc<Metrics>);
+struct OpenConnection(IntGauge);
 
 impl OpenConnection {
-    fn new(metrics: Arc<Metrics>) -> Self {
-        metrics.connections.inc();
-        Self(metrics)
+    fn new(open: IntGauge) -> Self {
+        open.inc();
+        Self(open)
     }
 }
 
 impl Drop for OpenConnection {
     fn drop(&mut self) {
-        self.0.connections.dec();
+        self.0.dec();
     }
 }

@@ -4,6 +4,7 @@
 pub mod finalize;
 pub mod presign;
 pub mod read;
+pub mod renew;
 pub mod upload;
 
 use std::sync::Arc;

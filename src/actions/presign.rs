@@ -1,7 +1,7 @@
 //! Authorising an upload: everything is checked, a key is minted, the upload is recorded, and only
 //! then does a signed URL leave.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crate::apps::App;
 use crate::domain::{
@@ -81,7 +81,7 @@ pub async fn presign(
         let key = MintedKey::mint(secrets, &app.name, now, entropy()?, &name, file.extension);
         // Signed before it is recorded, handed out after: a URL that cannot be signed leaves no
         // record, and a record that cannot be written keeps the URL here.
-        let upload = sign(app, &key, &declared, now).await?;
+        let upload = sign(app, &key, &declared, app.upload.url_expiry, now).await?;
         match services.records.insert(record(key.clone())).await {
             Ok(()) => {
                 app.metrics.upload(UploadState::Pending);
@@ -164,10 +164,12 @@ fn entropy() -> Result<[u8; MINT_ENTROPY_BYTES], Error> {
     Ok(bytes)
 }
 
-async fn sign(
+/// Signs the PUT of an upload, with everything that was promised for it.
+pub(super) async fn sign(
     app: &App,
     key: &MintedKey,
     declared: &Declared,
+    expires_in: Duration,
     now: SystemTime,
 ) -> Result<SignedRequest, Error> {
     let path = app.key_prefix.path_of_minted(key);
@@ -177,7 +179,7 @@ async fn sign(
         size: declared.size,
         sha256: declared.sha256,
         prevent_overwrite: app.upload.prevent_overwrite,
-        expires_in: app.upload.url_expiry,
+        expires_in,
     };
     app.store.sign_put(&grant, now).await.map_err(|error| match error.kind {
         StorageErrorKind::Unsupported => Error::UnsupportedConstraint(

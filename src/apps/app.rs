@@ -114,10 +114,11 @@ impl App {
         })
     }
 
-    /// How long the upload URL of a key can live after the key was minted.
+    /// How long after its key was minted an object may still be written through a signed URL. A
+    /// pending upload gets fresh URLs until its session ends.
     #[must_use]
     pub fn upload_url_life(&self) -> Duration {
-        self.upload.url_expiry
+        self.upload.session_expiry.max(self.upload.url_expiry)
     }
 }
 

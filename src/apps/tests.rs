@@ -275,7 +275,7 @@ fn what_is_wrong_is_told_with_its_line() {
         ),
         (
             with("", "", "[RateLimit]\nPerApp = { Rate = '60/min', Burst = 1 }"),
-            "8: RateLimit.PerApp.Rate: \"60/min\" is not a rate: write how many in one s, m, h or d, such as \"60/m\"",
+            "8: RateLimit.PerApp.Rate: \"60/min\" is no rate: a rate is a whole number, '/', and s, m or h, for example \"60/m\"",
         ),
         (
             with("", "", "[Read]\nCacheControl = \"a\\r\\nSet-Cookie: x\""),

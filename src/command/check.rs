@@ -2,21 +2,29 @@
 
 use std::process::ExitCode;
 
+use crate::gateway::{Configuration, Gateway};
+
 use super::configuration::{load, report};
-use super::{ConfigArgs, EX_CONFIG};
+use super::{ConfigArgs, EX_CONFIG, block_on};
 
 pub(super) fn run(args: &ConfigArgs) -> ExitCode {
-    match load(args.config.as_deref()) {
-        Ok(loaded) => {
-            for app in &loaded.apps {
-                println!("app {}: ok", app.name);
-            }
-            println!("the settings and {} apps are good", loaded.apps.len());
-            ExitCode::SUCCESS
-        }
+    let loaded = match load(args.config.as_deref()) {
+        Ok(loaded) => loaded,
         Err(errors) => {
             report(&errors);
-            ExitCode::from(EX_CONFIG)
+            return ExitCode::from(EX_CONFIG);
         }
+    };
+    let names: Vec<_> = loaded.apps.iter().map(|app| app.name.clone()).collect();
+    let configuration =
+        Configuration { settings: loaded.settings, apps: loaded.apps, embedded: None };
+    if let Err(errors) = block_on(async { Gateway::check(configuration) }) {
+        errors.iter().for_each(|error| eprintln!("{error}"));
+        return ExitCode::from(EX_CONFIG);
     }
+    for name in &names {
+        println!("app {name}: ok");
+    }
+    println!("the settings and {} app files are good", names.len());
+    ExitCode::SUCCESS
 }

@@ -20,7 +20,18 @@ pub(super) fn load(config: Option<&Path>) -> Result<Loaded, Vec<ConfigError>> {
     // Variables that are not text cannot be ours.
     let environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    let settings = Settings::load(config, environment)?;
+    load_overridden(config, &environment.collect::<Vec<_>>())
+}
+
+/// The same, overridden by these variables instead of the environment's.
+///
+/// # Errors
+/// Everything that is wrong, in all files.
+pub(super) fn load_overridden(
+    config: Option<&Path>,
+    overrides: &[(String, String)],
+) -> Result<Loaded, Vec<ConfigError>> {
+    let settings = Settings::load(config, overrides.iter().cloned())?;
     let server = &settings.server;
     let context = LoadContext {
         address_policy: &server.address_policy,

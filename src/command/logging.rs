@@ -7,12 +7,22 @@ use tracing_subscriber::EnvFilter;
 /// What is logged unless `SAFELIGHT_LOG` says otherwise.
 const DEFAULT: &str = "info";
 
+/// Libraries that print what they sign, or log every refusal as a failure of their own.
+const QUIET: [&str; 6] = [
+    "aws_sdk_s3=warn",
+    "aws_runtime=warn",
+    "aws_smithy_runtime=warn",
+    "aws_smithy_runtime_api=warn",
+    "hyper=warn",
+    "s3s=off",
+];
+
 /// Structured, for machines: one JSON object a line.
 pub(super) fn to_json() {
     let json = tracing_subscriber::fmt()
         .json()
         .flatten_event(true)
-        .with_current_span(false)
+        .with_current_span(true)
         .with_span_list(false)
         .with_writer(std::io::stderr)
         .with_env_filter(filter());
@@ -31,14 +41,12 @@ pub(super) fn to_terminal() {
     let _ = text.try_init();
 }
 
-/// Whatever the operator asks for, libraries that print what they sign stay quiet.
+/// Whatever the operator asks for, those libraries stay quiet.
 fn filter() -> EnvFilter {
     let asked = std::env::var("SAFELIGHT_LOG").unwrap_or_else(|_| DEFAULT.to_owned());
     let mut filter = EnvFilter::try_new(&asked).unwrap_or_else(|_| EnvFilter::new(DEFAULT));
-    for library in ["aws_sdk_s3", "aws_runtime", "aws_sigv4", "aws_smithy_runtime", "s3s", "hyper"]
-    {
-        let quiet = format!("{library}=warn").parse().expect("a valid directive");
-        filter = filter.add_directive(quiet);
+    for quiet in QUIET {
+        filter = filter.add_directive(quiet.parse().expect("a valid directive"));
     }
     filter
 }

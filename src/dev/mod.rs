@@ -5,9 +5,10 @@
 //! Both listen on loopback addresses only; neither is built for strangers.
 
 pub mod cdn;
-mod conditions;
+pub mod folder;
 mod listen;
 pub mod store;
+pub mod walkthrough;
 
 pub use cdn::DevCdn;
 pub use store::{DevStore, DevStoreOptions};

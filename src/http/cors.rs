@@ -70,7 +70,10 @@ pub(super) fn preflight(route: &Route<'_>, app: &App, request: &HeaderMap) -> Re
             open(headers);
             READ_HEADERS
         }
-        Route::Presign { .. } | Route::Upload { .. } | Route::Finalize { .. } => {
+        Route::Presign { .. }
+        | Route::Upload { .. }
+        | Route::Finalize { .. }
+        | Route::UploadUrl { .. } => {
             for_uploads(app, request, headers);
             UPLOAD_HEADERS
         }

@@ -9,6 +9,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::{HeaderValue, Response};
 use http_body::{Body, Frame, SizeHint};
+use tracing::Span;
 
 use crate::actions::read::BrokenOff;
 use crate::metrics::Metrics;
@@ -78,6 +79,8 @@ pub struct LoggedBody {
     sent: u64,
     outcome: &'static str,
     metrics: Arc<Metrics>,
+    /// What puts the request's id on the lines that are logged while the body is read.
+    span: Span,
     _permit: Option<tokio::sync::OwnedSemaphorePermit>,
 }
 
@@ -88,13 +91,14 @@ impl LoggedBody {
         response: Response<ReplyBody>,
         mut line: Line,
         metrics: Arc<Metrics>,
+        span: Span,
         permit: Option<tokio::sync::OwnedSemaphorePermit>,
     ) -> Response<Self> {
         line.status = response.status().as_u16();
         response.map(|body| {
             let outcome = if body.is_end_stream() { "complete" } else { "client_left" };
             metrics.requests_in_flight.inc();
-            Self { body, line, sent: 0, outcome, metrics, _permit: permit }
+            Self { body, line, sent: 0, outcome, metrics, span, _permit: permit }
         })
     }
 }
@@ -107,7 +111,9 @@ impl Body for LoggedBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
-        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let this = &mut *self;
+        let polled = this.span.in_scope(|| Pin::new(&mut this.body).poll_frame(cx));
+        let frame = std::task::ready!(polled);
         match &frame {
             Some(Ok(frame)) => {
                 self.sent += frame.data_ref().map_or(0, |data| data.len() as u64);

@@ -4,6 +4,7 @@
 pub mod admin;
 mod admission;
 mod body;
+pub mod conditions;
 mod cors;
 mod error;
 mod limits;
@@ -21,6 +22,7 @@ use http::header::HeaderName;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body;
 use tokio::sync::Semaphore;
+use tracing::Instrument as _;
 
 use crate::actions::Services;
 use crate::apps::{App, Apps};
@@ -80,15 +82,19 @@ impl FrontDoor {
             source: None,
             fallback: None,
         };
+        let span = tracing::info_span!("request", request_id = line.id.as_str());
         let (permit, mut response) = match Arc::clone(&self.capacity).try_acquire_owned() {
-            Ok(permit) => (Some(permit), self.answer(request, &mut line).await),
+            Ok(permit) => {
+                let answer = self.answer(request, &mut line).instrument(span.clone());
+                (Some(permit), answer.await)
+            }
             Err(_) => {
                 self.metrics.overloaded.with_label_values(&["requests"]).inc();
                 (None, Problem::Overloaded.into_response(&line.id))
             }
         };
         response.headers_mut().insert(REQUEST_ID, line.id.to_header());
-        LoggedBody::wrap(response, line, Arc::clone(&self.metrics), permit)
+        LoggedBody::wrap(response, line, Arc::clone(&self.metrics), span, permit)
     }
 
     async fn answer<B>(&self, request: Request<B>, line: &mut Line) -> Response<ReplyBody>
@@ -149,6 +155,9 @@ impl FrontDoor {
             Route::Finalize { id, .. } => {
                 uploads::handle_finalize(app, services, id, headers, query).await
             }
+            Route::UploadUrl { id, .. } => {
+                uploads::handle_renewal(app, services, id, headers, query).await
+            }
             Route::Image { .. } => Err(Problem::UnknownRoute),
         }
     }
@@ -165,7 +174,7 @@ impl FrontDoor {
                 let labels = [UNKNOWN_APP, Error::UnknownApp.code()];
                 self.metrics.presigns.with_label_values(&labels).inc();
             }
-            Route::Upload { .. } | Route::Finalize { .. } => {}
+            Route::Upload { .. } | Route::Finalize { .. } | Route::UploadUrl { .. } => {}
         }
         response
     }
@@ -180,7 +189,10 @@ fn for_browsers(
 ) -> Response<ReplyBody> {
     match route {
         Route::Image { .. } => cors::open(response.headers_mut()),
-        Route::Presign { .. } | Route::Upload { .. } | Route::Finalize { .. } => {
+        Route::Presign { .. }
+        | Route::Upload { .. }
+        | Route::Finalize { .. }
+        | Route::UploadUrl { .. } => {
             cors::for_uploads(app, request, response.headers_mut());
         }
     }

@@ -45,10 +45,13 @@ mod tests {
 
     use super::*;
 
+    /// The headers of a request, and the owner that they name.
+    type Row<'a> = (&'a [(&'a str, &'a str)], Result<&'a str, Problem>);
+
     #[test]
     fn one_owner_however_spelled() {
         let long = "x".repeat(129);
-        let rows: &[(&[(&str, &str)], Result<&str, Problem>)] = &[
+        let rows: &[Row<'_>] = &[
             (&[("x_owner_id", "u1")], Ok("u1")),
             (&[("x-owner-id", "u1")], Ok("u1")),
             (&[("x_owner_id", "u1"), ("x-owner-id", "u1")], Ok("u1")),

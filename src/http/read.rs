@@ -4,8 +4,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use http::header::{
     ACCEPT_RANGES, AGE, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH,
-    CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderName, IF_MATCH,
-    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED, RANGE,
+    CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderName, LAST_MODIFIED, RANGE,
     X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
@@ -13,11 +12,12 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use crate::actions::read::{Delivery, ReadReply, ReadRequest, read};
 use crate::apps::App;
 use crate::domain::{
-    Conditions, ETag, Error, EtagList, FallbackReason, IfRange, InvalidKey, MediaType, MintSecrets,
-    ObjectKey, RangeRequest, Representation, Source,
+    Error, FallbackReason, InvalidKey, MediaType, MintSecrets, ObjectKey, RangeRequest,
+    Representation, Source,
 };
 
 use super::body::ReplyBody;
+use super::conditions;
 use super::error::Problem;
 use super::log::{Line, RequestId};
 
@@ -103,37 +103,18 @@ fn code_label(status: StatusCode) -> &'static str {
 /// Reads the conditions and the range of a request. What is malformed is ignored, as RFC 9110 has
 /// it: the client then gets the whole object.
 fn parse(key: ObjectKey, method: &Method, headers: &HeaderMap) -> ReadRequest {
-    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-    let date = |name| text(name).and_then(|value| httpdate::parse_http_date(value).ok());
     let head_only = method == Method::HEAD;
-    let single_range = headers.get_all(RANGE).iter().count() == 1;
-    let range = text(RANGE).filter(|_| single_range && !head_only).and_then(RangeRequest::parse);
-    let conditions = Conditions {
-        if_match: list(headers, IF_MATCH),
-        if_none_match: list(headers, IF_NONE_MATCH),
-        if_modified_since: date(IF_MODIFIED_SINCE),
-        if_unmodified_since: date(IF_UNMODIFIED_SINCE),
-        // Without a range there is nothing for it to decide.
-        if_range: range.and_then(|_| text(IF_RANGE)).map(if_range),
+    let mut ranges = headers.get_all(RANGE).iter();
+    let range = match (ranges.next(), ranges.next()) {
+        (Some(range), None) if !head_only => range.to_str().ok().and_then(RangeRequest::parse),
+        _ => None,
     };
-    ReadRequest { key, head_only, range, conditions }
-}
-
-/// A list field may come in several lines (RFC 9110 §5.3).
-fn list(headers: &HeaderMap, name: HeaderName) -> Option<EtagList> {
-    let lines: Vec<&str> =
-        headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
-    EtagList::parse(&lines.join(","))
-}
-
-/// An `If-Range` that cannot be read must not let a range through: it never matches.
-fn if_range(text: &str) -> IfRange {
-    let is_tag = text.starts_with('"') || text.starts_with("W/");
-    match (is_tag.then(|| ETag::parse(text)).flatten(), httpdate::parse_http_date(text)) {
-        (Some(tag), _) => IfRange::Tag(tag),
-        (None, Ok(date)) => IfRange::Date(date),
-        (None, Err(_)) => IfRange::Date(SystemTime::UNIX_EPOCH),
+    let mut conditions = conditions::from_headers(headers);
+    if range.is_none() {
+        // There is nothing for it to decide.
+        conditions.if_range = None;
     }
+    ReadRequest { key, head_only, range, conditions }
 }
 
 fn respond(

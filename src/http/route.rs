@@ -25,6 +25,13 @@ pub enum Route<'a> {
         /// The upload.
         id: &'a str,
     },
+    /// `/darkroom/{app}/v1/uploads/{id}/upload-url`
+    UploadUrl {
+        /// The app.
+        app: &'a str,
+        /// The upload.
+        id: &'a str,
+    },
     /// `/darkroom/{app}/v2/images/{key}`
     Image {
         /// The app.
@@ -71,6 +78,9 @@ impl<'a> Route<'a> {
             [Some("v1"), Some("uploads"), Some(id), Some("finalize"), None] => {
                 Ok(Self::Finalize { app, id })
             }
+            [Some("v1"), Some("uploads"), Some(id), Some("upload-url"), None] => {
+                Ok(Self::UploadUrl { app, id })
+            }
             _ => Err(NoRoute::Unknown),
         }
     }
@@ -82,6 +92,7 @@ impl<'a> Route<'a> {
             Self::Presign { app }
             | Self::Upload { app, .. }
             | Self::Finalize { app, .. }
+            | Self::UploadUrl { app, .. }
             | Self::Image { app, .. } => app,
         }
     }
@@ -93,6 +104,7 @@ impl<'a> Route<'a> {
             Self::Presign { .. } => "presign",
             Self::Upload { .. } => "upload",
             Self::Finalize { .. } => "finalize",
+            Self::UploadUrl { .. } => "upload_url",
             Self::Image { .. } => "image",
         }
     }
@@ -101,7 +113,9 @@ impl<'a> Route<'a> {
     #[must_use]
     pub const fn allow(&self) -> &'static str {
         match self {
-            Self::Presign { .. } | Self::Finalize { .. } => "POST, OPTIONS",
+            Self::Presign { .. } | Self::Finalize { .. } | Self::UploadUrl { .. } => {
+                "POST, OPTIONS"
+            }
             Self::Upload { .. } => "GET, OPTIONS",
             Self::Image { .. } => "GET, HEAD, OPTIONS",
         }
@@ -145,6 +159,7 @@ mod tests {
             ("/darkroom/my-app/v1/images/presigned-urls", Route::Presign { app: "my-app" }),
             ("/darkroom/a/v1/uploads/0123", Route::Upload { app: "a", id: "0123" }),
             ("/darkroom/a/v1/uploads/0123/finalize", Route::Finalize { app: "a", id: "0123" }),
+            ("/darkroom/a/v1/uploads/0123/upload-url", Route::UploadUrl { app: "a", id: "0123" }),
             ("/darkroom/a/v2/images/k-x.jpg", Route::Image { app: "a", key: "k-x.jpg" }),
             ("/darkroom/a/v2/images/b/c%20d.jpg", Route::Image { app: "a", key: "b/c%20d.jpg" }),
             ("/darkroom/a/v2/images/../x", Route::Image { app: "a", key: "../x" }),

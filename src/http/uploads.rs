@@ -1,4 +1,4 @@
-//! The upload endpoints: presign, status, finalize.
+//! The upload endpoints: presign, status, finalize, a fresh URL.
 
 use std::time::SystemTime;
 
@@ -9,9 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::actions::finalize::finalize;
 use crate::actions::presign::{PresignRequest, Presigned, presign};
+use crate::actions::renew::renew;
 use crate::actions::{Services, upload};
 use crate::apps::App;
-use crate::domain::{Error, UploadId, UploadRecord};
+use crate::domain::{Error, MintedKey, UploadId, UploadRecord};
+use crate::storage::SignedRequest;
 
 use super::body::{MAX_JSON_BYTES, ReplyBody, json_response, read_json};
 use super::error::Problem;
@@ -128,14 +130,19 @@ where
         sha256: body.sha256,
     };
     let presigned = presign(app, services, request, SystemTime::now()).await?;
-    let answer = Success { success: true, data: presign_answer(app, &presigned) };
+    let Presigned { key, upload, token, .. } = &presigned;
+    let answer = Success { success: true, data: presign_answer(app, key, upload, &token.0) };
     let mut response = json_response(StatusCode::OK, &answer);
     limits::add_headers(response.headers_mut(), &presigned.quota);
     Ok(response)
 }
 
-fn presign_answer<'a>(app: &App, presigned: &'a Presigned) -> PresignAnswer<'a> {
-    let Presigned { key, upload, token, .. } = presigned;
+fn presign_answer<'a>(
+    app: &App,
+    key: &'a MintedKey,
+    upload: &'a SignedRequest,
+    token: &'a str,
+) -> PresignAnswer<'a> {
     let headers = upload
         .headers
         .iter()
@@ -147,11 +154,11 @@ fn presign_answer<'a>(app: &App, presigned: &'a Presigned) -> PresignAnswer<'a> 
         key: key.as_str(),
         // The id is the beginning of the key.
         upload_id: &key.as_str()[..id.as_str().len()],
-        upload_token: &token.0,
+        upload_token: token,
         method: "PUT",
         headers: headers.collect(),
         expires_at: timestamp(upload.expires_at),
-        finalize_url: format!("{}/v1/uploads/{id}/finalize?token={}", app.public_base, token.0),
+        finalize_url: format!("{}/v1/uploads/{id}/finalize?token={token}", app.public_base),
     }
 }
 
@@ -179,6 +186,20 @@ pub(super) async fn handle_finalize(
     let (id, token) = credentials(id, headers, query)?;
     let record = finalize(app, services, id, &token, SystemTime::now()).await?;
     Ok(upload_response(app, &record))
+}
+
+/// `POST /darkroom/{app}/v1/uploads/{id}/upload-url`
+pub(super) async fn handle_renewal(
+    app: &App,
+    services: &Services,
+    id: &str,
+    headers: &HeaderMap,
+    query: Option<&str>,
+) -> Result<Response<ReplyBody>, Problem> {
+    let (id, token) = credentials(id, headers, query)?;
+    let (record, upload) = renew(app, services, id, &token, SystemTime::now()).await?;
+    let data = presign_answer(app, &record.key, &upload, &token);
+    Ok(json_response(StatusCode::OK, &Success { success: true, data }))
 }
 
 /// Id and token of a call on an existing upload. Without both, nobody learns anything.

@@ -29,6 +29,19 @@ pub struct Transition {
     pub at: SystemTime,
 }
 
+/// A new upload URL for an upload that is still pending.
+#[derive(Debug, Clone)]
+pub struct Renewal {
+    /// The app.
+    pub app: AppName,
+    /// The upload.
+    pub id: UploadId,
+    /// When the new URL ends. An earlier URL that ends later keeps its time in the record.
+    pub url_expires_at: SystemTime,
+    /// When.
+    pub at: SystemTime,
+}
+
 /// Why the record store did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordsError {
@@ -73,6 +86,12 @@ pub trait Records: Send + Sync + 'static {
     /// [`RecordsError::Conflict`], [`RecordsError::InvalidTransition`],
     /// [`RecordsError::Unavailable`].
     async fn transition(&self, change: Transition) -> Result<(), RecordsError>;
+
+    /// Records that a pending upload gets another URL.
+    ///
+    /// # Errors
+    /// [`RecordsError::Conflict`] if it is not pending any more, [`RecordsError::Unavailable`].
+    async fn renew(&self, renewal: Renewal) -> Result<(), RecordsError>;
 
     /// Commits what is queued and closes the store. Calls after this are unavailable.
     async fn close(&self);

@@ -21,7 +21,7 @@ use rusqlite::OptionalExtension as _;
 
 use self::readers::Readers;
 use self::writer::{Write, Writer};
-use super::{Records, RecordsError, Transition};
+use super::{Records, RecordsError, Renewal, Transition};
 use crate::domain::{AppName, UploadId, UploadRecord};
 
 /// Upload records in one SQLite database, which no other gateway process may use meanwhile.
@@ -78,6 +78,12 @@ impl Records for SqliteRecords {
         change.from.transition(change.to)?;
         let (sql, values) = rows::transition(&change)?;
         self.writer.write(Write { sql, values, if_unchanged: RecordsError::Conflict }).await
+    }
+
+    async fn renew(&self, renewal: Renewal) -> Result<(), RecordsError> {
+        let values = rows::renewal_values(&renewal)?;
+        let write = Write { sql: rows::RENEW, values, if_unchanged: RecordsError::Conflict };
+        self.writer.write(write).await
     }
 
     async fn close(&self) {

@@ -15,6 +15,7 @@ use safelight::storage::{
 };
 use sha2::{Digest as _, Sha256};
 
+use crate::harness::embedded as embedded_store;
 use crate::harness::plain_client::{Answer, Plain};
 use crate::harness::seaweed::{Seaweed, open};
 
@@ -545,5 +546,6 @@ macro_rules! conformance {
 }
 
 // A new store is one more line here.
+conformance!(embedded, open(embedded_store::start().await));
 conformance!(seaweed, open(Seaweed::shared().await.config()));
 conformance!(seaweed_versioned, open(Seaweed::shared().await.versioned_config()));

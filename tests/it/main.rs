@@ -2,12 +2,16 @@
 //! up. A server that is missing fails the tests; none is skipped.
 
 mod browsers;
+mod cdn_faults;
 mod commands;
 mod conformance;
+mod docs;
 mod harness;
+mod healing;
 mod hostile;
 mod main_job;
 mod operations;
+mod reads;
 mod s3;
 mod tidy;
 mod uploads;

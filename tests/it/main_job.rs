@@ -1,13 +1,28 @@
 //! The main job: a signed URL, an upload straight to storage, and a read at the public URL.
 
-use crate::harness::gateway::{Setup, app_file};
+use crate::harness::embedded;
+use crate::harness::gateway::{Setup, TestGateway, app_file};
 use crate::harness::photos;
 use crate::harness::seaweed::Seaweed;
 
 #[tokio::test]
 async fn a_photo_goes_up_and_comes_back_byte_for_byte() {
     let storage = Seaweed::shared().await.config();
-    let gateway = Setup::with_app("shop", app_file(&storage, "", "")).start().await;
+    round_trip(Setup::with_app("shop", app_file(&storage, "", "")).start().await).await;
+}
+
+#[tokio::test]
+async fn and_the_same_on_the_embedded_store() {
+    let storage = embedded::start().await;
+    let file = format!(
+        "AllowPublicUpload = true\n[Storage]\nKind = \"embedded\"\nBucket = \"{}\"\n",
+        embedded::BUCKET
+    );
+    let setup = Setup::with_app("shop", file).and_embedded(embedded::access(&storage));
+    round_trip(setup.start().await).await;
+}
+
+async fn round_trip(gateway: TestGateway) {
     for photo in photos::ALL {
         let grant = gateway.uploaded("shop", photo.file, photo.bytes).await;
         let answer = gateway.get(grant.public_url()).await;

@@ -14,8 +14,8 @@ use moka::sync::Cache;
 
 use super::board::Outcome;
 use super::{NAME, reads, text, whole};
-use crate::dev::conditions;
 use crate::domain::{ContentRange, ETag, Precondition, RangeRequest, StoragePath, Validators};
+use crate::http::conditions;
 use crate::storage::{
     GetOptions, ObjectBody, ObjectMeta, ObjectRead, ObjectStore, StorageError, StorageErrorKind,
 };

@@ -19,8 +19,8 @@ use tokio::io::AsyncReadExt as _;
 use super::index::{Listed, StoredObject};
 use super::writes::refuse_version;
 use super::{Core, internal};
-use crate::dev::conditions;
 use crate::domain::{self, ContentRange, Precondition, RangeRequest, Validators};
+use crate::http::conditions;
 
 /// How much of a blob is read at once, in bytes.
 const CHUNK: usize = 256 * 1024;

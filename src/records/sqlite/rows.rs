@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rusqlite::Row;
 use rusqlite::types::Value;
 
-use super::{RecordsError, Transition};
+use super::{RecordsError, Renewal, Transition};
 use crate::domain::{
     AppName, Declared, ETag, MediaType, MintedKey, OwnerId, Stored, UploadId, UploadRecord,
     UploadState, VerificationFailure,
@@ -37,6 +37,12 @@ const TRANSITION: &str = "
 const TRANSITION_STORED: &str = "
     UPDATE uploads SET state = ?5, reason = ?6, updated_at = ?4, stored_size = ?7, stored_type = ?8,
         stored_etag = ?9, stored_version = ?10, stored_width = ?11, stored_height = ?12
+    WHERE id = ?1 AND app = ?2 AND state = ?3";
+
+/// Moves the end of the upload URLs of a row that is pending; never back. The parameters are those
+/// of [`renewal_values`].
+pub(super) const RENEW: &str = "
+    UPDATE uploads SET url_expires_at = MAX(url_expires_at, ?4), updated_at = ?5
     WHERE id = ?1 AND app = ?2 AND state = ?3";
 
 /// The parameters of [`INSERT`].
@@ -76,6 +82,17 @@ pub(super) fn transition(change: &Transition) -> Result<(&'static str, Vec<Value
     }
     values.extend(stored_values(change.stored.as_ref())?);
     Ok((TRANSITION_STORED, values))
+}
+
+/// The parameters of [`RENEW`].
+pub(super) fn renewal_values(renewal: &Renewal) -> Result<Vec<Value>, RecordsError> {
+    Ok(vec![
+        id(renewal.id),
+        text(renewal.app.as_str()),
+        text(UploadState::Pending.as_str()),
+        millis(renewal.url_expires_at)?,
+        millis(renewal.at)?,
+    ])
 }
 
 /// The six columns of what storage has.

@@ -737,3 +737,29 @@ proptest! {
         runtime.block_on(replay(steps));
     }
 }
+
+#[tokio::test]
+async fn a_renewal_moves_the_end_of_a_pending_uploads_urls_and_never_back() {
+    let place = Place::new();
+    let records = place.open();
+    let record = pending(1);
+    records.insert(record.clone()).await.unwrap();
+    let renewal = |end| Renewal {
+        app: record.app.clone(),
+        id: record.key.id(),
+        url_expires_at: at(end),
+        at: at(1_800_000_002_000),
+    };
+    records.renew(renewal(1_800_001_000_000)).await.unwrap();
+    records.renew(renewal(1_800_000_950_000)).await.unwrap();
+    let renewed = get(&records, &record).await.unwrap();
+    assert_eq!(renewed.url_expires_at, at(1_800_001_000_000));
+    assert_eq!(renewed.updated_at, at(1_800_000_002_000));
+
+    let other_app = Renewal { app: app("other"), ..renewal(1_800_002_000_000) };
+    assert!(matches!(records.renew(other_app).await, Err(RecordsError::Conflict)));
+    let uploaded = change(&record, UploadState::Pending, UploadState::Uploaded);
+    records.transition(uploaded).await.unwrap();
+    let late = records.renew(renewal(1_800_002_000_000)).await;
+    assert!(matches!(late, Err(RecordsError::Conflict)));
+}

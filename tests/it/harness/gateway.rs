@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::Method;
 use safelight::apps::{LoadContext, S3Access, load_apps};
+use safelight::domain::{AppName, CleanName, MINT_ENTROPY_BYTES, MintSecrets, MintedKey, Secret};
 use safelight::gateway::{Configuration, Gateway};
 use safelight::settings::Settings;
 use safelight::storage::S3Config;
@@ -17,6 +18,9 @@ use super::plain_client::{Answer, Plain};
 /// What the gateway's public URLs begin with. Nobody resolves it: the tests send what is for it to
 /// the gateway's own address.
 pub const PUBLIC_BASE: &str = "https://media.test";
+
+/// The secret with which the gateways of the tests mint keys.
+const MINT_SECRET: &str = "mint-secret-of-the-tests-0123456789abcdef";
 
 /// A running gateway, its folder, and a client's view of it.
 pub struct TestGateway {
@@ -182,11 +186,22 @@ AllowLoopbackUpstreams = true
 [Records]
 URL = "sqlite:{folder}/data/safelight.db"
 [Keys]
-MintSecrets = ["mint-secret-of-the-tests-0123456789abcdef"]
+MintSecrets = ["{MINT_SECRET}"]
 SigningSecrets = ["signing-secret-of-the-tests-0123456789abc"]
 {more}
 "#
     )
+}
+
+/// A key such as the gateways of the tests mint for a file of this app's at that time.
+pub fn mint_key(app: &str, at: SystemTime, file: &str) -> String {
+    let secrets = MintSecrets::new(vec![Secret::new(MINT_SECRET)]).unwrap();
+    let mut entropy = [0; MINT_ENTROPY_BYTES];
+    getrandom::fill(&mut entropy).unwrap();
+    let name = CleanName::image();
+    let (_, extension) = file.rsplit_once('.').expect("a file name with an extension");
+    let app = AppName::parse(app).unwrap();
+    MintedKey::mint(&secrets, &app, at, entropy, &name, extension).as_str().to_owned()
 }
 
 /// An app's file: its storage, and what else it says. `head` stands before the first section.

@@ -1,10 +1,14 @@
 //! What the integration tests stand on: real servers, and a client that knows nothing of the
 //! gateway.
 
+pub mod dead_ends;
+pub mod embedded;
 pub mod gateway;
 pub mod photos;
 pub mod plain_client;
 pub mod program;
+pub mod published;
 pub mod raw;
 pub mod seaweed;
 pub mod slow_cdn;
+pub mod wire_cdn;

@@ -56,6 +56,11 @@ impl Plain {
 
     /// Sends the request on a connection of its own.
     pub async fn send(self) -> Answer {
+        self.try_send().await.expect("the server answers")
+    }
+
+    /// Sends the request on a connection of its own; an error if it ends before the head is there.
+    pub async fn try_send(self) -> Result<Answer, hyper::Error> {
         let url = Url::parse(&self.url).expect("the URL is a URL");
         let addresses = url.socket_addrs(|| None).expect("the URL has host and port");
         let stream = TcpStream::connect(&*addresses).await.expect("the server listens");
@@ -69,10 +74,10 @@ impl Plain {
             request = request.header(name, value);
         }
         let request = request.body(Full::new(self.body)).unwrap();
-        let response = sender.send_request(request).await.expect("the server answers");
+        let response = sender.send_request(request).await?;
         let (head, body) = response.into_parts();
         let (body, is_whole) = read(body).await;
-        Answer { status: head.status, headers: head.headers, body, is_whole }
+        Ok(Answer { status: head.status, headers: head.headers, body, is_whole })
     }
 }
 

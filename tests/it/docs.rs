@@ -1,0 +1,129 @@
+//! The reference documents and the dashboard, held to the program: what they say exists does, and
+//! what exists they say.
+
+mod api;
+mod configuration;
+mod dashboard;
+mod metrics;
+
+use std::fs;
+use std::path::Path;
+
+/// A file of the repository.
+fn read(path: &str) -> String {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    fs::read_to_string(&file).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// A row of a table in a Markdown document.
+#[derive(Debug)]
+struct Row {
+    /// The heading of level 2 above it.
+    chapter: String,
+    /// The nearest heading above it, of any level.
+    heading: String,
+    /// The cells of the table's first row.
+    columns: Vec<String>,
+    cells: Vec<String>,
+}
+
+impl Row {
+    /// The cell of a column.
+    fn cell(&self, column: &str) -> &str {
+        let at = self.columns.iter().position(|name| name == column);
+        &self.cells[at.unwrap_or_else(|| panic!("no column {column} in {self:?}"))]
+    }
+}
+
+/// Every row of every table.
+fn rows(document: &str) -> Vec<Row> {
+    let mut rows = Vec::new();
+    let (mut chapter, mut heading) = (String::new(), String::new());
+    let mut columns: Option<Vec<String>> = None;
+    let mut in_code = false;
+    for line in document.lines() {
+        in_code ^= line.starts_with("```");
+        if in_code {
+            continue;
+        }
+        if let Some(title) = line.trim_start_matches('#').strip_prefix(' ')
+            && line.starts_with('#')
+        {
+            title.clone_into(&mut heading);
+            if line.starts_with("## ") {
+                title.clone_into(&mut chapter);
+            }
+        }
+        if !line.starts_with('|') {
+            columns = None;
+            continue;
+        }
+        let cells = cells(line);
+        match &columns {
+            None => columns = Some(cells),
+            Some(_) if cells.iter().all(|cell| cell.chars().all(|c| c == '-')) => {}
+            Some(columns) => {
+                assert_eq!(cells.len(), columns.len(), "cells of: {line}");
+                let (chapter, heading) = (chapter.clone(), heading.clone());
+                rows.push(Row { chapter, heading, columns: columns.clone(), cells });
+            }
+        }
+    }
+    rows
+}
+
+/// The cells of a line; `\|` is no border.
+fn cells(line: &str) -> Vec<String> {
+    let line = line.trim().trim_start_matches('|').replace("\\|", "\0");
+    let line = line.strip_suffix('|').expect("a row ends with a border");
+    line.split('|').map(|cell| cell.trim().replace('\0', "|")).collect()
+}
+
+/// The `code` in a text.
+fn code(text: &str) -> Vec<&str> {
+    text.split('`').skip(1).step_by(2).collect()
+}
+
+/// The only `code` in a text.
+fn one_code(text: &str) -> &str {
+    let [one] = code(text)[..] else { panic!("not one code in {text:?}") };
+    one
+}
+
+/// The first column of the table whose columns begin in this way, below this heading.
+fn first_column(document: &str, heading: &str, columns: &[&str]) -> Vec<String> {
+    let rows = rows(document);
+    let here = rows.iter().filter(|row| {
+        row.heading == heading && row.columns.iter().zip(columns).all(|(one, other)| one == other)
+    });
+    here.map(|row| one_code(&row.cells[0]).to_owned()).collect()
+}
+
+#[test]
+fn links_lead_somewhere() {
+    for path in ["docs/api.md", "docs/configuration.md", "docs/metrics.md", "dashboards/README.md"]
+    {
+        let text = read(path);
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+        for (at, _) in text.match_indices("](") {
+            let target = text[at + 2..].split(')').next().unwrap();
+            let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
+            let file = match file {
+                "" => folder.clone(),
+                file => folder.parent().unwrap().join(file),
+            };
+            assert!(file.exists(), "{path} links to {target}");
+            let is_anchor = |line: &str| line.starts_with('#') && anchor_of(line) == anchor;
+            let found =
+                anchor.is_empty() || fs::read_to_string(&file).unwrap().lines().any(is_anchor);
+            assert!(found, "{path} links to {target}");
+        }
+    }
+}
+
+/// The anchor that a heading gets.
+fn anchor_of(heading: &str) -> String {
+    let title = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept = title.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    kept.collect::<String>().replace(' ', "-")
+}

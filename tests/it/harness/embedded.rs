@@ -1,0 +1,54 @@
+//! The store that `safelight dev` embeds, on a free port and a folder of its own.
+
+use std::future::pending;
+
+use safelight::apps::S3Access;
+use safelight::dev::{DevStore, DevStoreOptions};
+use safelight::domain::{Secret, Source};
+use safelight::storage::{S3Config, S3Timeouts};
+use tokio::net::TcpListener;
+
+pub const BUCKET: &str = "media";
+const ACCESS_KEY_ID: &str = "SAFELIGHTTEST";
+const SECRET_ACCESS_KEY: &str = "a-secret-of-the-tests-only";
+
+/// Starts a store that lives as long as the test's runtime.
+pub async fn start() -> S3Config {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let options = DevStoreOptions {
+        access_key: ACCESS_KEY_ID.into(),
+        secret_key: Secret::new(SECRET_ACCESS_KEY),
+        buckets: vec![BUCKET.into()],
+        cors_origins: Vec::new(),
+    };
+    let store = DevStore::open(folder.path(), options).expect("the store opens");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let endpoint = format!("http://{}", listener.local_addr().expect("it is bound"));
+    tokio::spawn(async move {
+        store.serve(listener, pending()).await;
+        drop(folder);
+    });
+    S3Config {
+        bucket: BUCKET.into(),
+        region: "us-east-1".into(),
+        endpoint: Some(endpoint.parse().expect("a URL")),
+        path_style: true,
+        access_key_id: ACCESS_KEY_ID.into(),
+        secret_access_key: Secret::new(SECRET_ACCESS_KEY),
+        session_token: None,
+        source: Source::Embedded,
+        timeouts: S3Timeouts::default(),
+    }
+}
+
+/// The same, as an app of `Kind = "embedded"` gets at it.
+pub fn access(config: &S3Config) -> S3Access {
+    S3Access {
+        region: config.region.clone(),
+        endpoint: config.endpoint.clone(),
+        path_style: true,
+        access_key_id: Secret::new(config.access_key_id.clone()),
+        secret_access_key: config.secret_access_key.clone(),
+        session_token: None,
+    }
+}

@@ -101,7 +101,9 @@ async fn every_answer_has_one_line_that_its_id_finds() {
 async fn the_log_keeps_secrets_however_much_it_says() {
     let storage = Seaweed::shared().await.config();
     let secret_key = storage.secret_access_key.expose_str().unwrap();
-    for level in ["info", "trace"] {
+    // Also where the operator asks the libraries themselves.
+    let asked = "trace,aws_sigv4::http_request::sign=trace,aws_smithy_runtime::client=trace";
+    for level in ["info", "trace", asked] {
         let (story, ended) = served(level).await;
         let log = ended.stderr;
         assert!(log.contains("request_id"), "there is a log");

@@ -90,7 +90,11 @@ async fn a_page_of_an_allowed_origin_may_presign() {
 async fn every_upload_endpoint_has_its_preflight() {
     let gateway = gateway(&format!("[\"{SHOP}\"]")).await;
     let upload = format!("/darkroom/shop/v1/uploads/{}", "0".repeat(26));
-    for (path, method) in [(upload.clone(), "GET"), (upload + "/finalize", "POST")] {
+    for (path, method) in [
+        (upload.clone(), "GET"),
+        (format!("{upload}/finalize"), "POST"),
+        (format!("{upload}/upload-url"), "POST"),
+    ] {
         let answer = preflight(&gateway, &path, method, SHOP).await;
         assert_eq!(answer.header("access-control-allow-origin"), SHOP, "{path}");
         let methods = words(&answer, "access-control-allow-methods");

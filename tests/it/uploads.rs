@@ -6,6 +6,7 @@ mod granting;
 mod limiting;
 mod outages;
 mod refusing;
+mod renewing;
 
 use http::Method;
 use serde_json::Value;

@@ -84,11 +84,6 @@ impl TestGateway {
         Self::start(folder, setup).await
     }
 
-    /// Takes the gateway out, to stop it by hand.
-    pub fn into_gateway(mut self) -> Gateway {
-        self.gateway.take().expect("it runs")
-    }
-
     /// The file of the record store.
     pub fn records_file(&self) -> PathBuf {
         self.folder.path().join("data/safelight.db")

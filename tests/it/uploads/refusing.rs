@@ -176,6 +176,7 @@ async fn apps_routes_and_methods() {
         (PRESIGN.to_owned(), "POST, OPTIONS"),
         (format!("/darkroom/shop/v1/uploads/{id}"), "GET, OPTIONS"),
         (format!("/darkroom/shop/v1/uploads/{id}/finalize"), "POST, OPTIONS"),
+        (format!("/darkroom/shop/v1/uploads/{id}/upload-url"), "POST, OPTIONS"),
         (format!("/darkroom/shop/v2/images/{id}-x.jpg"), "GET, HEAD, OPTIONS"),
     ] {
         for method in [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
@@ -220,7 +221,11 @@ async fn an_upload_is_nobodys_without_its_token() {
         ("an id in upper case", "shop", in_upper_case.as_str(), token),
     ] {
         let path = format!("/darkroom/{app}/v1/uploads/{id}");
-        for (method, path) in [(Method::GET, path.clone()), (Method::POST, path + "/finalize")] {
+        for (method, path) in [
+            (Method::GET, path.clone()),
+            (Method::POST, format!("{path}/finalize")),
+            (Method::POST, format!("{path}/upload-url")),
+        ] {
             let query = gateway.request(method.clone(), &format!("{path}?token={token}"));
             let header = gateway.request(method, &path).with_header("Upload-Token", Some(token));
             for request in [query, header] {

@@ -15,7 +15,7 @@ const MAX_TARGET_BYTES: usize = 2048;
 /// The largest head, in bytes: names, values, and the four that separate and end each line.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 
-/// How much hyper may buffer of a head. More than [`MAX_HEAD_BYTES`], so that what is only too
+/// How much hyper may buffer of a head. More than `MAX_HEAD_BYTES`, so that what is only too
 /// large is told so; what does not even fit here gets hyper's bare 431.
 pub const HEAD_BUFFER_BYTES: usize = 64 * 1024;
 

@@ -1,6 +1,6 @@
 //! Reading a public image: the CDN first, storage when the CDN fails, and never silently.
 //!
-//! Deciding is kept apart from doing. [`plan`] says which source comes next, [`settle`] says what
+//! Deciding is kept apart from doing. `plan` says which source comes next, `settle` says what
 //! an answer means for this client; both are pure and are tested by tables. This file carries the
 //! steps out, and [`ReadBody`] delivers the bytes.
 

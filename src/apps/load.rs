@@ -168,19 +168,23 @@ fn rivals(loaded: &[Loaded]) -> Vec<Option<usize>> {
     rivals
 }
 
-/// Which store a bucket's name belongs to. Amazon's names are unique among all regions, so all of
-/// its endpoints are one store.
+/// Which store a bucket's name belongs to. The names of Amazon's buckets are unique among all
+/// regions, and those of Google's among all, so all endpoints of each are one store. Google's speak
+/// S3's protocol as well.
 fn store_of(kind: &StorageKind) -> String {
-    let StorageKind::S3(access) = kind else { return "embedded".to_owned() };
-    let host = access.endpoint.as_ref().and_then(|url| url.host_str());
-    match host.map(|host| host.trim_end_matches('.')) {
-        None => "amazon".to_owned(),
-        Some(host) if host.ends_with(".amazonaws.com") || host.ends_with(".amazonaws.com.cn") => {
-            "amazon".to_owned()
-        }
-        Some(host) => {
-            let port = access.endpoint.as_ref().and_then(url::Url::port_or_known_default);
-            format!("{host}:{}", port.unwrap_or_default())
-        }
+    let (endpoint, own) = match kind {
+        StorageKind::S3(access) => (&access.endpoint, "amazon"),
+        StorageKind::Gcs(access) => (&access.endpoint, "google"),
+        StorageKind::Embedded => return "embedded".to_owned(),
+    };
+    let Some(endpoint) = endpoint else { return own.to_owned() };
+    let host = endpoint.host_str().unwrap_or_default().trim_end_matches('.');
+    let is_of = |domain: &str| host.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'));
+    if is_of("amazonaws.com") || is_of("amazonaws.com.cn") {
+        return "amazon".to_owned();
     }
+    if is_of("googleapis.com") {
+        return "google".to_owned();
+    }
+    format!("{host}:{}", endpoint.port_or_known_default().unwrap_or_default())
 }

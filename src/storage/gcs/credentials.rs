@@ -1,0 +1,147 @@
+//! A service account: its signatures and its tokens, made by Google's crate from the key file.
+//!
+//! Both are made on this machine. A token of a service account's key is signed by the key itself
+//! (a self-signed JWT), so no token server is ever asked; the crate keeps one, and renews it in the
+//! background before it ends.
+
+use google_cloud_auth::credentials::AccessTokenCredentials;
+use google_cloud_auth::credentials::service_account::{AccessSpecifier, Builder};
+use google_cloud_auth::signer::Signer;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject as _;
+use serde::Deserialize;
+
+use crate::domain::Secret;
+
+/// What tokens are good for: objects of the buckets that the account may use, and no settings.
+const SCOPE: &str = "https://www.googleapis.com/auth/devstorage.read_write";
+
+/// The one universe whose servers this store knows.
+const UNIVERSE: &str = "googleapis.com";
+
+/// A service account with its key, usable by construction.
+#[derive(Clone)]
+pub struct ServiceAccount {
+    client_email: String,
+    /// The whole key file, as Google's crate wants it.
+    document: Secret,
+}
+
+/// What is looked at of a key file.
+#[derive(Deserialize)]
+struct KeyFile {
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    client_email: Option<String>,
+    private_key: Option<String>,
+    universe_domain: Option<String>,
+}
+
+impl ServiceAccount {
+    /// Takes a key file as Google gives it out.
+    ///
+    /// Other kinds of credentials are refused. Those of type `external_account` name URLs and
+    /// programs that would be asked for a token, and a tenant's file must not make the process ask.
+    ///
+    /// # Errors
+    /// A text for the author of the settings, which tells nothing secret.
+    pub fn parse(document: Secret) -> Result<Self, String> {
+        // The parser's own message could repeat a part of the key.
+        let file: KeyFile = serde_json::from_slice(document.expose()).map_err(|_| {
+            "this is not the JSON key file of a service account: make one with \
+             `gcloud iam service-accounts keys create`"
+        })?;
+        match file.kind.as_deref() {
+            Some("service_account") => {}
+            Some("external_account") => {
+                return Err("credentials of the type external_account (workload identity \
+                            federation) are not available in this version: use the key file of \
+                            a service account"
+                    .into());
+            }
+            _ => {
+                return Err("only key files of the type service_account can be used".into());
+            }
+        }
+        if file.universe_domain.is_some_and(|universe| universe != UNIVERSE) {
+            return Err(format!("only accounts of the universe_domain {UNIVERSE} can be used"));
+        }
+        // The address is a part of every URL that is signed.
+        let is_address = |email: &String| {
+            email.contains('@') && email.bytes().all(|b| b.is_ascii_graphic() && b != b'/')
+        };
+        let client_email = file.client_email.filter(is_address);
+        let client_email = client_email.ok_or("the key file has no client_email")?;
+        let key = file.private_key.ok_or("the key file has no private_key")?;
+        check_key(&key)?;
+        // The crate reads the same document; what it may miss besides, it says now.
+        let value = serde_json::from_slice(document.expose()).map_err(|_| "not JSON")?;
+        Builder::new(value)
+            .build_signer()
+            .map_err(|_| "the key file lacks private_key_id or project_id")?;
+        Ok(Self { client_email, document })
+    }
+
+    /// Its address, by which permissions are given to it.
+    #[must_use]
+    pub fn client_email(&self) -> &str {
+        &self.client_email
+    }
+}
+
+impl std::fmt::Debug for ServiceAccount {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServiceAccount")
+            .field("client_email", &self.client_email)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether it is an RSA key in the form that the crate takes.
+fn check_key(pem: &str) -> Result<(), String> {
+    let wrong = "the private_key is not an RSA key in PEM (\"BEGIN PRIVATE KEY\")";
+    let key = PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|_| wrong)?;
+    if !matches!(key, PrivateKeyDer::Pkcs8(_)) {
+        return Err(wrong.into());
+    }
+    let key = rustls::crypto::ring::sign::any_supported_type(&key).map_err(|_| wrong)?;
+    let scheme = key.choose_scheme(&[rustls::SignatureScheme::RSA_PKCS1_SHA256]);
+    scheme.map(|_| ()).ok_or_else(|| wrong.into())
+}
+
+/// A service account at work.
+pub(super) struct Identity {
+    client_email: String,
+    signer: Signer,
+    tokens: AccessTokenCredentials,
+}
+
+impl Identity {
+    /// Starts the task that keeps a token fresh.
+    pub(super) fn new(account: &ServiceAccount) -> Result<Self, String> {
+        // The crate takes its RSA from the process's default provider of cryptography. Whoever
+        // installed one before has set it for the same purpose.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let document: serde_json::Value = serde_json::from_slice(account.document.expose())
+            .map_err(|_| "the credentials are not JSON")?;
+        let unusable = |_| "the credentials are not a service account's".to_owned();
+        let signer = Builder::new(document.clone()).build_signer().map_err(unusable)?;
+        let tokens = Builder::new(document)
+            .with_access_specifier(AccessSpecifier::from_scopes([SCOPE]))
+            .build_access_token_credentials()
+            .map_err(unusable)?;
+        Ok(Self { client_email: account.client_email.clone(), signer, tokens })
+    }
+
+    pub(super) fn client_email(&self) -> &str {
+        &self.client_email
+    }
+
+    pub(super) fn signer(&self) -> Signer {
+        self.signer.clone()
+    }
+
+    pub(super) fn tokens(&self) -> AccessTokenCredentials {
+        self.tokens.clone()
+    }
+}

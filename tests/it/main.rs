@@ -2,6 +2,7 @@
 //! up. A server that is missing fails the tests; none is skipped.
 
 mod conformance;
+mod gcs;
 mod harness;
 mod main_job;
 mod s3;

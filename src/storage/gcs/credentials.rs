@@ -145,3 +145,52 @@ impl Identity {
         self.tokens.clone()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const KEY_FILE: &str = include_str!("../../../tests/keys/service-account.json");
+
+    fn changed(field: &str, value: Value) -> String {
+        let mut file: Value = serde_json::from_str(KEY_FILE).unwrap();
+        file[field] = value;
+        file.to_string()
+    }
+
+    #[test]
+    fn a_key_file_is_a_service_account() {
+        let account = ServiceAccount::parse(Secret::new(KEY_FILE)).unwrap();
+        assert_eq!(account.client_email(), "gateway@safelight-tests.iam.gserviceaccount.com");
+        let printed = format!("{account:?}");
+        assert!(!printed.contains("PRIVATE") && !printed.contains("private_key"), "{printed}");
+    }
+
+    #[test]
+    fn what_is_none_is_told() {
+        let key = serde_json::from_str::<Value>(KEY_FILE).unwrap()["private_key"].clone();
+        let half: String = key.as_str().unwrap().chars().take(800).collect();
+        for (file, told) in [
+            ("hunter2".to_owned(), "this is not the JSON key file of a service account"),
+            (changed("type", json!("external_account")), "the type external_account"),
+            (
+                changed("type", json!("authorized_user")),
+                "only key files of the type service_account",
+            ),
+            (changed("type", Value::Null), "only key files of the type service_account"),
+            (changed("universe_domain", json!("example.com")), "only accounts of the universe"),
+            (changed("client_email", json!("")), "has no client_email"),
+            (changed("client_email", json!("a@b/../c")), "has no client_email"),
+            (changed("private_key", Value::Null), "has no private_key"),
+            (changed("private_key", json!(half)), "is not an RSA key in PEM"),
+            (changed("private_key", json!("hunter2")), "is not an RSA key in PEM"),
+            (changed("project_id", Value::Null), "lacks private_key_id or project_id"),
+        ] {
+            let error = ServiceAccount::parse(Secret::new(file)).unwrap_err();
+            assert!(error.contains(told), "{told}: {error}");
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+    }
+}

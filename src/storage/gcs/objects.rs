@@ -31,7 +31,7 @@ impl GcsStore {
                 let headers = response.headers();
                 let stored = number(headers, &STORED_LENGTH);
                 let size = stored.or_else(|| number(headers, &CONTENT_LENGTH));
-                meta(headers, size.ok_or_else(|| nonsense("an object without a length"))?)
+                Ok(meta(headers, size.ok_or_else(|| nonsense("an object without a length"))?))
             }
             // The failure of a HEAD has no body and so no code: it does not say whether the
             // object, the bucket or the credentials are meant.
@@ -73,10 +73,13 @@ impl GcsStore {
         let response = self.api.send(&call).await?;
         let (head, body) = response.into_parts();
         let headers = &head.headers;
-        let sent = number(headers, &CONTENT_LENGTH).ok_or_else(|| {
-            // The server unpacks what was stored with gzip, and then knows no length.
-            nonsense("an object without a length (was it uploaded with Content-Encoding: gzip?)")
-        })?;
+        if is_unpacked(headers) {
+            let detail = "the object was stored with a Content-Encoding, and the server unpacks it \
+                          on its way: neither its length nor its ETag are those of what it sends";
+            return Err(StorageError::new(StorageErrorKind::Unavailable, detail));
+        }
+        let sent = number(headers, &CONTENT_LENGTH)
+            .ok_or_else(|| nonsense("an object without a length"))?;
         let part = match head.status {
             StatusCode::PARTIAL_CONTENT => Some(
                 text(headers, &CONTENT_RANGE)
@@ -87,7 +90,7 @@ impl GcsStore {
             status => return Err(nonsense(&format!("{status} to a GET"))),
         };
         check_part(part, sent, options.range)?;
-        let meta = meta(headers, part.map_or(sent, |part| part.total))?;
+        let meta = meta(headers, part.map_or(sent, |part| part.total));
         check_version(&meta, options)?;
         Ok(ObjectRead { meta, part, body: Box::pin(body.map_err(Into::into)) })
     }
@@ -165,18 +168,27 @@ impl GcsStore {
     }
 }
 
-fn meta(headers: &HeaderMap, size: u64) -> Result<ObjectMeta, StorageError> {
+/// Whether the body is something else than what is stored ("decompressive transcoding").
+fn is_unpacked(headers: &HeaderMap) -> bool {
+    stored_encoding(headers).is_some() && !headers.contains_key(CONTENT_ENCODING)
+}
+
+/// The encoding of what is stored, whatever is done to it on the way.
+fn stored_encoding(headers: &HeaderMap) -> Option<&str> {
+    text(headers, &STORED_ENCODING).filter(|encoding| *encoding != "identity")
+}
+
+fn meta(headers: &HeaderMap, size: u64) -> ObjectMeta {
     let owned = |name: &HeaderName| text(headers, name).map(str::to_owned);
-    // Asked for bytes as they are, the server unpacks what was stored with gzip, and says so here.
-    let stored = owned(&STORED_ENCODING).filter(|encoding| encoding != "identity");
-    Ok(ObjectMeta {
+    let stored = stored_encoding(headers).map(str::to_owned);
+    ObjectMeta {
         size,
         content_type: owned(&CONTENT_TYPE),
         content_encoding: stored.or_else(|| owned(&CONTENT_ENCODING)),
         etag: text(headers, &ETAG).and_then(ETag::parse),
         last_modified: text(headers, &LAST_MODIFIED).and_then(time),
         version: owned(&GENERATION),
-    })
+    }
 }
 
 /// Whether the part that came is the part that was asked for.

@@ -2,6 +2,7 @@
 //! gateway.
 
 pub mod embedded;
+pub mod fake_gcs;
 pub mod gateway;
 pub mod photos;
 pub mod plain_client;

@@ -188,3 +188,46 @@ fn store_of(kind: &StorageKind) -> String {
     }
     format!("{host}:{}", endpoint.port_or_known_default().unwrap_or_default())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::config::{GcsAccess, S3Access};
+    use super::*;
+    use crate::domain::Secret;
+
+    #[test]
+    fn one_store_has_one_name() {
+        let url =
+            |endpoint: &str| (!endpoint.is_empty()).then(|| url::Url::parse(endpoint).unwrap());
+        let s3 = |endpoint: &str| {
+            store_of(&StorageKind::S3(S3Access {
+                region: "us-east-1".to_owned(),
+                endpoint: url(endpoint),
+                path_style: true,
+                access_key_id: Secret::new("id"),
+                secret_access_key: Secret::new("secret"),
+                session_token: None,
+            }))
+        };
+        let gcs = |endpoint: &str| {
+            let access = GcsAccess { endpoint: url(endpoint), service_account: None };
+            store_of(&StorageKind::Gcs(access))
+        };
+        for (one, other, same) in [
+            (gcs(""), gcs("https://private.googleapis.com"), true),
+            (gcs(""), gcs("https://storage.googleapis.com."), true),
+            // The same bucket in the other protocol.
+            (gcs(""), s3("https://storage.googleapis.com"), true),
+            (gcs("http://127.0.0.1:4443"), s3("http://127.0.0.1:4443"), true),
+            (gcs(""), gcs("http://127.0.0.1:4443"), false),
+            (gcs(""), gcs("https://notgoogleapis.com"), false),
+            (gcs(""), s3(""), false),
+            (s3(""), s3("https://s3.eu-central-1.amazonaws.com"), true),
+            (s3(""), s3("https://s3.cn-north-1.amazonaws.com.cn"), true),
+            (s3(""), s3("https://evil-amazonaws.com"), false),
+            (s3("https://r2.example"), s3("https://r2.example:443"), true),
+        ] {
+            assert_eq!(one == other, same, "{one} {other}");
+        }
+    }
+}

@@ -10,7 +10,9 @@ use crate::cdn::Cdn;
 use crate::domain::{AppName, KeyPrefix, Source};
 use crate::limits::{DEFAULT_MAX_KEYS, KeyedLimiter, SingleLimiter};
 use crate::metrics::{AppMetrics, Metrics};
-use crate::storage::{ObjectStore, S3Config, S3Store, S3Timeouts};
+use crate::storage::{
+    GcsConfig, GcsStore, GcsTimeouts, ObjectStore, S3Config, S3Store, S3Timeouts,
+};
 use crate::upstream::{Client, Timeouts};
 
 use super::config::{AppConfig, CdnConfig, S3Access, StorageConfig, StorageKind, UploadPolicy};
@@ -133,6 +135,15 @@ fn open_store(
 ) -> Result<(Arc<dyn ObjectStore>, Source), String> {
     let (access, source) = match &storage.kind {
         StorageKind::S3(access) => (access, Source::S3),
+        StorageKind::Gcs(access) => {
+            let config = GcsConfig {
+                bucket: storage.bucket.clone(),
+                endpoint: access.endpoint.clone(),
+                service_account: access.service_account.clone(),
+                timeouts: GcsTimeouts::default(),
+            };
+            return Ok((Arc::new(GcsStore::new(config, workshop.client.clone())?), Source::Gcs));
+        }
         StorageKind::Embedded => match workshop.embedded {
             Some(access) => (access, Source::Embedded),
             None => {

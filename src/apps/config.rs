@@ -6,6 +6,7 @@ use http::HeaderValue;
 use url::Url;
 
 use crate::domain::{AppName, KeyPrefix, MediaType, Rate, Secret};
+use crate::storage::ServiceAccount;
 
 /// A tenant's configuration.
 #[derive(Debug, Clone)]
@@ -60,6 +61,8 @@ pub struct StorageConfig {
 pub enum StorageKind {
     /// Amazon S3, or something that speaks its protocol.
     S3(S3Access),
+    /// Google Cloud Storage.
+    Gcs(GcsAccess),
     /// The store that is built into this program, for development.
     Embedded,
 }
@@ -79,6 +82,15 @@ pub struct S3Access {
     pub secret_access_key: Secret,
     /// Visible ASCII.
     pub session_token: Option<Secret>,
+}
+
+/// How to get at Google Cloud Storage.
+#[derive(Debug, Clone)]
+pub struct GcsAccess {
+    /// Scheme, host and port of a server other than Google's; no path.
+    pub endpoint: Option<Url>,
+    /// Who the gateway is there. Only an emulator on this machine does without.
+    pub service_account: Option<ServiceAccount>,
 }
 
 /// What may be uploaded, and how long an upload may take.

@@ -17,8 +17,8 @@ mod storage_file;
 
 pub use app::{App, Apps, Workshop};
 pub use config::{
-    AppConfig, CdnConfig, Cors, RateLimits, ReadPolicy, S3Access, StorageConfig, StorageKind,
-    UploadPolicy,
+    AppConfig, CdnConfig, Cors, GcsAccess, RateLimits, ReadPolicy, S3Access, StorageConfig,
+    StorageKind, UploadPolicy,
 };
 pub use load::{LoadContext, load_apps, read_app};
 pub use read_proof::{ReadProof, Reads};

@@ -3,12 +3,10 @@
 
 use crate::config::{NotBuilt, When};
 
-pub(super) static NOT_BUILT: [NotBuilt; 16] = [
+pub(super) static NOT_BUILT: [NotBuilt; 14] = [
     NotBuilt::new("", "Visibility", When::NotText("public")),
     NotBuilt::new("", "Identity", When::Set),
-    NotBuilt::new("Storage", "Kind", When::IsText("gcs")),
     NotBuilt::new("Storage", "Kind", When::IsText("azure")),
-    NotBuilt::new("Storage", "CredentialsFile", When::NotEmpty),
     NotBuilt::new("Storage", "Account", When::NotEmpty),
     NotBuilt::new("Storage", "Container", When::NotEmpty),
     NotBuilt::new("Storage", "AccountKey", When::NotEmpty),

@@ -44,6 +44,15 @@ impl SecretScope<'_> {
         Ok(Secret::new(secret))
     }
 
+    /// What a file of the app's secrets holds, in lines or not: what the value of a `…File` key
+    /// stands for.
+    ///
+    /// # Errors
+    /// A text for the tenant, which tells no secret.
+    pub fn document(&self, name: &str) -> Result<Secret, String> {
+        self.file(name).map(Secret::new)
+    }
+
     fn variable(&self, name: &str) -> Result<Vec<u8>, String> {
         let own = env_prefix(self.app);
         if !name.starts_with(&own) {

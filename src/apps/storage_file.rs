@@ -2,18 +2,23 @@
 
 use url::Url;
 
-use super::config::{S3Access, StorageConfig, StorageKind};
+use super::config::{GcsAccess, S3Access, StorageConfig, StorageKind};
 use super::secrets::SecretScope;
 use crate::config::{Given, Key, Section, nearest};
 use crate::domain::{KeyPrefix, Secret};
+use crate::storage::{GcsConfig, ServiceAccount};
 use crate::upstream::guard::AddressPolicy;
 
 /// The kinds of storage that there are.
-const KINDS: [&str; 2] = ["s3", "embedded"];
+const KINDS: [&str; 3] = ["s3", "gcs", "embedded"];
+
+/// What is said where the process's own credentials would have to be used.
+const OWN_CREDENTIALS: &str = "the process's own credentials are not available in this version";
 
 #[derive(Clone, Copy)]
 enum Kind {
     S3,
+    Gcs,
     Embedded,
 }
 
@@ -34,6 +39,7 @@ pub(super) fn storage(
     let key_prefix = key_prefix.or(KeyPrefix::parse("").expect("the empty prefix is valid"));
     let kind = match kind.or(Kind::S3) {
         Kind::S3 => StorageKind::S3(s3(section, bucket.as_deref(), policy, secrets)?),
+        Kind::Gcs => StorageKind::Gcs(gcs(section, policy, secrets)?),
         Kind::Embedded => StorageKind::Embedded,
     };
     Some(StorageConfig { kind, bucket: bucket?, key_prefix })
@@ -68,9 +74,8 @@ fn s3(
     let access_key_id = secret(section.key("AccessKeyID"), secrets);
     let secret_access_key = secret(section.key("SecretAccessKey"), secrets);
     let session_token = secret(section.key("SessionToken"), secrets).optional();
-    let own = "the process's own credentials are not available in this version";
-    let access_key_id = access_key_id.required(own);
-    let secret_access_key = secret_access_key.required(own);
+    let access_key_id = access_key_id.required(OWN_CREDENTIALS);
+    let secret_access_key = secret_access_key.required(OWN_CREDENTIALS);
     Some(S3Access {
         region,
         endpoint,
@@ -81,6 +86,35 @@ fn s3(
     })
 }
 
+fn gcs(
+    section: &mut Section<'_>,
+    policy: &AddressPolicy,
+    secrets: &SecretScope<'_>,
+) -> Option<GcsAccess> {
+    let endpoint = section.key("Endpoint").non_empty().text(|text| {
+        let url = upstream_url(text, policy)?;
+        // A signature is of no use to who sees it; a token is.
+        if url.scheme() == "https" || GcsConfig::is_emulator(Some(&url)) {
+            Ok(url)
+        } else {
+            Err("the URL must begin with https://: requests carry a token".to_owned())
+        }
+    });
+    let endpoint_is_wrong = endpoint.is_wrong();
+    let endpoint = endpoint.optional();
+    let service_account = section
+        .key("CredentialsFile")
+        .non_empty()
+        .text(|name| ServiceAccount::parse(secrets.document(name)?));
+    let needed = !endpoint_is_wrong && !GcsConfig::is_emulator(endpoint.as_ref());
+    let service_account = if needed {
+        Some(service_account.required(OWN_CREDENTIALS)?)
+    } else {
+        service_account.optional()
+    };
+    Some(GcsAccess { endpoint, service_account })
+}
+
 fn secret<'a>(key: Key<'a>, secrets: &SecretScope<'_>) -> Given<'a, Secret> {
     key.non_empty().text(|text| secrets.resolve(text))
 }
@@ -88,10 +122,11 @@ fn secret<'a>(key: Key<'a>, secrets: &SecretScope<'_>) -> Given<'a, Secret> {
 fn kind(text: &str) -> Result<Kind, String> {
     match text {
         "s3" => Ok(Kind::S3),
+        "gcs" => Ok(Kind::Gcs),
         "embedded" => Ok(Kind::Embedded),
         _ => Err(match nearest(text, KINDS) {
             Some(near) => format!("did you mean \"{near}\"?"),
-            None => "write \"s3\" or \"embedded\"".to_owned(),
+            None => "write \"s3\", \"gcs\" or \"embedded\"".to_owned(),
         }),
     }
 }

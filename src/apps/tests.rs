@@ -126,10 +126,6 @@ fn what_is_wrong_is_told_with_its_line() {
             "7: [Identity] is not available in this version; remove it",
         ),
         (
-            with("", "Kind = 'gcs'", ""),
-            "6: Storage.Kind = \"gcs\" is not available in this version; choose another",
-        ),
-        (
             with("", "Kind = 'azure'\nRegion = 7", ""),
             "6: Storage.Kind = \"azure\" is not available in this version; choose another",
         ),
@@ -359,7 +355,6 @@ fn the_sample_is_the_default() {
             "PerClientIP",
             "SigningKeyPairID",
             "SigningKeyFile",
-            "CredentialsFile",
             "Account",
             "Container",
             "AccountKey",
@@ -367,6 +362,76 @@ fn the_sample_is_the_default() {
         for key in list.split(", ").filter(|key| !absent.contains(key)) {
             assert!(sample.contains(key), "the sample lacks {key} in {section}");
         }
+    }
+}
+
+/// A gateway's secrets: the app shop has a service account's key file, and one that leads elsewhere.
+fn secrets_of_google() -> tempfile::TempDir {
+    let secrets = tempfile::tempdir().unwrap();
+    std::fs::create_dir(secrets.path().join("shop")).unwrap();
+    let key = include_str!("../../tests/keys/service-account.json");
+    let elsewhere = key.replace("\"service_account\"", "\"external_account\"");
+    std::fs::write(secrets.path().join("shop/key.json"), key).unwrap();
+    std::fs::write(secrets.path().join("shop/elsewhere.json"), elsewhere).unwrap();
+    std::fs::write(secrets.path().join("operator.json"), key).unwrap();
+    secrets
+}
+
+#[test]
+fn google_needs_a_key_file_of_the_apps_own() {
+    let secrets = secrets_of_google();
+    let read = |policy: &AddressPolicy, storage: &str| {
+        let text = format!("[Storage]\nKind = 'gcs'\nBucket = 'media'\n{storage}");
+        let name = AppName::parse("shop").unwrap();
+        let context = context(policy, secrets.path());
+        read_app(&name, "shop.toml", &text, &[], &context)
+            .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())
+    };
+    let (strict, dev) = (policy(false, &[]), policy(true, &["10.0.0.0/8"]));
+
+    let app = read(&strict, "CredentialsFile = 'key.json'\nKeyPrefix = 'images/'").unwrap();
+    let StorageKind::Gcs(access) = app.storage.kind else { panic!("it is gcs") };
+    let account = access.service_account.unwrap();
+    assert_eq!(account.client_email(), "gateway@safelight-tests.iam.gserviceaccount.com");
+    assert_eq!((access.endpoint, app.storage.key_prefix.as_str()), (None, "images/"));
+    let emulator = read(&dev, "Endpoint = 'http://127.0.0.1:4443'").unwrap();
+    let StorageKind::Gcs(access) = emulator.storage.kind else { panic!("it is gcs") };
+    assert!(access.service_account.is_none());
+
+    for (policy, storage, expected) in [
+        (
+            &strict,
+            "",
+            "shop.toml:1: Storage.CredentialsFile is missing: the process's own credentials are not available in this version",
+        ),
+        (
+            &strict,
+            "Endpoint = 'https://private.googleapis.com'",
+            "shop.toml:1: Storage.CredentialsFile is missing: the process's own credentials are not available in this version",
+        ),
+        (
+            &strict,
+            "CredentialsFile = '../operator.json'",
+            "shop.toml:4: Storage.CredentialsFile: name a file in {SecretsDir}/shop/, without '..' or a leading '/'",
+        ),
+        (
+            &strict,
+            "CredentialsFile = 'elsewhere.json'",
+            "shop.toml:4: Storage.CredentialsFile: credentials of the type external_account (workload identity federation) are not available in this version: use the key file of a service account",
+        ),
+        (
+            &dev,
+            "CredentialsFile = 'key.json'\nEndpoint = 'http://10.1.1.1'",
+            "shop.toml:5: Storage.Endpoint: the URL must begin with https://: requests carry a token",
+        ),
+        (
+            &strict,
+            "CredentialsFile = 'key.json'\nRegion = 'us-east-1'",
+            "shop.toml:5: unknown key \"Region\" in [Storage]; known here: Account, Container, AccountKey, Kind, Bucket, KeyPrefix, Endpoint, CredentialsFile",
+        ),
+    ] {
+        let errors = read(policy, storage).unwrap_err();
+        assert_eq!(errors, [expected], "{storage}");
     }
 }
 

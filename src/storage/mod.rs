@@ -2,6 +2,7 @@
 //!
 //! One file a provider. The conformance suite in `tests/` runs against each of them.
 
+mod gcs;
 mod s3;
 
 use std::pin::Pin;
@@ -13,6 +14,7 @@ use bytes::Bytes;
 use crate::domain::{ContentRange, ETag, MediaType, RangeRequest, Source, StoragePath};
 
 pub use crate::domain::ObjectMeta;
+pub use gcs::{GcsConfig, GcsStore, GcsTimeouts, ServiceAccount};
 pub use s3::{S3Config, S3Store, S3Timeouts};
 
 /// The bytes of an object, as they come from the provider. An error ends the body; a body never

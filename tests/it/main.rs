@@ -7,6 +7,7 @@ mod commands;
 mod conformance;
 mod denied;
 mod docs;
+mod gcs;
 mod harness;
 mod healing;
 mod hostile;

@@ -1,6 +1,7 @@
 //! The main job: a signed URL, an upload straight to storage, and a read at the public URL.
 
 use crate::harness::embedded;
+use crate::harness::fake_gcs::{FakeGcs, KEY_FILE, storage_section};
 use crate::harness::gateway::{Setup, TestGateway, app_file};
 use crate::harness::photos;
 use crate::harness::seaweed::Seaweed;
@@ -20,6 +21,14 @@ async fn and_the_same_on_the_embedded_store() {
     );
     let setup = Setup::with_app("shop", file).and_embedded(embedded::access(&storage));
     round_trip(setup.start().await).await;
+}
+
+#[tokio::test]
+async fn and_the_same_on_google_cloud_storage() {
+    let endpoint = FakeGcs::shared().await.config().await.endpoint.expect("an emulator has one");
+    let file = format!("AllowPublicUpload = true\n{}", storage_section(&endpoint));
+    round_trip(Setup::with_app("shop", file).and_secret("shop/key.json", KEY_FILE).start().await)
+        .await;
 }
 
 async fn round_trip(gateway: TestGateway) {

@@ -75,7 +75,7 @@ fn bad_settings() {
 fn bad_apps() {
     for (from, to, expected) in [
         ("Kind = \"s3\"", "Kind = \"s4\"", &["shop.toml:", "Storage.Kind", "s3"][..]),
-        ("Kind = \"s3\"", "Kind = \"gcs\"", &["shop.toml:", "gcs"]),
+        ("Kind = \"s3\"", "Kind = \"azure\"", &["shop.toml:", "azure"]),
         ("Bucket = \"nowhere\"", "", &["shop.toml:", "Bucket"]),
         (
             "Endpoint = \"http://127.0.0.1:1\"",

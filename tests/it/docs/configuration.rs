@@ -133,14 +133,22 @@ impl Kind {
         .collect()
     }
 
-    /// What the reader says it knows in a section, to the author of an unknown key.
+    /// What the reader says it knows in a section, to the author of an unknown key. What `[Storage]`
+    /// holds depends on its kind.
     fn known(&self, section: &str) -> BTreeSet<String> {
-        let mut toml = Toml::default();
-        toml.add(section, format!("{UNKNOWN} = 1"));
-        let errors = (self.load)(&toml.render()).unwrap_err();
-        let error = errors.iter().find(|error| error.message.contains(UNKNOWN)).unwrap();
-        let list = error.hint.as_ref().unwrap().strip_prefix("known here: ").unwrap();
-        list.split(", ").map(str::to_owned).collect()
+        let kinds: &[&str] = if section == "Storage" { &["s3", "gcs"] } else { &[""] };
+        let known = kinds.iter().flat_map(|kind| {
+            let mut toml = Toml::default();
+            toml.add(section, format!("{UNKNOWN} = 1"));
+            if !kind.is_empty() {
+                toml.add(section, format!("Kind = '{kind}'"));
+            }
+            let errors = (self.load)(&toml.render()).unwrap_err();
+            let error = errors.iter().find(|error| error.message.contains(UNKNOWN)).unwrap();
+            let list = error.hint.as_ref().unwrap().strip_prefix("known here: ").unwrap();
+            list.split(", ").map(str::to_owned).collect::<Vec<_>>()
+        });
+        known.collect()
     }
 }
 

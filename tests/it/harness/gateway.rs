@@ -34,18 +34,30 @@ pub struct TestGateway {
 pub struct Setup {
     settings: String,
     apps: Vec<(String, String)>,
+    secrets: Vec<(String, String)>,
     embedded: Option<S3Access>,
 }
 
 impl Setup {
     /// A gateway with one app.
     pub fn with_app(name: &str, file: impl Into<String>) -> Self {
-        Self { settings: String::new(), apps: vec![(name.into(), file.into())], embedded: None }
+        Self {
+            settings: String::new(),
+            apps: vec![(name.into(), file.into())],
+            secrets: Vec::new(),
+            embedded: None,
+        }
     }
 
     /// Another app beside the first.
     pub fn and_app(mut self, name: &str, file: impl Into<String>) -> Self {
         self.apps.push((name.into(), file.into()));
+        self
+    }
+
+    /// A file of an app's secrets, named as `{app}/{name}`.
+    pub fn and_secret(mut self, path: &str, text: &str) -> Self {
+        self.secrets.push((path.into(), text.into()));
         self
     }
 
@@ -148,6 +160,11 @@ async fn launch(folder: &Path, setup: Setup) -> (Gateway, Setup) {
     fs::create_dir_all(folder.join("data")).unwrap();
     for (name, file) in &setup.apps {
         fs::write(apps_dir.join(format!("{name}.toml")), file).unwrap();
+    }
+    for (path, text) in &setup.secrets {
+        let path = folder.join("secrets").join(path);
+        fs::create_dir_all(path.parent().expect("it is in a folder")).unwrap();
+        fs::write(path, text).unwrap();
     }
     let settings_file = folder.join("safelight.toml");
     fs::write(&settings_file, settings_text(folder, &setup.settings)).unwrap();

@@ -3,6 +3,7 @@
 
 pub mod dead_ends;
 pub mod embedded;
+pub mod fake_gcs;
 pub mod gateway;
 pub mod photos;
 pub mod plain_client;

@@ -27,7 +27,7 @@ const GRPC_OFFSET: u16 = 10_000;
 
 /// Runs a command until its standard input ends, however the test process ends, and then removes
 /// the directory. A static value is never dropped, and a killed process drops nothing.
-const UNTIL_INPUT_ENDS: &str = r#"
+pub const UNTIL_INPUT_ENDS: &str = r#"
     trap '' INT
     dir=$1; shift; exec 3<&0
     "$@" & server=$!

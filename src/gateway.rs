@@ -261,7 +261,10 @@ async fn sweep_limits(apps: Arc<Apps>) {
         ticks.tick().await;
         let apps = Arc::clone(&apps);
         let swept = tokio::task::spawn_blocking(move || {
-            apps.iter().for_each(|app| app.owner_limit.sweep());
+            for app in apps.iter() {
+                app.owner_limit.sweep();
+                app.upload_limit.sweep();
+            }
         });
         if let Err(error) = swept.await {
             tracing::error!(%error, "sweeping the rate limits failed");

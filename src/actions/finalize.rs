@@ -4,10 +4,11 @@
 //! given for: the bytes are read under `If-Match` of the tag that the head showed, and a refused
 //! object is deleted only if it is still that version.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
+use tokio::time::timeout;
 
 use crate::apps::App;
 use crate::domain::{
@@ -23,6 +24,9 @@ use super::{Services, records_failed, upload};
 /// How much of an object is read to recognise it and to find its dimensions. Cameras put previews
 /// and colour profiles before them; 256 KiB is beyond what they are seen to use.
 const HEADER_BYTES: u64 = 256 * 1024;
+
+/// How long those bytes may take, once storage has begun to answer.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How often a finalize that loses a race looks again. Every loss means that somebody else made
 /// progress, and the machine has two steps.
@@ -40,6 +44,7 @@ pub async fn finalize(
     token: &str,
     now: SystemTime,
 ) -> Result<UploadRecord, Error> {
+    upload::ask(app, services, id, token).await?;
     for _ in 0..MAX_ATTEMPTS {
         match attempt(app, services, id, token, now).await {
             // Somebody else moved it on: whoever looks again finds that verdict.
@@ -61,6 +66,10 @@ async fn attempt(
     match record.state {
         UploadState::Ready => return Ok(record),
         UploadState::Failed => {
+            // The deletion may have failed the last time, or the process ended before it.
+            if let Some(stored) = &record.stored {
+                remove_refused(app, &record, &refused_version(stored)).await;
+            }
             let reason = record.reason.unwrap_or(VerificationFailure::Content);
             return Err(Error::VerificationFailed(reason));
         }
@@ -128,9 +137,19 @@ async fn inspect(app: &App, record: &UploadRecord) -> Result<Seen, Error> {
     if read.meta.etag != meta.etag {
         return Err(Error::Conflict);
     }
-    let header = first_bytes(read.body).await.map_err(|error| {
-        failed(StorageError::new(StorageErrorKind::Unavailable, error.to_string()))
-    })?;
+    let header = match timeout(HEADER_TIMEOUT, first_bytes(read.body)).await {
+        Ok(Ok(header)) => header,
+        Ok(Err(error)) => {
+            return Err(failed(StorageError::new(
+                StorageErrorKind::Unavailable,
+                error.to_string(),
+            )));
+        }
+        Err(_) => {
+            let detail = "the first bytes did not arrive in time";
+            return Err(failed(StorageError::new(StorageErrorKind::Timeout, detail)));
+        }
+    };
     Ok(Seen { meta, header })
 }
 
@@ -240,6 +259,16 @@ impl Steps<'_> {
         self.app.metrics.upload(to);
         *state = to;
         Ok(())
+    }
+}
+
+/// The version that a verdict was given for.
+fn refused_version(stored: &Stored) -> ObjectMeta {
+    ObjectMeta {
+        size: stored.size,
+        etag: stored.etag.clone(),
+        version: stored.version.clone(),
+        ..ObjectMeta::default()
     }
 }
 

@@ -24,7 +24,7 @@ pub async fn renew(
     token: &str,
     now: SystemTime,
 ) -> Result<(UploadRecord, SignedRequest), Error> {
-    let record = upload::find(app, services, id, token).await?;
+    let record = upload::ask(app, services, id, token).await?;
     match record.state {
         UploadState::Pending => {}
         UploadState::Uploaded | UploadState::Ready => return Err(Error::Conflict),

@@ -5,6 +5,25 @@ use crate::domain::{Error, UploadId, UploadRecord};
 
 use super::{Services, records_failed};
 
+/// Takes one call from the quota of an upload, and finds it.
+///
+/// # Errors
+/// As [`find`], and [`Error::RateLimited`]. The quota is that of whoever holds the token: a wrong
+/// one costs nobody anything.
+pub async fn ask(
+    app: &App,
+    services: &Services,
+    id: UploadId,
+    token: &str,
+) -> Result<UploadRecord, Error> {
+    let record = find(app, services, id, token).await?;
+    app.upload_limit.check(&id).map_err(|verdict| {
+        app.metrics.rate_limited(verdict.limit);
+        Error::RateLimited(verdict)
+    })?;
+    Ok(record)
+}
+
 /// Finds an upload that the token gives a right to.
 ///
 /// # Errors

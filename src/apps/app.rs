@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use crate::cdn::Cdn;
-use crate::domain::{AppName, KeyPrefix, Source};
+use crate::domain::{AppName, KeyPrefix, Rate, Source};
 use crate::limits::{DEFAULT_MAX_KEYS, KeyedLimiter, SingleLimiter};
 use crate::metrics::{AppMetrics, Metrics};
 use crate::storage::{
@@ -52,9 +52,15 @@ pub struct App {
     pub owner_limit: KeyedLimiter,
     /// How often all owners together may.
     pub app_limit: SingleLimiter,
+    /// How often each existing upload may be asked about, finalized or renewed.
+    pub upload_limit: KeyedLimiter,
     /// Its metrics.
     pub metrics: AppMetrics,
 }
+
+/// How often one upload may be asked about, finalized or renewed: a client that polls every second
+/// for a minute is fine, a loop is not.
+const PER_UPLOAD: Rate = Rate::per_minute(60, 60);
 
 /// What apps are built with: what they share, and what the process gives them.
 pub struct Workshop<'a> {
@@ -97,12 +103,14 @@ impl App {
         };
         let base = config.public_base_url.as_ref().unwrap_or(workshop.public_base_url);
         let base = base.as_str().trim_end_matches('/');
-        // A flood of invented owners at every app at once stays within the bound of one.
-        let max_keys = (DEFAULT_MAX_KEYS / workshop.apps.max(1)).max(10_000);
+        // A flood of invented owners at every app at once stays within the bound of one, for up to a
+        // thousand apps; beyond, each still has room for this many real ones.
+        let max_keys = (DEFAULT_MAX_KEYS / workshop.apps.max(1)).max(1_000);
         Ok(Self {
             public_base: format!("{base}/darkroom/{name}"),
             metrics: AppMetrics::new(workshop.metrics, &name, source, cdn.is_some()),
             owner_limit: KeyedLimiter::new("owner", rate_limit.per_owner, max_keys),
+            upload_limit: KeyedLimiter::new("upload", PER_UPLOAD, max_keys),
             app_limit: SingleLimiter::new("app", rate_limit.per_app),
             allow_public_upload: config.allow_public_upload,
             accept_foreign_keys: config.accept_foreign_keys,

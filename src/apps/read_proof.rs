@@ -43,21 +43,19 @@ impl ReadProof {
     /// Notes that an object was read.
     pub fn worked(&self, path: &StoragePath, now: Instant) {
         let mut known = self.lock();
-        known.failed = None;
+        let failed = known.failed.take().is_some();
         match &mut known.worked {
-            // The path is only a place to look again; the first one is as good as the last.
-            Some((_, at)) => *at = now,
-            none => *none = Some((path.clone(), now)),
+            // The object is only a place to look again, and good for that while it is there.
+            Some((_, at)) if !failed && now.saturating_duration_since(*at) < PROVES_FOR => {
+                *at = now;
+            }
+            other => *other = Some((path.clone(), now)),
         }
     }
 
-    /// Notes that a probe failed. If the object itself is gone, another one must prove it next time.
-    pub fn failed(&self, gone: bool, now: Instant) {
-        let mut known = self.lock();
-        known.failed = Some(now);
-        if gone {
-            known.worked = None;
-        }
+    /// Notes that a probe failed. Its object may be gone: the next one that is read replaces it.
+    pub fn failed(&self, now: Instant) {
+        self.lock().failed = Some(now);
     }
 
     /// What is known now.
@@ -92,13 +90,18 @@ mod tests {
         assert_eq!(proof.reads(at(59_999)), Reads::Work);
         assert_eq!(proof.reads(at(60_000)), Reads::Probe(path.clone()));
 
-        proof.failed(false, at(60_000));
+        proof.failed(at(60_000));
         assert_eq!(proof.reads(at(60_999)), Reads::Unknown);
         assert_eq!(proof.reads(at(61_000)), Reads::Probe(path.clone()));
         proof.worked(&path, at(61_000));
         assert_eq!(proof.reads(at(61_001)), Reads::Work);
 
-        proof.failed(true, at(200_000));
-        assert_eq!(proof.reads(at(300_000)), Reads::Unknown);
+        // The object of the probe may have been deleted: another one takes its place.
+        let other = StoragePath::from_listing("images/b.jpg");
+        proof.failed(at(200_000));
+        proof.worked(&other, at(200_500));
+        assert_eq!(proof.reads(at(300_000)), Reads::Probe(other.clone()));
+        proof.worked(&path, at(300_000));
+        assert_eq!(proof.reads(at(400_000)), Reads::Probe(path));
     }
 }

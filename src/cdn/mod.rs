@@ -18,6 +18,9 @@ use crate::upstream::{Body, Client, Origin, Timeouts};
 /// The header by which a request that comes around again is recognised (RFC 8586).
 pub const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
 
+/// The longest `If-None-Match` that is sent, in bytes: far more than the few tags of any cache.
+const MAX_CONDITION_BYTES: usize = 1024;
+
 /// An app's CDN.
 #[derive(Clone)]
 pub struct Cdn {
@@ -108,9 +111,13 @@ impl Cdn {
         }
         if !question.if_none_match.is_empty() {
             let tags: Vec<&str> = question.if_none_match.iter().map(ETag::as_str).collect();
+            let tags = tags.join(", ");
             // A tag with bytes beyond ASCII cannot be rebuilt from text: then there is no
-            // condition, and the gateway evaluates it on the full answer.
-            if let Ok(value) = HeaderValue::try_from(tags.join(", ")) {
+            // condition, and the gateway evaluates it on the full answer. Nor is there one where the
+            // list is so long that a CDN may refuse it, which would be no failure of the CDN's.
+            if let Ok(value) = HeaderValue::try_from(tags.as_str())
+                && tags.len() <= MAX_CONDITION_BYTES
+            {
                 headers.insert(IF_NONE_MATCH, value);
             }
         }

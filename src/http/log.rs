@@ -11,6 +11,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::{HeaderValue, Response};
 use http_body::{Body, Frame, SizeHint};
+use tokio::sync::OwnedSemaphorePermit;
 use tracing::Span;
 
 use crate::actions::read::BrokenOff;
@@ -73,7 +74,7 @@ pub struct Line {
     pub route: &'static str,
     /// The app, where it is a configured one.
     pub app: Option<AppName>,
-    /// The status of the answer.
+    /// The status of the answer; 499 while there is none.
     pub status: u16,
     /// Who answered a read.
     pub source: Option<&'static str>,
@@ -81,72 +82,48 @@ pub struct Line {
     pub fallback: Option<&'static str>,
 }
 
-/// An answer's body that writes the request's line when it has ended, and holds what the request
-/// occupies until then.
-pub struct LoggedBody {
-    body: ReplyBody,
-    line: Line,
+/// A request from its arrival until its answer has been sent: it is counted as being in flight, and
+/// its end, whichever it is, writes its line.
+pub struct Exchange {
+    /// What its line says.
+    pub line: Line,
     sent: u64,
     outcome: &'static str,
     metrics: Arc<Metrics>,
-    /// What puts the request's id on the lines that are logged while the body is read.
-    span: Span,
-    _permit: Option<tokio::sync::OwnedSemaphorePermit>,
+    /// Its place among the requests that may be answered at a time; none for one that was refused.
+    _place: Option<OwnedSemaphorePermit>,
 }
 
-impl LoggedBody {
-    /// Wraps an answer.
+/// An answer's body that ends its exchange.
+pub struct LoggedBody {
+    body: ReplyBody,
+    exchange: Exchange,
+    /// What puts the request's id on the lines that are logged while the body is read.
+    span: Span,
+}
+
+impl Exchange {
+    /// Begins with a request.
     #[must_use]
-    pub fn wrap(
-        response: Response<ReplyBody>,
-        mut line: Line,
-        metrics: Arc<Metrics>,
-        span: Span,
-        permit: Option<tokio::sync::OwnedSemaphorePermit>,
-    ) -> Response<Self> {
-        line.status = response.status().as_u16();
+    pub fn begin(line: Line, metrics: Arc<Metrics>, place: Option<OwnedSemaphorePermit>) -> Self {
+        metrics.requests_in_flight.inc();
+        Self { line, sent: 0, outcome: "client_left", metrics, _place: place }
+    }
+
+    /// Goes on with the answer's body.
+    #[must_use]
+    pub fn answer(mut self, response: Response<ReplyBody>, span: Span) -> Response<LoggedBody> {
+        self.line.status = response.status().as_u16();
         response.map(|body| {
-            let outcome = if body.is_end_stream() { "complete" } else { "client_left" };
-            metrics.requests_in_flight.inc();
-            Self { body, line, sent: 0, outcome, metrics, span, _permit: permit }
+            if body.is_end_stream() {
+                self.outcome = "complete";
+            }
+            LoggedBody { body, exchange: self, span }
         })
     }
 }
 
-impl Body for LoggedBody {
-    type Data = Bytes;
-    type Error = BrokenOff;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
-        let this = &mut *self;
-        let polled = this.span.in_scope(|| Pin::new(&mut this.body).poll_frame(cx));
-        let frame = std::task::ready!(polled);
-        match &frame {
-            Some(Ok(frame)) => {
-                self.sent += frame.data_ref().map_or(0, |data| data.len() as u64);
-                if self.body.is_end_stream() {
-                    self.outcome = "complete";
-                }
-            }
-            Some(Err(_)) => self.outcome = "broken_off",
-            None => self.outcome = "complete",
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-impl Drop for LoggedBody {
+impl Drop for Exchange {
     fn drop(&mut self) {
         self.metrics.requests_in_flight.dec();
         let Line { id, begun, method, route, app, status, source, fallback } = &self.line;
@@ -163,6 +140,39 @@ impl Drop for LoggedBody {
             outcome = self.outcome,
             milliseconds = begun.elapsed().as_secs_f64() * 1000.0,
         );
+    }
+}
+
+impl Body for LoggedBody {
+    type Data = Bytes;
+    type Error = BrokenOff;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+        let this = &mut *self;
+        let polled = this.span.in_scope(|| Pin::new(&mut this.body).poll_frame(cx));
+        let frame = std::task::ready!(polled);
+        match &frame {
+            Some(Ok(frame)) => {
+                self.exchange.sent += frame.data_ref().map_or(0, |data| data.len() as u64);
+                if self.body.is_end_stream() {
+                    self.exchange.outcome = "complete";
+                }
+            }
+            Some(Err(_)) => self.exchange.outcome = "broken_off",
+            None => self.exchange.outcome = "complete",
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

@@ -34,7 +34,7 @@ pub use body::ReplyBody;
 pub use error::Problem;
 pub use log::{LoggedBody, RequestId};
 
-use log::Line;
+use log::{Exchange, Line};
 use route::{NoRoute, Route};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -72,29 +72,29 @@ impl FrontDoor {
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        let mut line = Line {
+        let line = Line {
             id: RequestId::new(),
             begun: Instant::now(),
             method: known_method(request.method()).unwrap_or("other"),
             route: "none",
             app: None,
-            status: 0,
+            status: 499,
             source: None,
             fallback: None,
         };
         let span = tracing::info_span!("request", request_id = line.id.as_str());
-        let (permit, mut response) = match Arc::clone(&self.capacity).try_acquire_owned() {
-            Ok(permit) => {
-                let answer = self.answer(request, &mut line).instrument(span.clone());
-                (Some(permit), answer.await)
-            }
-            Err(_) => {
-                self.metrics.overloaded.with_label_values(&["requests"]).inc();
-                (None, Problem::Overloaded.into_response(&line.id))
-            }
+        let place = Arc::clone(&self.capacity).try_acquire_owned().ok();
+        let has_place = place.is_some();
+        let mut exchange = Exchange::begin(line, Arc::clone(&self.metrics), place);
+        let line = &mut exchange.line;
+        let mut response = if has_place {
+            self.answer(request, line).instrument(span.clone()).await
+        } else {
+            self.metrics.overloaded.with_label_values(&["requests"]).inc();
+            Problem::Overloaded.into_response(&line.id)
         };
         response.headers_mut().insert(REQUEST_ID, line.id.to_header());
-        LoggedBody::wrap(response, line, Arc::clone(&self.metrics), span, permit)
+        exchange.answer(response, span)
     }
 
     async fn answer<B>(&self, request: Request<B>, line: &mut Line) -> Response<ReplyBody>
@@ -129,7 +129,7 @@ impl FrontDoor {
         }
         if let Route::Image { key, .. } = route {
             let services = &self.services;
-            return read::handle(app, services, key, &head.method, &head.headers, line).await;
+            return read::handle(app, services, key, &head, line).await;
         }
         let answered = self.uploads(app, &route, &head, body).await;
         let response = answered.unwrap_or_else(|problem| problem.into_response(&line.id));
@@ -138,7 +138,7 @@ impl FrontDoor {
 
     async fn uploads<B>(
         &self,
-        app: &App,
+        app: &Arc<App>,
         route: &Route<'_>,
         head: &http::request::Parts,
         body: B,

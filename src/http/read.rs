@@ -7,7 +7,8 @@ use http::header::{
     CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderName, LAST_MODIFIED, RANGE,
     X_CONTENT_TYPE_OPTIONS,
 };
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
 
 use crate::actions::Services;
 use crate::actions::read::{Delivery, ReadReply, ReadRequest, read};
@@ -37,8 +38,7 @@ pub(super) async fn handle(
     app: &App,
     services: &Services,
     raw_key: &str,
-    method: &Method,
-    headers: &HeaderMap,
+    head: &Parts,
     line: &mut Line,
 ) -> Response<ReplyBody> {
     let mut counted = CountedRead { app, source: Source::None, code: "499" };
@@ -58,7 +58,7 @@ pub(super) async fn handle(
                 );
             }
         };
-    let request = parse(key, method, headers);
+    let request = parse(key, head);
     let reply = read(app, &*services.records, &request).await;
     counted.source = reply.source;
     line.source = Some(reply.source.label());
@@ -111,8 +111,9 @@ fn code_label(status: StatusCode) -> &'static str {
 
 /// Reads the conditions and the range of a request. What is malformed is ignored, as RFC 9110 has
 /// it: the client then gets the whole object.
-fn parse(key: ObjectKey, method: &Method, headers: &HeaderMap) -> ReadRequest {
-    let head_only = method == Method::HEAD;
+fn parse(key: ObjectKey, head: &Parts) -> ReadRequest {
+    let headers = &head.headers;
+    let head_only = head.method == Method::HEAD;
     let mut ranges = headers.get_all(RANGE).iter();
     let range = match (ranges.next(), ranges.next()) {
         (Some(range), None) if !head_only => range.to_str().ok().and_then(RangeRequest::parse),
@@ -123,7 +124,8 @@ fn parse(key: ObjectKey, method: &Method, headers: &HeaderMap) -> ReadRequest {
         // There is nothing for it to decide.
         conditions.if_range = None;
     }
-    ReadRequest { key, head_only, range, conditions }
+    let needs_size = head.version < Version::HTTP_11;
+    ReadRequest { key, head_only, range, conditions, needs_size }
 }
 
 fn respond(
@@ -185,7 +187,9 @@ fn refusal(
 fn add_object_headers(headers: &mut HeaderMap, object: &Representation) {
     let mut add = |name, value: Option<HeaderValue>| value.map(|value| headers.insert(name, value));
     add(ETAG, object.etag.as_ref().and_then(|etag| HeaderValue::from_str(etag.as_str()).ok()));
-    add(LAST_MODIFIED, object.last_modified.map(|date| ascii(httpdate::fmt_http_date(date))));
+    // Some stores give the year 1, which has no form in HTTP.
+    let modified = object.last_modified.filter(|date| *date >= SystemTime::UNIX_EPOCH);
+    add(LAST_MODIFIED, modified.map(|date| ascii(httpdate::fmt_http_date(date))));
     add(AGE, object.age.map(HeaderValue::from));
     let text =
         |value: &Option<String>| value.as_deref().and_then(|v| HeaderValue::from_str(v).ok());

@@ -1,11 +1,13 @@
 //! The upload endpoints: presign, status, finalize, a fresh URL.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
 use http_body::Body;
 use serde::{Deserialize, Serialize};
+use tracing::{Instrument as _, Span};
 
 use crate::actions::finalize::finalize;
 use crate::actions::presign::{PresignRequest, Presigned, presign};
@@ -171,20 +173,32 @@ pub(super) async fn handle_status(
     query: Option<&str>,
 ) -> Result<Response<ReplyBody>, Problem> {
     let (id, token) = credentials(id, headers, query)?;
-    let record = upload::find(app, services, id, &token).await?;
+    let record = upload::ask(app, services, id, &token).await?;
     Ok(upload_response(app, &record))
 }
 
 /// `POST /darkroom/{app}/v1/uploads/{id}/finalize`
 pub(super) async fn handle_finalize(
-    app: &App,
+    app: &Arc<App>,
     services: &Services,
     id: &str,
     headers: &HeaderMap,
     query: Option<&str>,
 ) -> Result<Response<ReplyBody>, Problem> {
     let (id, token) = credentials(id, headers, query)?;
-    let record = finalize(app, services, id, &token, SystemTime::now()).await?;
+    let task = {
+        let (app, services) = (Arc::clone(app), services.clone());
+        // In a task of its own: a client that leaves between the verdict and the deletion of a
+        // refused object would keep that object in the bucket.
+        tokio::spawn(
+            async move { finalize(&app, &services, id, &token, SystemTime::now()).await }
+                .instrument(Span::current()),
+        )
+    };
+    let record = task.await.map_err(|error| {
+        tracing::error!(%error, "a finalize ended badly");
+        Error::Internal
+    })??;
     Ok(upload_response(app, &record))
 }
 

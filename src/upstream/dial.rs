@@ -1,12 +1,12 @@
 //! From an origin to a connection: resolve, refuse forbidden addresses, connect, TLS.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -122,9 +122,14 @@ async fn resolve(origin: &Origin) -> Result<Vec<SocketAddr>, SendError> {
     if let Some(address) = literal {
         return Ok(vec![SocketAddr::new(address, port)]);
     }
+    let permit = Arc::clone(origin.lookups()).acquire_owned().await;
     let name = origin.host().to_string();
-    let found: Vec<_> =
-        lookup_host((name.as_str(), port)).await.map_err(SendError::Resolve)?.collect();
+    let lookup = tokio::task::spawn_blocking(move || {
+        let _permit = permit;
+        (name.as_str(), port).to_socket_addrs().map(Iterator::collect)
+    });
+    let looked_up = lookup.await.map_err(io::Error::other).flatten();
+    let found: Vec<_> = looked_up.map_err(SendError::Resolve)?;
     if found.is_empty() {
         return Err(SendError::Resolve(io::Error::from(io::ErrorKind::NotFound)));
     }

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
-use http::{Method, Request, Response};
+use http::{HeaderMap, Method, Request, Response};
 use http_body_util::Full;
 use tokio::time::timeout;
 
@@ -79,13 +79,13 @@ impl Client {
         timeouts: &Timeouts,
     ) -> Result<Response<Body>, SendError> {
         request.headers_mut().insert(HOST, origin.host_header().clone());
-        if let Some(pooled) = self.pool.take(origin) {
-            // Only a request that may be repeated is tried on a connection that may be dead.
-            if is_repeatable(request.method()) {
-                match self.exchange(pooled, origin, request.clone(), timeouts).await {
-                    Err(error) if error.means_stale_connection() => {}
-                    outcome => return outcome,
-                }
+        // Only a request that may be repeated is tried on a connection that may be dead.
+        if is_repeatable(request.method())
+            && let Some(pooled) = self.pool.take(origin)
+        {
+            match self.exchange(pooled, origin, request.clone(), timeouts).await {
+                Err(error) if error.means_stale_connection() => {}
+                outcome => return outcome,
             }
         }
         let fresh = self.dialer.connect(origin, timeouts.connect).await?;
@@ -102,14 +102,26 @@ impl Client {
         let response = timeout(timeouts.first_byte, connection.request(request))
             .await
             .map_err(|_| SendError::FirstByteTimeout)??;
-        let headers = response.headers();
-        if headers.contains_key(CONTENT_LENGTH) && headers.contains_key(TRANSFER_ENCODING) {
-            return Err(SendError::Protocol("both Content-Length and Transfer-Encoding".into()));
-        }
+        check_framing(response.headers())?;
         let (head, incoming) = response.into_parts();
         let body = Body::new(incoming, connection, Arc::clone(&self.pool), origin.clone());
         Ok(Response::from_parts(head, body))
     }
+}
+
+/// The end of a body must be beyond doubt: one length, or chunks, and nothing else. (Any other
+/// transfer coding ends when the connection does, as a body that was cut off would.)
+fn check_framing(headers: &HeaderMap) -> Result<(), SendError> {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let wrong = match (codings.next(), codings.next()) {
+        (None, _) => None,
+        (Some(_), _) if headers.contains_key(CONTENT_LENGTH) => {
+            Some("both Content-Length and Transfer-Encoding")
+        }
+        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => None,
+        (Some(_), _) => Some("a transfer coding other than chunked"),
+    };
+    wrong.map_or(Ok(()), |why| Err(SendError::Protocol(why.into())))
 }
 
 /// Whether sending the request twice does what sending it once does (RFC 9110 §9.2.2).

@@ -4,7 +4,12 @@ use std::sync::Arc;
 
 use http::{HeaderValue, Uri};
 use rustls::pki_types::ServerName;
+use tokio::sync::Semaphore;
 use url::Host;
+
+/// How many lookups of one name may be under way. A lookup holds a thread until the resolver gives
+/// up, long after whoever asked has; a name whose servers are silent must not take all threads.
+const MAX_LOOKUPS: usize = 4;
 
 /// A server: scheme, host and port, parsed once. Cheap to clone.
 #[derive(Clone)]
@@ -16,6 +21,8 @@ struct Parts {
     /// The name that the certificate must hold for; `None` for plain HTTP.
     tls_name: Option<ServerName<'static>>,
     host_header: HeaderValue,
+    /// How many lookups of the name may be under way.
+    lookups: Arc<Semaphore>,
     /// `scheme://host:port`: what connections are pooled by.
     pool_key: String,
 }
@@ -40,7 +47,8 @@ impl Origin {
         let host_header = HeaderValue::try_from(authority)
             .map_err(|_| "the host has characters that a header cannot carry".to_owned())?;
         let pool_key = format!("{}://{host}:{port}", url.scheme());
-        Ok(Self(Arc::new(Parts { host, port, tls_name, host_header, pool_key })))
+        let lookups = Arc::new(Semaphore::new(MAX_LOOKUPS));
+        Ok(Self(Arc::new(Parts { host, port, tls_name, host_header, lookups, pool_key })))
     }
 
     /// Takes the origin of an absolute URI.
@@ -66,6 +74,10 @@ impl Origin {
 
     pub(super) fn host_header(&self) -> &HeaderValue {
         &self.0.host_header
+    }
+
+    pub(super) fn lookups(&self) -> &Arc<Semaphore> {
+        &self.0.lookups
     }
 
     pub(super) fn pool_key(&self) -> &str {

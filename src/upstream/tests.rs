@@ -179,7 +179,7 @@ async fn failures_before_the_head() {
             "x".repeat(size)
         ))
     };
-    let cases: [(&str, Act, Expect); 8] = [
+    let cases: [(&str, Act, Expect); 11] = [
         ("close", Act::Close, |e| matches!(e, SendError::Closed(_))),
         ("reset", Act::Reset, |e| matches!(e, SendError::Reset(_))),
         ("not HTTP", text("SSH-2.0-OpenSSH_9.2\r\n\r\n"), |e| matches!(e, SendError::Protocol(_))),
@@ -200,6 +200,23 @@ async fn failures_before_the_head() {
             "chunks and length",
             text(
                 "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
+            ),
+            |e| matches!(e, SendError::Protocol(_)),
+        ),
+        (
+            "a coding that ends with the connection",
+            text("HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\n\r\nhello"),
+            |e| matches!(e, SendError::Protocol(_)),
+        ),
+        (
+            "a coding within the chunks",
+            text("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"),
+            |e| matches!(e, SendError::Protocol(_)),
+        ),
+        (
+            "chunks twice",
+            text(
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
             ),
             |e| matches!(e, SendError::Protocol(_)),
         ),

@@ -35,15 +35,14 @@ async fn reads_work(app: &App) -> bool {
     };
     let first_byte =
         GetOptions { range: Some(RangeRequest::Between(0, 0)), ..GetOptions::default() };
-    match app.store.get(&path, &first_byte).await.map_err(|error| error.kind) {
+    let works = match app.store.get(&path, &first_byte).await {
+        Ok(_) => true,
         // An empty object has no first byte, and was found to say so.
-        Ok(_) | Err(StorageErrorKind::RangeNotSatisfiable { .. }) => {
-            app.read_proof.worked(&path, Instant::now());
-            true
-        }
-        Err(kind) => {
-            app.read_proof.failed(kind == StorageErrorKind::NotFound, Instant::now());
-            false
-        }
+        Err(error) => matches!(error.kind, StorageErrorKind::RangeNotSatisfiable { .. }),
+    };
+    match works {
+        true => app.read_proof.worked(&path, Instant::now()),
+        false => app.read_proof.failed(Instant::now()),
     }
+    works
 }

@@ -12,7 +12,7 @@ mod sources;
 
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout;
 
 use crate::apps::App;
 use crate::cdn::CdnFailure;
@@ -31,9 +31,9 @@ use plan::{CdnSeen, Seen, Step, StorageSeen};
 use settle::{Question, Settled, settle};
 use sources::Answer;
 
-/// How long a read may look for an answer, over all sources together. The CDN's own limits are far
-/// below; the rest is storage's.
-const DEADLINE: Duration = Duration::from_secs(10);
+/// How long one source may look for an answer to a read, over all questions and attempts. The CDN's
+/// own limits are far below, unless an app raises them; whatever it uses, storage still has its time.
+const SOURCE_LIMIT: Duration = Duration::from_secs(10);
 
 /// How often one source is asked for one read: a range that turns out to be of another version, or
 /// a 416 that has to be explained, costs a second or third question. More is a source that
@@ -51,6 +51,9 @@ pub struct ReadRequest {
     pub range: Option<RangeRequest>,
     /// The conditions.
     pub conditions: Conditions,
+    /// Whether the client can tell the end of the object only by its length (HTTP/1.0): without one
+    /// a body that breaks off would look complete.
+    pub needs_size: bool,
 }
 
 /// What the client gets.
@@ -77,7 +80,6 @@ pub struct ReadReply {
 
 /// Reads an object.
 pub async fn read(app: &App, records: &dyn Records, request: &ReadRequest) -> ReadReply {
-    let deadline = Instant::now() + DEADLINE;
     let mut seen = Seen::new(app.cdn.is_some());
     let mut fallback: Option<CountedFallback<'_>> = None;
     let mut settlement = None;
@@ -92,7 +94,7 @@ pub async fn read(app: &App, records: &dyn Records, request: &ReadRequest) -> Re
             },
             Step::AskStorage { because } => {
                 fallback = because.map(|reason| CountedFallback::new(app, reason));
-                seen.storage = match timeout_at(deadline, ask_storage(app, records, request)).await
+                seen.storage = match timeout(SOURCE_LIMIT, ask_storage(app, records, request)).await
                 {
                     Ok(Ok(answer)) => {
                         settlement = Some(answer);
@@ -178,7 +180,11 @@ async fn ask_cdn(app: &App, request: &ReadRequest) -> Result<Settlement, Fallbac
     let asked = ask(request, Question::first(request), |question| {
         sources::cdn(cdn, &path, request, question)
     });
-    match asked.await {
+    let too_long = CdnFailure {
+        reason: FallbackReason::Timeout,
+        detail: "no answer that fits in time".to_owned(),
+    };
+    match timeout(SOURCE_LIMIT, asked).await.unwrap_or(Err(too_long)) {
         Ok(settlement) => {
             app.metrics.cdn_answered();
             Ok(settlement)

@@ -107,6 +107,9 @@ fn whole(request: &ReadRequest, question: Question, object: &Representation) -> 
         }
         _ => None,
     };
+    if request.needs_size && object.size.is_none() && !question.head_only {
+        return Settled::Unfit("no length, for a client that needs one");
+    }
     // A head that was asked for only to decide leads on to the bytes.
     let decided_by_head = question.head_only && !request.head_only;
     match (decided_by_head, range) {

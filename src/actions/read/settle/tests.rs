@@ -19,7 +19,13 @@ fn tags(text: &str) -> Option<EtagList> {
 }
 
 fn get(range: Option<RangeRequest>, conditions: Conditions) -> ReadRequest {
-    ReadRequest { key: ObjectKey::Foreign(Arc::from("x")), head_only: false, range, conditions }
+    ReadRequest {
+        key: ObjectKey::Foreign(Arc::from("x")),
+        head_only: false,
+        range,
+        conditions,
+        needs_size: false,
+    }
 }
 
 fn head(conditions: Conditions) -> ReadRequest {
@@ -225,6 +231,14 @@ fn a_whole_answer_without_a_size_is_passed_on_whole() {
     let object = Representation { size: None, ..object() };
     let request = get(Some(FIRST_TEN), Conditions::default());
     assert_eq!(settle(&request, Question::RANGE, Shape::Whole, &object), Settled::Whole);
+}
+
+#[test]
+fn a_client_that_knows_no_chunks_needs_a_size() {
+    let object = Representation { size: None, ..object() };
+    let request = ReadRequest { needs_size: true, ..get(None, Conditions::default()) };
+    let settled = settle(&request, Question::WHOLE, Shape::Whole, &object);
+    assert_eq!(settled, Settled::Unfit("no length, for a client that needs one"));
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Accepting connections, holding them within their caps, and letting them go when the process
 //! ends.
 
+mod patient;
+
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
@@ -20,6 +22,8 @@ use tokio::time::{sleep, timeout};
 
 use crate::http::HEAD_BUFFER_BYTES;
 use crate::metrics::Metrics;
+
+use patient::Patient;
 
 /// How long a request head may take to arrive, and a connection may be idle between two.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -100,7 +104,8 @@ pub async fn serve<S, F, B>(
             let answer = handler(request);
             async move { Ok::<_, Infallible>(answer.await) }
         });
-        let connection = http1_builder().serve_connection(TokioIo::new(stream), service);
+        let connection =
+            http1_builder().serve_connection(TokioIo::new(Patient::new(stream)), service);
         let connection = graceful.watch(connection);
         let open = OpenConnection::new(open.clone());
         tokio::spawn(async move {

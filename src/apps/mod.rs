@@ -19,6 +19,7 @@ pub use config::{
     AppConfig, CdnConfig, Cors, RateLimits, ReadPolicy, S3Access, StorageConfig, StorageKind,
     UploadPolicy,
 };
+pub use file::parse_origin;
 pub use load::{LoadContext, load_apps, read_app};
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 mod cdn_faults;
 mod conformance;
 mod docs;
+mod doctor;
 mod harness;
 mod healing;
 mod main_job;

@@ -8,4 +8,5 @@ pub mod photos;
 pub mod plain_client;
 pub mod published;
 pub mod seaweed;
+pub mod signed;
 pub mod wire_cdn;

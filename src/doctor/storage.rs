@@ -60,7 +60,12 @@ pub(super) async fn put(exam: &mut Examination<'_>) -> Finding {
     exam.written.push(path);
     let sent = plain::send(exam.client, Method::PUT, &signed, headers, Examination::probe()).await;
     match sent {
-        Err(error) => Finding::fail(error.to_string(), exam.place().of_silence(&error)),
+        Err(error) => {
+            if error.means_unsent() {
+                exam.written.pop();
+            }
+            Finding::fail(error.to_string(), exam.place().of_silence(&error))
+        }
         Ok(answer) if answer.status.is_success() => {
             let finding = Finding::pass(format!("{} with {} bytes", answer.status, PROBE.len()));
             exam.put = Some(answer);

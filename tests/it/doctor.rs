@@ -5,12 +5,22 @@ use std::collections::BTreeMap;
 use std::future::pending;
 use std::process::Command;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::HeaderValue;
+use safelight::apps::{App, Workshop};
 use safelight::dev::DevCdn;
 use safelight::doctor::{Check, CorsConfiguration, Examination, Row, Verdict};
-use safelight::domain::Secret;
-use safelight::gateway::Prepared;
-use safelight::storage::{ObjectStore as _, S3Config};
+use safelight::domain::{MediaType, Secret, Source, StoragePath};
+use safelight::gateway::{Configuration, Prepared};
+use safelight::metrics::Metrics;
+use safelight::storage::{
+    GetOptions, ListPage, MultipartId, ObjectMeta, ObjectRead, ObjectStore, PutGrant, S3Config,
+    SignedRequest, StorageError, StorageErrorKind, UploadedPart,
+};
+use safelight::upstream::Client;
 use tokio::net::TcpListener;
 
 use crate::harness::dead_ends::nobody;
@@ -18,7 +28,7 @@ use crate::harness::embedded;
 use crate::harness::gateway::{Setup, app_file};
 use crate::harness::seaweed::{Seaweed, open};
 use crate::harness::signed;
-use crate::harness::wire_cdn::{Act, Reply, WireCdn};
+use crate::harness::wire_cdn::{Act, End, Reply, WireCdn};
 
 /// Pages on this machine may always use the embedded store.
 const LOCAL_PAGE: &str = "http://localhost:3000";
@@ -34,7 +44,10 @@ impl Rows {
         let app = apps.get("shop").expect("it was built");
         let origin = origin.map(str::to_owned);
         let mut examination = Examination::new(app, &client, bucket, origin).unwrap();
-        let rows = examination.run().await;
+        Self::from(examination.run().await)
+    }
+
+    fn from(rows: Vec<Row>) -> Self {
         let checks: Vec<_> = rows.iter().map(|row| row.check).collect();
         assert_eq!(checks, Check::ALL, "each once, in order");
         for row in &rows {
@@ -247,21 +260,147 @@ async fn a_missing_bucket_is_named() {
 }
 
 #[tokio::test]
-async fn a_closed_port_is_named_and_what_may_be_left_behind() {
-    let storage =
-        S3Config { endpoint: Some(nobody().parse().unwrap()), ..Seaweed::shared().await.config() };
+async fn a_closed_port_is_named() {
+    let endpoint = Some(nobody().parse().unwrap());
+    let storage = S3Config { endpoint, ..Seaweed::shared().await.config() };
+    assert_put_fails(&storage, "cannot connect", "correct Storage.Endpoint").await;
+}
+
+#[tokio::test]
+async fn something_that_is_not_storage_is_named_and_what_may_be_left_behind() {
+    let no_storage = WireCdn::start().await;
+    no_storage.next(Act::raw("SSH-2.0-OpenSSH\r\n", End::Close));
+    let endpoint = Some(no_storage.url().parse().unwrap());
+    let storage = S3Config { endpoint, ..Seaweed::shared().await.config() };
     let setup = Setup::with_app("shop", app_file(&storage, "", ""));
     let rows = Rows::of(setup, &storage.bucket, None).await;
     rows.assert_only_fail(&[Check::Put, Check::Delete]);
-    rows.assert_failed(Check::Put, "cannot connect", "Storage.Endpoint");
-    rows.assert_failed(Check::Delete, "no answer", "by hand");
+    rows.assert_failed(Check::Put, "not a valid HTTP response", "something answers");
+    // It may have taken the object all the same.
+    rows.assert_failed(Check::Delete, "", "images/safelight-doctor-");
+}
+
+/// Storage as it is for whoever may not list, or may not delete.
+struct Denying {
+    store: Arc<dyn ObjectStore>,
+    denies_delete: bool,
+}
+
+fn denied() -> StorageError {
+    StorageError::new(StorageErrorKind::AccessDenied, "403 AccessDenied")
+}
+
+#[async_trait]
+impl ObjectStore for Denying {
+    fn source(&self) -> Source {
+        self.store.source()
+    }
+    async fn sign_put(
+        &self,
+        grant: &PutGrant<'_>,
+        now: SystemTime,
+    ) -> Result<SignedRequest, StorageError> {
+        self.store.sign_put(grant, now).await
+    }
+    async fn head(&self, path: &StoragePath) -> Result<ObjectMeta, StorageError> {
+        self.store.head(path).await.map_err(|error| match error.kind {
+            StorageErrorKind::NotFound => denied(),
+            _ => error,
+        })
+    }
+    async fn get(&self, path: &StoragePath, o: &GetOptions) -> Result<ObjectRead, StorageError> {
+        self.store.get(path, o).await
+    }
+    async fn put(&self, _: &StoragePath, _: &str, _: Bytes) -> Result<ObjectMeta, StorageError> {
+        unreachable!("what is written is written as clients do")
+    }
+    async fn delete(&self, path: &StoragePath, o: Option<&ObjectMeta>) -> Result<(), StorageError> {
+        if self.denies_delete { Err(denied()) } else { self.store.delete(path, o).await }
+    }
+    async fn list(&self, _: &str, _: Option<&str>, _: u16) -> Result<ListPage, StorageError> {
+        unreachable!("nobody lists")
+    }
+    async fn create_multipart(
+        &self,
+        _: &StoragePath,
+        _: MediaType,
+    ) -> Result<MultipartId, StorageError> {
+        unreachable!("the probe is small")
+    }
+    async fn sign_part(
+        &self,
+        _: &StoragePath,
+        _: &MultipartId,
+        _: u16,
+        _: Duration,
+        _: SystemTime,
+    ) -> Result<SignedRequest, StorageError> {
+        unreachable!("the probe is small")
+    }
+    async fn list_parts(
+        &self,
+        _: &StoragePath,
+        _: &MultipartId,
+    ) -> Result<Vec<UploadedPart>, StorageError> {
+        unreachable!("the probe is small")
+    }
+    async fn complete_multipart(
+        &self,
+        _: &StoragePath,
+        _: &MultipartId,
+        _: &[UploadedPart],
+    ) -> Result<(), StorageError> {
+        unreachable!("the probe is small")
+    }
+    async fn abort_multipart(&self, _: &StoragePath, _: &MultipartId) -> Result<(), StorageError> {
+        unreachable!("the probe is small")
+    }
+}
+
+#[tokio::test]
+async fn permissions_that_are_missing_are_named_and_so_is_what_is_left_behind() {
+    let storage = Seaweed::shared().await.config();
+    for (denies_delete, failing) in
+        [(false, &[Check::Missing][..]), (true, &[Check::Missing, Check::Delete])]
+    {
+        let prefix = "denied/";
+        let Configuration { settings, mut apps, .. } =
+            app_on(&storage, prefix, "", "").configuration();
+        let client = Client::new(settings.server.address_policy.clone()).unwrap();
+        let workshop = Workshop {
+            client: &client,
+            metrics: &Metrics::new(),
+            public_base_url: &settings.server.public_base_url,
+            loop_token: &HeaderValue::from_static("a-mark"),
+            embedded: None,
+            apps: 1,
+        };
+        let mut app = App::build(apps.remove(0), &workshop).unwrap();
+        app.store = Arc::new(Denying { store: app.store, denies_delete });
+        let page = Some("http://localhost".to_owned());
+        let mut examination = Examination::new(&app, &client, &storage.bucket, page).unwrap();
+        let rows = Rows::from(examination.run().await);
+        let failing: Vec<_> = failing.iter().copied().chain([Check::OriginAllowed]).collect();
+        rows.assert_only_fail(&failing);
+        rows.assert_failed(Check::Missing, "403", "allow s3:ListBucket on arn:aws:s3:::media");
+        rows.assert_failed(Check::Missing, "403", "502 instead of 404");
+        let left = objects(&storage, prefix).await;
+        if denies_delete {
+            rows.assert_failed(Check::Delete, "403", "allow s3:DeleteObject");
+            rows.assert_failed(Check::Delete, "403", &format!("{} by hand", left[0]));
+            assert!(examination.clean_up().await.unwrap_err().contains(&left[0]));
+            open(storage.clone()).delete(&StoragePath::from_listing(&left[0]), None).await.unwrap();
+        } else {
+            assert_nothing_left(&left);
+        }
+    }
 }
 
 #[tokio::test]
 async fn an_examination_that_is_interrupted_leaves_nothing() {
     let storage = Seaweed::shared().await.config();
     let cdn = WireCdn::start().await;
-    cdn.next(Act::no_byte(crate::harness::wire_cdn::End::Stall));
+    cdn.next(Act::no_byte(End::Stall));
     let head = format!("CloudFrontURL = \"{}\"", cdn.url());
     let patient = "[Read]\nFirstByteTimeout = \"5m\"";
     let setup = app_on(&storage, "interrupted/", &head, patient);

@@ -21,6 +21,7 @@ use safelight::storage::{
     SignedRequest, StorageError, StorageErrorKind, UploadedPart,
 };
 use safelight::upstream::Client;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use crate::harness::dead_ends::nobody;
@@ -268,9 +269,16 @@ async fn a_closed_port_is_named() {
 
 #[tokio::test]
 async fn something_that_is_not_storage_is_named_and_what_may_be_left_behind() {
-    let no_storage = WireCdn::start().await;
-    no_storage.next(Act::raw("SSH-2.0-OpenSSH\r\n", End::Close));
-    let endpoint = Some(no_storage.url().parse().unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = stream.read(&mut [0; 4_096]).await;
+            let _ = stream.write_all(b"220 mail.example ESMTP\r\n\r\n").await;
+        }
+    });
+    let endpoint = Some(url.parse().unwrap());
     let storage = S3Config { endpoint, ..Seaweed::shared().await.config() };
     let setup = Setup::with_app("shop", app_file(&storage, "", ""));
     let rows = Rows::of(setup, &storage.bucket, None).await;

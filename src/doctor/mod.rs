@@ -55,6 +55,8 @@ pub struct Examination<'a> {
     written: Vec<StoragePath>,
     /// The answer to the PUT, if it was accepted.
     put: Option<plain::Answer>,
+    /// This machine's clock and storage's, when that answer came.
+    clocks: Option<(SystemTime, SystemTime)>,
     /// What storage says of the probe.
     meta: Option<ObjectMeta>,
     /// What the CDN said when it was asked for the probe.
@@ -84,6 +86,7 @@ impl<'a> Examination<'a> {
             name: format!("safelight-doctor-{random}"),
             written: Vec::new(),
             put: None,
+            clocks: None,
             meta: None,
             cdn: None,
         })

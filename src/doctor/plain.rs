@@ -25,6 +25,8 @@ const BODY_LIMIT: Duration = Duration::from_secs(10);
 /// How much of a provider's message is shown, in characters.
 const MAX_MESSAGE_CHARS: usize = 160;
 
+const BUCKET_REGION: HeaderName = HeaderName::from_static("x-amz-bucket-region");
+
 /// An answer, and when it came.
 pub(super) struct Answer {
     pub(super) status: StatusCode,
@@ -97,6 +99,16 @@ impl Answer {
                 line.extend(part.chars().take(MAX_MESSAGE_CHARS).map(printable));
             }
         }
+        // What Amazon says to whoever asks in the wrong region.
+        let region = match self.header(BUCKET_REGION) {
+            region if self.status.is_redirection() => region,
+            _ => self.xml_text("Region"),
+        };
+        if !region.is_empty() {
+            line.push_str(" (the bucket is in the region ");
+            line.extend(region.chars().take(MAX_MESSAGE_CHARS).map(printable));
+            line.push(')');
+        }
         line
     }
 
@@ -149,6 +161,16 @@ mod tests {
                    <StringToSign>AWS4-HMAC-SHA256 …</StringToSign></Error>";
         assert_eq!(answer(xml, &[]).summary(), "403 SignatureDoesNotMatch The signature");
         assert_eq!(answer("<html>", &[]).summary(), "403");
+        let named = [(BUCKET_REGION, "eu-west-1")];
+        let elsewhere = Answer {
+            status: StatusCode::MOVED_PERMANENTLY,
+            ..answer("<Code>PermanentRedirect</Code>", &named)
+        };
+        let told = "301 PermanentRedirect (the bucket is in the region eu-west-1)";
+        assert_eq!(elsewhere.summary(), told);
+        assert_eq!(answer("<Code>AccessDenied</Code>", &named).summary(), "403 AccessDenied");
+        let malformed = "<Code>AuthorizationQueryParametersError</Code><Region>eu-west-1</Region>";
+        assert!(answer(malformed, &[]).summary().ends_with("the region eu-west-1)"));
     }
 
     #[test]

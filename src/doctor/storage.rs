@@ -59,6 +59,10 @@ pub(super) async fn put(exam: &mut Examination<'_>) -> Finding {
     }
     exam.written.push(path);
     let sent = plain::send(exam.client, Method::PUT, &signed, headers, Examination::probe()).await;
+    if let Ok(answer) = &sent {
+        let theirs = httpdate::parse_http_date(answer.header(DATE)).ok();
+        exam.clocks = theirs.map(|theirs| (answer.came_at, theirs));
+    }
     match sent {
         Err(error) => {
             if error.means_unsent() {
@@ -90,12 +94,12 @@ pub(super) fn page_of(origin: &str) -> Option<HeaderValue> {
     HeaderValue::try_from(page).ok()
 }
 
+/// Compares the clocks by the first answer, whatever it was: a wrong clock is why some are refused.
 pub(super) fn clock(exam: &Examination<'_>) -> Finding {
-    let Some(answer) = &exam.put else { return Finding::not_checked(NO_PROBE) };
-    let Ok(theirs) = httpdate::parse_http_date(answer.header(DATE)) else {
-        return Finding::not_checked("storage does not tell its time");
-    };
-    compare_clocks(answer.came_at, theirs)
+    match exam.clocks {
+        Some((ours, theirs)) => compare_clocks(ours, theirs),
+        None => Finding::not_checked("storage does not tell its time"),
+    }
 }
 
 fn compare_clocks(ours: SystemTime, theirs: SystemTime) -> Finding {

@@ -267,25 +267,47 @@ async fn a_closed_port_is_named() {
     assert_put_fails(&storage, "cannot connect", "correct Storage.Endpoint").await;
 }
 
-#[tokio::test]
-async fn something_that_is_not_storage_is_named_and_what_may_be_left_behind() {
+/// The settings of a server that gives the same answer to everything, once on each connection.
+async fn always(answer: String) -> S3Config {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move {
         loop {
             let (mut stream, _) = listener.accept().await.unwrap();
             let _ = stream.read(&mut [0; 4_096]).await;
-            let _ = stream.write_all(b"220 mail.example ESMTP\r\n\r\n").await;
+            let _ = stream.write_all(answer.as_bytes()).await;
+            // Whoever closes on unread bytes resets the connection, answer and all.
+            while matches!(stream.read(&mut [0; 4_096]).await, Ok(1..)) {}
         }
     });
-    let endpoint = Some(url.parse().unwrap());
-    let storage = S3Config { endpoint, ..Seaweed::shared().await.config() };
+    S3Config { endpoint: Some(url.parse().unwrap()), ..Seaweed::shared().await.config() }
+}
+
+#[tokio::test]
+async fn something_that_is_not_storage_is_named_and_what_may_be_left_behind() {
+    let storage = always("220 mail.example ESMTP\r\n\r\n".to_owned()).await;
     let setup = Setup::with_app("shop", app_file(&storage, "", ""));
     let rows = Rows::of(setup, &storage.bucket, None).await;
     rows.assert_only_fail(&[Check::Put, Check::Delete]);
     rows.assert_failed(Check::Put, "not a valid HTTP response", "something answers");
     // It may have taken the object all the same.
     rows.assert_failed(Check::Delete, "", "images/safelight-doctor-");
+}
+
+#[tokio::test]
+async fn a_wrong_clock_is_told_by_the_refusal_that_it_causes() {
+    let xml = "<Error><Code>RequestTimeTooSkewed</Code></Error>";
+    let date = httpdate::fmt_http_date(SystemTime::now() - Duration::from_secs(3_600));
+    let length = xml.len();
+    let storage = always(format!(
+        "HTTP/1.1 403 No\r\nDate: {date}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{xml}"
+    ));
+    let storage = storage.await;
+    let setup = Setup::with_app("shop", app_file(&storage, "", ""));
+    let rows = Rows::of(setup, &storage.bucket, None).await;
+    rows.assert_only_fail(&[Check::Put, Check::Clock]);
+    rows.assert_failed(Check::Put, "403 RequestTimeTooSkewed", "clock");
+    rows.assert_failed(Check::Clock, "ahead of storage", "NTP");
 }
 
 /// Storage as it is for whoever may not list, or may not delete.

@@ -67,7 +67,10 @@ async fn attempt(
         UploadState::Deleted => return Err(Error::UploadExpired),
         UploadState::Pending | UploadState::Uploaded | UploadState::Orphaned => {}
     }
-    let seen = inspect(app, &record).await?;
+    let seen = match inspect(app, &record).await {
+        Err(Error::NotUploaded) => return Err(why_missing(app, services, token, &record).await),
+        inspected => inspected?,
+    };
     let steps = Steps { app, services, id, now };
     let mut state = record.state;
     if state != UploadState::Uploaded {
@@ -82,6 +85,16 @@ async fn attempt(
         }
     }
     upload::find(app, services, id, token).await
+}
+
+/// Why there is no object: it has not arrived, or it was refused and deleted by somebody who
+/// finalized the same upload meanwhile. Then that verdict is the answer.
+async fn why_missing(app: &App, services: &Services, token: &str, record: &UploadRecord) -> Error {
+    match upload::find(app, services, record.key.id(), token).await {
+        Ok(found) if found.state == record.state => Error::NotUploaded,
+        Ok(_) => Error::Conflict,
+        Err(error) => error,
+    }
 }
 
 /// What storage showed.

@@ -14,6 +14,7 @@ use crate::storage::{ObjectStore, S3Config, S3Store, S3Timeouts};
 use crate::upstream::{Client, Timeouts};
 
 use super::config::{AppConfig, CdnConfig, S3Access, StorageConfig, StorageKind, UploadPolicy};
+use super::read_proof::ReadProof;
 
 /// A configured app. Whoever has one need not check anything of it again.
 pub struct App {
@@ -41,6 +42,8 @@ pub struct App {
     pub cdn_prefix: KeyPrefix,
     /// Its storage.
     pub store: Arc<dyn ObjectStore>,
+    /// Whether reading from it is known to work.
+    pub read_proof: ReadProof,
     /// Its CDN.
     pub cdn: Option<Cdn>,
     /// How often each owner may presign.
@@ -109,6 +112,7 @@ impl App {
             key_prefix: storage.key_prefix,
             cdn_prefix,
             store,
+            read_proof: ReadProof::default(),
             cdn,
             name,
         })

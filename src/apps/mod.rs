@@ -11,6 +11,7 @@ mod config;
 mod file;
 mod load;
 mod not_built;
+mod read_proof;
 mod secrets;
 mod storage_file;
 
@@ -21,6 +22,7 @@ pub use config::{
 };
 pub use file::parse_origin;
 pub use load::{LoadContext, load_apps, read_app};
+pub use read_proof::{ReadProof, Reads};
 
 #[cfg(test)]
 mod tests;

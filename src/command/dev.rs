@@ -22,7 +22,7 @@ use crate::storage::{S3Config, S3Store, S3Timeouts};
 use crate::upstream::{AddressPolicy, Client};
 
 use super::configuration::{load_overridden, report};
-use super::serve::until_stopped;
+use super::serve::{Signals, until_stopped};
 use super::{EX_CONFIG, block_on, logging};
 
 /// The key pair of the embedded store. It listens on loopback addresses, and is no secret.
@@ -67,10 +67,12 @@ pub(super) fn run(args: &DevArgs) -> ExitCode {
 struct Dev {
     gateway: Gateway,
     upstreams: Vec<(ShutdownTrigger, JoinHandle<()>)>,
+    signals: Signals,
 }
 
 impl Dev {
     async fn start(args: &DevArgs) -> Result<Self, String> {
+        let signals = Signals::listen()?;
         for (flag, address) in
             [("--store-listen", args.store_listen), ("--cdn-listen", args.cdn_listen)]
         {
@@ -103,11 +105,11 @@ impl Dev {
         let (address, admin) = (gateway.address, gateway.admin_address);
         let addresses = Addresses { gateway: address, admin, store, cdn };
         println!("{}", walkthrough::text(&addresses, &folder.photo()));
-        Ok(Self { gateway, upstreams })
+        Ok(Self { gateway, upstreams, signals })
     }
 
     async fn until_stopped(self) -> ExitCode {
-        let code = until_stopped(self.gateway, Duration::ZERO).await;
+        let code = until_stopped(self.gateway, self.signals, Duration::ZERO).await;
         // The CDN first: it holds connections to the store.
         for (trigger, task) in self.upstreams.into_iter().rev() {
             trigger.pull();

@@ -90,7 +90,7 @@ async fn examine(args: &DoctorArgs, loaded: Loaded, config: &AppConfig) -> ExitC
     let (mut examination, mut signals) = match (prepared, Signals::listen()) {
         (Ok(examination), Ok(signals)) => (examination, signals),
         (Err(error), _) => return cannot(&error),
-        (_, Err(error)) => return cannot(&error.to_string()),
+        (_, Err(error)) => return cannot(&error),
     };
     let checks = tokio::select! {
         checks = examination.run() => Some(checks),

@@ -2,51 +2,62 @@
 
 use std::io::IsTerminal as _;
 
-use tracing_subscriber::EnvFilter;
+use tracing::Metadata;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer, Registry};
 
 /// What is logged unless `SAFELIGHT_LOG` says otherwise.
 const DEFAULT: &str = "info";
 
-/// Libraries that print what they sign, or log every refusal as a failure of their own.
-const QUIET: [&str; 6] = [
-    "aws_sdk_s3=warn",
-    "aws_runtime=warn",
-    "aws_smithy_runtime=warn",
-    "aws_smithy_runtime_api=warn",
-    "hyper=warn",
-    "s3s=off",
+/// Libraries that print what they sign, or log every refusal as a failure of their own; and the
+/// most that they may say, whatever `SAFELIGHT_LOG` asks for.
+const QUIET: [(&str, LevelFilter); 9] = [
+    ("aws_sdk_s3", LevelFilter::WARN),
+    ("aws_runtime", LevelFilter::WARN),
+    ("aws_sigv4", LevelFilter::WARN),
+    ("aws_credential_types", LevelFilter::WARN),
+    ("aws_smithy_runtime", LevelFilter::WARN),
+    ("aws_smithy_runtime_api", LevelFilter::WARN),
+    ("aws_smithy_http_client", LevelFilter::WARN),
+    ("hyper", LevelFilter::WARN),
+    ("s3s", LevelFilter::OFF),
 ];
 
 /// Structured, for machines: one JSON object a line.
 pub(super) fn to_json() {
-    let json = tracing_subscriber::fmt()
+    let json = tracing_subscriber::fmt::layer()
         .json()
         .flatten_event(true)
         .with_current_span(true)
         .with_span_list(false)
-        .with_writer(std::io::stderr)
-        .with_env_filter(filter());
-    // A second call, in a test, keeps the first one's.
-    let _ = json.try_init();
+        .with_writer(std::io::stderr);
+    init(json);
 }
 
 /// Readable, for a developer at a terminal.
 pub(super) fn to_terminal() {
-    let text = tracing_subscriber::fmt()
+    let text = tracing_subscriber::fmt::layer()
         .compact()
         .with_target(false)
         .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
-        .with_env_filter(filter());
-    let _ = text.try_init();
+        .with_writer(std::io::stderr);
+    init(text);
 }
 
-/// Whatever the operator asks for, those libraries stay quiet.
-fn filter() -> EnvFilter {
+fn init(layer: impl Layer<Registry> + Send + Sync) {
     let asked = std::env::var("SAFELIGHT_LOG").unwrap_or_else(|_| DEFAULT.to_owned());
-    let mut filter = EnvFilter::try_new(&asked).unwrap_or_else(|_| EnvFilter::new(DEFAULT));
-    for quiet in QUIET {
-        filter = filter.add_directive(quiet.parse().expect("a valid directive"));
-    }
-    filter
+    let filter = EnvFilter::try_new(&asked).unwrap_or_else(|_| EnvFilter::new(DEFAULT));
+    // Two filters, because among directives of one the operator's could be the more specific.
+    let layer = layer.with_filter(filter_fn(may_be_said)).with_filter(filter);
+    // A second call, in a test, keeps the first one's.
+    let _ = tracing_subscriber::registry().with(layer).try_init();
+}
+
+fn may_be_said(metadata: &Metadata<'_>) -> bool {
+    let library = metadata.target().split("::").next();
+    let quiet = QUIET.iter().find(|(name, _)| library == Some(name));
+    quiet.is_none_or(|(_, most)| metadata.level() <= most)
 }

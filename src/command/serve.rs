@@ -25,10 +25,10 @@ pub(super) fn run(args: &ConfigArgs) -> ExitCode {
     let configuration =
         Configuration { settings: loaded.settings, apps: loaded.apps, embedded: None };
     block_on(async {
-        match Gateway::start(configuration).await {
-            Ok(gateway) => {
+        match start(configuration).await {
+            Ok((gateway, signals)) => {
                 tracing::info!(address = %gateway.address, admin = %gateway.admin_address, "listening");
-                until_stopped(gateway, NOTICE).await
+                until_stopped(gateway, signals, NOTICE).await
             }
             Err(error) => {
                 tracing::error!(error, "cannot start");
@@ -38,15 +38,18 @@ pub(super) fn run(args: &ConfigArgs) -> ExitCode {
     })
 }
 
+/// Starts a gateway that signals can stop in order from its first moment.
+async fn start(configuration: Configuration) -> Result<(Gateway, Signals), String> {
+    let signals = Signals::listen()?;
+    Ok((Gateway::start(configuration).await?, signals))
+}
+
 /// Runs until a signal, then drains; a second signal ends it at once.
-pub(super) async fn until_stopped(gateway: Gateway, notice: Duration) -> ExitCode {
-    let mut signals = match Signals::listen() {
-        Ok(signals) => signals,
-        Err(error) => {
-            tracing::error!(%error, "signals cannot be received");
-            return ExitCode::FAILURE;
-        }
-    };
+pub(super) async fn until_stopped(
+    gateway: Gateway,
+    mut signals: Signals,
+    notice: Duration,
+) -> ExitCode {
     signals.next().await;
     tracing::info!("draining");
     tokio::select! {
@@ -61,17 +64,20 @@ pub(super) async fn until_stopped(gateway: Gateway, notice: Duration) -> ExitCod
     }
 }
 
-/// The signals that ask a process to end.
+/// The signals that ask a process to end. Until they are listened to, they end it at once.
 pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Signals {
-    pub(super) fn listen() -> std::io::Result<Self> {
+    /// Listens; what came meanwhile is not lost.
+    pub(super) fn listen() -> Result<Self, String> {
+        let listen =
+            |kind| signal(kind).map_err(|error| format!("signals cannot be received: {error}"));
         Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
         })
     }
 

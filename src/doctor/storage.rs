@@ -34,8 +34,8 @@ const DELETE_OBJECT: &str = "s3:DeleteObject (where the bucket keeps versions, \
 
 /// Why there must be a difference between missing and forbidden.
 const LIST_BUCKET: &str = "without it storage answers 403 for an object that does not exist, and \
-    the gateway then answers 502 instead of 404: broken credentials must never look like missing \
-    photos";
+    the gateway answers 502 instead of 404 wherever it cannot be sure: broken credentials must \
+    never look like missing photos";
 
 impl Examination<'_> {
     fn place(&self) -> Place<'_> {

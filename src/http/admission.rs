@@ -15,7 +15,7 @@ const MAX_TARGET_BYTES: usize = 2048;
 /// The largest head, in bytes: names, values, and the four that separate and end each line.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 
-/// How much hyper may buffer of a head. More than [`MAX_HEAD_BYTES`], so that what is only too
+/// How much hyper may buffer of a head. More than `MAX_HEAD_BYTES`, so that what is only too
 /// large is told so; what does not even fit here gets hyper's bare 431.
 pub const HEAD_BUFFER_BYTES: usize = 64 * 1024;
 
@@ -57,11 +57,18 @@ fn check_framing(version: Version, headers: &HeaderMap) -> Result<(), Problem> {
     if hosts > 1 || (hosts == 0 && version == Version::HTTP_11) {
         return Err(Problem::BadRequest("send the Host header exactly once"));
     }
-    let codings = headers.get_all(TRANSFER_ENCODING).iter().count();
-    if codings > 1 || (codings == 1 && headers.contains_key(CONTENT_LENGTH)) {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let Some(coding) = codings.next() else { return Ok(()) };
+    if codings.next().is_some() || headers.contains_key(CONTENT_LENGTH) {
         return Err(Problem::BadRequest("the length of the body is given in two ways"));
     }
-    Ok(())
+    // One line can repeat it too, or name a coding that nobody here undoes.
+    match coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked") {
+        true => Ok(()),
+        false => {
+            Err(Problem::BadRequest("the only transfer coding that is taken is chunked, once"))
+        }
+    }
 }
 
 /// Whether our own mark is among those of the CDNs that the request has passed (RFC 8586).
@@ -95,6 +102,8 @@ mod tests {
         let host = ("host", "media.example.com");
         let two_ways = Problem::BadRequest("the length of the body is given in two ways");
         let once = Problem::BadRequest("send the Host header exactly once");
+        let chunked_once =
+            Problem::BadRequest("the only transfer coding that is taken is chunked, once");
         let big = "x".repeat(MAX_HEAD_BYTES);
         for (headers, expected) in [
             (vec![host], Ok(())),
@@ -108,6 +117,9 @@ mod tests {
                 vec![host, ("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")],
                 Err(two_ways),
             ),
+            (vec![host, ("transfer-encoding", "Chunked")], Ok(())),
+            (vec![host, ("transfer-encoding", "chunked, chunked")], Err(chunked_once.clone())),
+            (vec![host, ("transfer-encoding", "gzip, chunked")], Err(chunked_once)),
             (vec![host, ("expect", "100-Continue")], Ok(())),
             (vec![host, ("expect", "200-ok")], Err(Problem::ExpectationFailed)),
             (vec![host, ("x-big", big.as_str())], Err(Problem::HeadersTooLarge)),

@@ -20,6 +20,9 @@ use super::error::Problem;
 /// The largest JSON body of a request, in bytes.
 pub const MAX_JSON_BYTES: usize = 8 * 1024;
 
+/// Room for most answers in JSON, in bytes: a granted upload has 1,100 to 1,600.
+const USUAL_JSON_BYTES: usize = 2 * 1024;
+
 /// How long a request body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -117,11 +120,69 @@ where
 /// An answer in JSON that nobody may cache.
 #[must_use]
 pub fn json_response(status: StatusCode, value: &impl Serialize) -> Response<ReplyBody> {
-    let json = serde_json::to_vec(value).expect("answers are made of strings and numbers");
+    let mut json = Vec::with_capacity(USUAL_JSON_BYTES);
+    serde_json::to_writer(&mut json, value).expect("answers are made of strings and numbers");
     let mut response = Response::new(ReplyBody::full(Bytes::from(json)));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::{Full, StreamBody};
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// A body that sends something and then nothing, without an end.
+    fn endless(first: &'static [u8]) -> impl Body<Data = Bytes, Error = std::io::Error> + Unpin {
+        let first = futures_util::stream::iter([Ok(Frame::data(Bytes::from_static(first)))]);
+        StreamBody::new(futures_util::StreamExt::chain(first, futures_util::stream::pending()))
+    }
+
+    async fn read<B>(body: B) -> Result<serde_json::Value, Problem>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        read_json(&HeaderMap::new(), body, MAX_JSON_BYTES).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_end_is_given_up() {
+        let begun = Instant::now();
+        assert_eq!(read(endless(b"{\"file\":")).await, Err(Problem::RequestTimeout));
+        assert_eq!(begun.elapsed(), BODY_TIMEOUT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_is_too_large_is_refused_before_its_end() {
+        let too_large = Err(Problem::BodyTooLarge { limit: MAX_JSON_BYTES });
+        assert_eq!(read(endless(&[b' '; MAX_JSON_BYTES + 1])).await, too_large);
+
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_LENGTH, (MAX_JSON_BYTES + 1).into());
+        let declared = read_json::<serde_json::Value, _>(&headers, endless(b""), MAX_JSON_BYTES);
+        assert_eq!(declared.await, too_large, "by what it declares, without a byte of it");
+    }
+
+    #[tokio::test]
+    async fn a_body_may_be_as_large_as_the_limit() {
+        let mut json = vec![b' '; MAX_JSON_BYTES];
+        json[..2].copy_from_slice(b"{}");
+        assert_eq!(read(Full::new(Bytes::from(json))).await, Ok(serde_json::json!({})));
+    }
+
+    #[tokio::test]
+    async fn a_body_that_breaks_off_is_no_json() {
+        let broken = futures_util::stream::iter([
+            Ok(Frame::data(Bytes::from_static(b"{}"))),
+            Err(std::io::Error::other("reset")),
+        ]);
+        let broken = Problem::BadRequest("the body did not arrive whole")
+            == read(StreamBody::new(broken)).await.unwrap_err();
+        assert!(broken);
+    }
 }

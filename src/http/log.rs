@@ -1,6 +1,8 @@
 //! The id of a request, and its one line in the log: written when the answer has ended, whichever
 //! way it ended.
 
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher as _;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -12,34 +14,42 @@ use http_body::{Body, Frame, SizeHint};
 use tracing::Span;
 
 use crate::actions::read::BrokenOff;
+use crate::domain::AppName;
 use crate::metrics::Metrics;
 
 use super::body::ReplyBody;
 
 /// The id of one request: 16 hexadecimal digits, made here, never taken from the client.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RequestId(Arc<str>);
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestId([u8; DIGITS]);
+
+/// The length of an id.
+const DIGITS: usize = 16;
 
 impl RequestId {
     /// Makes an id.
     #[must_use]
     pub fn new() -> Self {
-        let mut bytes = [0; 8];
-        // Without random numbers ids are all alike, and everything else still works.
-        let _ = getrandom::fill(&mut bytes);
-        Self(format!("{:016x}", u64::from_be_bytes(bytes)).into())
+        // Random keys, new ones for each state, for which the system is asked once a thread: an id
+        // is to be told from others, not to be kept from anybody.
+        let number: u64 = RandomState::new().hash_one(());
+        let mut digits = [0; DIGITS];
+        for (digit, shift) in digits.iter_mut().rev().zip((0..).step_by(4)) {
+            *digit = b"0123456789abcdef"[(number >> shift) as usize & 0xf];
+        }
+        Self(digits)
     }
 
     /// The id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        std::str::from_utf8(&self.0).expect("hexadecimal digits are text")
     }
 
     /// The id as a header.
     #[must_use]
     pub fn to_header(&self) -> HeaderValue {
-        HeaderValue::from_str(&self.0).expect("hexadecimal digits are valid in a header")
+        HeaderValue::from_bytes(&self.0).expect("hexadecimal digits are valid in a header")
     }
 }
 
@@ -62,7 +72,7 @@ pub struct Line {
     /// The route.
     pub route: &'static str,
     /// The app, where it is a configured one.
-    pub app: Option<String>,
+    pub app: Option<AppName>,
     /// The status of the answer.
     pub status: u16,
     /// Who answered a read.
@@ -145,7 +155,7 @@ impl Drop for LoggedBody {
             request_id = id.as_str(),
             method,
             route,
-            app,
+            app = app.as_ref().map(AppName::as_str),
             status,
             source,
             fallback,
@@ -153,5 +163,24 @@ impl Drop for LoggedBody {
             outcome = self.outcome,
             milliseconds = begun.elapsed().as_secs_f64() * 1000.0,
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn ids_are_16_digits_and_never_the_same() {
+        let on_a_thread = || (0..1000).map(|_| RequestId::new()).collect::<Vec<_>>();
+        let threads: Vec<_> = (0..4).map(|_| std::thread::spawn(on_a_thread)).collect();
+        let ids: Vec<_> = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
+        let digits =
+            |id: &RequestId| id.as_str().bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        assert!(ids.iter().all(|id| id.as_str().len() == 16 && digits(id)));
+        let distinct: HashSet<_> = ids.iter().map(RequestId::as_str).collect();
+        assert_eq!(distinct.len(), ids.len());
     }
 }

@@ -119,7 +119,7 @@ impl FrontDoor {
         let Some(app) = self.apps.get(route.app()) else {
             return self.unknown_app(&route, line);
         };
-        line.app = Some(app.name.to_string());
+        line.app = Some(app.name.clone());
         if head.method == Method::OPTIONS {
             return cors::preflight(&route, app, &head.headers);
         }
@@ -128,8 +128,8 @@ impl FrontDoor {
             return for_browsers(&route, app, &head.headers, problem.into_response(&line.id));
         }
         if let Route::Image { key, .. } = route {
-            let secrets = &self.services.mint_secrets;
-            return read::handle(app, secrets, key, &head.method, &head.headers, line).await;
+            let services = &self.services;
+            return read::handle(app, services, key, &head.method, &head.headers, line).await;
         }
         let answered = self.uploads(app, &route, &head, body).await;
         let response = answered.unwrap_or_else(|problem| problem.into_response(&line.id));

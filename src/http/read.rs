@@ -9,11 +9,11 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
+use crate::actions::Services;
 use crate::actions::read::{Delivery, ReadReply, ReadRequest, read};
 use crate::apps::App;
 use crate::domain::{
-    Error, FallbackReason, InvalidKey, MediaType, MintSecrets, ObjectKey, RangeRequest,
-    Representation, Source,
+    Error, FallbackReason, InvalidKey, MediaType, ObjectKey, RangeRequest, Representation, Source,
 };
 
 use super::body::ReplyBody;
@@ -22,6 +22,9 @@ use super::error::Problem;
 use super::log::{Line, RequestId};
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+
+/// How many headers an answer to a read has at most, with those that are added on its way out.
+const MAX_READ_HEADERS: usize = 20;
 
 /// What caches may do with an image whose upload URL may still be used.
 const YOUNG: HeaderValue = HeaderValue::from_static("public, max-age=60");
@@ -32,25 +35,31 @@ const SANDBOX: HeaderValue = HeaderValue::from_static("default-src 'none'; sandb
 /// Answers a read.
 pub(super) async fn handle(
     app: &App,
-    secrets: &MintSecrets,
+    services: &Services,
     raw_key: &str,
     method: &Method,
     headers: &HeaderMap,
     line: &mut Line,
 ) -> Response<ReplyBody> {
     let mut counted = CountedRead { app, source: Source::None, code: "499" };
-    let key = match ObjectKey::parse(raw_key, &app.name, secrets, app.accept_foreign_keys) {
-        Ok(key) => key,
-        Err(invalid) => {
-            let error = match invalid {
-                InvalidKey::Unknown => Error::NotFound,
-                InvalidKey::Hostile => Error::InvalidKey,
-            };
-            return finish(&mut counted, refusal(error, Source::None, None, &line.id), line.begun);
-        }
-    };
+    let key =
+        match ObjectKey::parse(raw_key, &app.name, &services.mint_secrets, app.accept_foreign_keys)
+        {
+            Ok(key) => key,
+            Err(invalid) => {
+                let error = match invalid {
+                    InvalidKey::Unknown => Error::NotFound,
+                    InvalidKey::Hostile => Error::InvalidKey,
+                };
+                return finish(
+                    &mut counted,
+                    refusal(error, Source::None, None, &line.id),
+                    line.begun,
+                );
+            }
+        };
     let request = parse(key, method, headers);
-    let reply = read(app, &request).await;
+    let reply = read(app, &*services.records, &request).await;
     counted.source = reply.source;
     line.source = Some(reply.source.label());
     line.fallback = reply.fallback.map(FallbackReason::label);
@@ -130,6 +139,8 @@ fn respond(
     };
     let mut response = Response::new(ReplyBody::empty());
     let headers = response.headers_mut();
+    // Room for all at once, rather than growing with them.
+    headers.reserve(MAX_READ_HEADERS);
     add_object_headers(headers, &object);
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     headers.insert(CACHE_CONTROL, cache_control(app, &request.key, SystemTime::now()));

@@ -13,7 +13,7 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 
 use super::SendError;
-use super::dial::Stream;
+use super::stream::Stream;
 
 /// The largest response head that is accepted, in bytes. CloudFront and S3 stay under 8 KiB; the
 /// fault table calls anything over 32 KiB a protocol failure.

@@ -14,6 +14,7 @@ mod error;
 pub mod guard;
 mod origin;
 mod pool;
+mod stream;
 
 use std::sync::Arc;
 use std::time::Duration;

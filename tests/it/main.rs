@@ -1,13 +1,19 @@
 //! The integration tests: the gateway and its parts against real servers, which `tests/peers` sets
 //! up. A server that is missing fails the tests; none is skipped.
 
+mod browsers;
 mod cdn_faults;
+mod commands;
 mod conformance;
+mod denied;
 mod docs;
 mod doctor;
 mod harness;
 mod healing;
+mod hostile;
 mod main_job;
+mod operations;
 mod reads;
 mod s3;
 mod tidy;
+mod uploads;

@@ -1,10 +1,11 @@
 //! Reading a public image: the CDN first, storage when the CDN fails, and never silently.
 //!
-//! Deciding is kept apart from doing. [`plan`] says which source comes next, [`settle`] says what
+//! Deciding is kept apart from doing. `plan` says which source comes next, `settle` says what
 //! an answer means for this client; both are pure and are tested by tables. This file carries the
 //! steps out, and [`ReadBody`] delivers the bytes.
 
 mod body;
+mod denied;
 mod plan;
 mod settle;
 mod sources;
@@ -19,7 +20,8 @@ use crate::domain::{
     Conditions, ContentRange, Error, FallbackReason, FallbackResult, ObjectKey, RangeRequest,
     Representation, Source,
 };
-use crate::storage::StorageError;
+use crate::records::Records;
+use crate::storage::{StorageError, StorageErrorKind};
 
 pub use body::{BrokenOff, ReadBody};
 pub(super) use plan::refusal_of;
@@ -74,7 +76,7 @@ pub struct ReadReply {
 }
 
 /// Reads an object.
-pub async fn read(app: &App, request: &ReadRequest) -> ReadReply {
+pub async fn read(app: &App, records: &dyn Records, request: &ReadRequest) -> ReadReply {
     let deadline = Instant::now() + DEADLINE;
     let mut seen = Seen::new(app.cdn.is_some());
     let mut fallback: Option<CountedFallback<'_>> = None;
@@ -90,7 +92,8 @@ pub async fn read(app: &App, request: &ReadRequest) -> ReadReply {
             },
             Step::AskStorage { because } => {
                 fallback = because.map(|reason| CountedFallback::new(app, reason));
-                seen.storage = match timeout_at(deadline, ask_storage(app, request)).await {
+                seen.storage = match timeout_at(deadline, ask_storage(app, records, request)).await
+                {
                     Ok(Ok(answer)) => {
                         settlement = Some(answer);
                         StorageSeen::Answered
@@ -188,19 +191,32 @@ async fn ask_cdn(app: &App, request: &ReadRequest) -> Result<Settlement, Fallbac
     }
 }
 
-async fn ask_storage(app: &App, request: &ReadRequest) -> Result<Settlement, Error> {
+async fn ask_storage(
+    app: &App,
+    records: &dyn Records,
+    request: &ReadRequest,
+) -> Result<Settlement, Error> {
     let path = app.key_prefix.path_of(&request.key);
     let asked = ask(request, Question::first_of_storage(request), |question| {
         sources::storage(&*app.store, &path, request, question)
     });
-    asked.await.map_err(|error: StorageError| {
-        let refusal = refusal_of(error.kind);
-        if refusal != Error::NotFound {
-            let storage = app.store.source().label();
-            tracing::error!(app = %app.name, storage, %error, "storage failed");
+    let error: StorageError = match asked.await {
+        Ok(settlement) => {
+            app.read_proof.worked(&path, std::time::Instant::now());
+            return Ok(settlement);
         }
-        refusal
-    })
+        Err(error) => error,
+    };
+    let denied = error.kind == StorageErrorKind::AccessDenied;
+    if denied && denied::is_missing(app, records, &request.key).await {
+        return Err(Error::NotFound);
+    }
+    let refusal = refusal_of(error.kind);
+    if refusal != Error::NotFound {
+        let storage = app.store.source().label();
+        tracing::error!(app = %app.name, storage, %error, "storage failed");
+    }
+    Err(refusal)
 }
 
 /// Asks one source, as often as it takes to get an answer that fits the request.

@@ -10,7 +10,7 @@
 //! | `DELETE /_cache` | forgets all copies, as an invalidation does |
 //!
 //! Many faults are below HTTP: a connection that is reset after 1,000 bytes of a body, or answered
-//! with noise. So hyper talks to the socket through a [`Wire`](wire::Wire), and ends it on a word of
+//! with noise. So hyper talks to the socket through a `Wire`, and ends it on a word of
 //! the service.
 
 mod board;

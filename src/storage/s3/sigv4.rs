@@ -7,6 +7,7 @@
 //! The steps and their names are those of "Authenticating Requests: Using Query Parameters (AWS
 //! Signature Version 4)" in the Amazon S3 API reference.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
@@ -108,12 +109,14 @@ impl Presigner {
 
         let (signed_headers, canonical_headers) = canonical_headers(request.host, request.headers);
         let query = self.canonical_query(request, &timestamp, &scope, lifetime, &signed_headers);
-        let canonical_request = format!(
-            "{}\n{}\n{query}\n{canonical_headers}\n{signed_headers}\nUNSIGNED-PAYLOAD",
-            request.method, request.path,
-        );
+        let mut canonical_request = Sha256::new();
+        for line in [request.method, request.path, &query, &canonical_headers, &signed_headers] {
+            canonical_request.update(line);
+            canonical_request.update("\n");
+        }
+        canonical_request.update("UNSIGNED-PAYLOAD");
         let mut to_sign = format!("{ALGORITHM}\n{timestamp}\n{scope}\n");
-        push_hex(&mut to_sign, &Sha256::digest(canonical_request));
+        push_hex(&mut to_sign, &canonical_request.finalize());
         let key = self.signing_key(seconds / SECONDS_PER_DAY, &timestamp[..8]);
 
         let mut url = String::with_capacity(query.len() + request.path.len() + 160);
@@ -137,20 +140,19 @@ impl Presigner {
         lifetime: u64,
         signed_headers: &str,
     ) -> String {
-        let encode = |text: &str| utf8_percent_encode(text, QUERY).to_string();
         let credential = format!("{}/{scope}", self.credentials.access_key_id);
-        let mut parameters: Vec<(String, String)> =
+        let mut parameters: Vec<(Cow<'_, str>, Cow<'_, str>)> =
             request.query.iter().map(|(name, value)| (encode(name), encode(value))).collect();
         parameters.extend([
-            ("X-Amz-Algorithm".to_owned(), ALGORITHM.to_owned()),
-            ("X-Amz-Credential".to_owned(), encode(&credential)),
-            ("X-Amz-Date".to_owned(), timestamp.to_owned()),
-            ("X-Amz-Expires".to_owned(), lifetime.to_string()),
-            ("X-Amz-SignedHeaders".to_owned(), encode(signed_headers)),
+            ("X-Amz-Algorithm".into(), ALGORITHM.into()),
+            ("X-Amz-Credential".into(), encode(&credential)),
+            ("X-Amz-Date".into(), timestamp.into()),
+            ("X-Amz-Expires".into(), lifetime.to_string().into()),
+            ("X-Amz-SignedHeaders".into(), encode(signed_headers)),
         ]);
         if let Some(token) = &self.credentials.session_token {
-            let encoded = percent_encoding::percent_encode(token.expose(), QUERY).to_string();
-            parameters.push(("X-Amz-Security-Token".to_owned(), encoded));
+            let encoded = percent_encoding::percent_encode(token.expose(), QUERY).into();
+            parameters.push(("X-Amz-Security-Token".into(), encoded));
         }
         parameters.sort_unstable();
         let mut query = String::with_capacity(512);
@@ -158,7 +160,9 @@ impl Presigner {
             if !query.is_empty() {
                 query.push('&');
             }
-            let _ = write!(query, "{name}={value}");
+            query.push_str(name);
+            query.push('=');
+            query.push_str(value);
         }
         query
     }
@@ -187,6 +191,11 @@ impl Presigner {
         }
         key
     }
+}
+
+/// Encodes for a query; what needs no encoding is not copied.
+fn encode(text: &str) -> Cow<'_, str> {
+    utf8_percent_encode(text, QUERY).into()
 }
 
 /// The names of the signed headers (`a;b;c`), and the headers in canonical form, one a line.

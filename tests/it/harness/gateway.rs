@@ -96,9 +96,9 @@ impl TestGateway {
         Self::start(folder, setup).await
     }
 
-    /// Takes the gateway out, to stop it by hand.
-    pub fn into_gateway(mut self) -> Gateway {
-        self.gateway.take().expect("it runs")
+    /// The file of the record store.
+    pub fn records_file(&self) -> PathBuf {
+        self.folder.path().join("data/safelight.db")
     }
 
     /// The gateway's own address for a public URL.
@@ -188,7 +188,8 @@ fn configure(folder: &Path, setup: &Setup) -> Configuration {
     Configuration { settings, apps, embedded: setup.embedded.clone() }
 }
 
-fn settings_text(folder: &Path, more: &str) -> String {
+/// The settings of a gateway whose files are in a folder.
+pub fn settings_text(folder: &Path, more: &str) -> String {
     let folder = folder.display();
     format!(
         r#"
@@ -242,6 +243,24 @@ SecretAccessKey = "{secret}"
         storage.region,
         endpoint.as_str().trim_end_matches('/'),
         storage.access_key_id,
+    )
+}
+
+/// The file of an app whose store does not exist: whatever asks it fails. Signing asks nobody.
+pub fn offline_app_file(head: &str, sections: &str) -> String {
+    format!(
+        r#"
+AllowPublicUpload = true
+{head}
+[Storage]
+Kind = "s3"
+Bucket = "nowhere"
+Region = "us-east-1"
+Endpoint = "http://127.0.0.1:1"
+AccessKeyID = "AKIDNOBODY"
+SecretAccessKey = "no-secret"
+{sections}
+"#
     )
 }
 

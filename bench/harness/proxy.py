@@ -1,0 +1,73 @@
+"""Reads a second from the CDN, beside nginx as a plain proxy."""
+
+import random
+
+from .load import CORE_HEADS, Subject, caution, core_cells, measure, ratios, spread
+from .machine import Unfit
+from .report import table
+from .servers import LOGGING, Gateway, request, start_cdn, start_peer
+
+SIZES = {"50 KiB": 50 * 1024, "1 MiB": 1024 * 1024}
+
+
+def run(binaries, work, options, say):
+    cdn = start_cdn(work)
+    peer = start_peer(work, cdn)
+    gateways = {
+        f"{label}, {logging}": Gateway.start(binary, work, f"proxy {label} {logging}", cdn, logging=logging)
+        for label, binary in binaries.items()
+        for logging in (LOGGING if label == "gateway" else ["log to a file"])
+    }
+    main = gateways["gateway, log to a file"]
+    parts = ["## Reads from the CDN"]
+    for size_name, size in SIZES.items():
+        say(f"reads of {size_name}")
+        key = main.presign()["key"]
+        content = random.Random(size).randbytes(size)
+        (work / "objects/images" / key).write_bytes(content)
+        path = main.path_of(key)
+        nginx = "nginx proxy_pass"
+        subjects = [Subject(nginx, peer.process, peer.port, f"/images/{key}")]
+        for name, gateway in gateways.items():
+            _check(gateway.port, path, content, gateway=True)
+            subjects.append(Subject(name, gateway.process, gateway.port, path))
+        _check(peer.port, f"/images/{key}", content, gateway=False)
+        runs = measure(subjects, options.rounds, options.seconds, say)
+        for gateway in gateways.values():
+            _no_fallback(gateway)
+        parts.append(_table(size_name, runs, nginx))
+    return "\n\n".join(parts)
+
+
+def _check(port, path, content, gateway):
+    status, headers, body = request(port, "GET", path)
+    cache_status = headers.get("Cache-Status", "")
+    if status != 200 or body != content or (gateway and "detail=cdn" not in cache_status):
+        raise Unfit(f"GET {path}: {status}, {len(body)} bytes, Cache-Status: {cache_status}")
+
+
+def _no_fallback(gateway):
+    fell = gateway.total("safelight_cdn_fallbacks_total")
+    failed = gateway.total("safelight_cdn_requests_total") - gateway.total(
+        "safelight_cdn_requests_total", 'outcome="ok"'
+    )
+    if fell or failed:
+        raise Unfit(f"void: {fell:.0f} fallbacks and {failed:.0f} failures of the CDN")
+
+
+def _table(size_name, runs, nginx):
+    heads = [size_name, "requests/s", "of nginx", "CPU s per GB", "of nginx", "p50 ms", "p99 ms"]
+    heads += CORE_HEADS
+    rows = []
+    for name, mine in runs.items():
+        rows.append([
+            name,
+            spread(r.rate for r in mine),
+            spread(ratios(mine, runs[nginx]), 2),
+            spread((r.cpu_per_gb for r in mine), 3),
+            spread(ratios(mine, runs[nginx], "cpu_per_gb"), 2),
+            spread((r.p50_ms for r in mine), 2),
+            spread((r.p99_ms for r in mine), 2),
+            *core_cells(mine),
+        ])
+    return "\n\n".join([table(heads, rows), *caution(runs)])

@@ -1,0 +1,175 @@
+"""The programs of a measurement: gateway, the nginx beside it, CDN, storage."""
+
+import http.client
+import json
+import os
+import re
+import shutil
+import subprocess
+import urllib.parse
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import machine
+from .machine import LOAD_CORE, MEASURED_CORE, Unfit
+from .processes import free_ports, listens, start, wait_for
+
+_CONF = Path(__file__).resolve().parents[1] / "conf"
+
+#: SeaweedFS derives the port of each gRPC service from the HTTP one.
+_GRPC_OFFSET = 10000
+
+#: How a gateway logs: to a file, to nowhere, or without its line for each request.
+LOGGING = {"log to a file": "info", "log to /dev/null": "info", "no access log": "warn"}
+
+
+def _fill(template, target, **values):
+    text = (_CONF / template).read_text()
+    for name, value in values.items():
+        text = text.replace(f"@{name}@", str(value))
+    target.write_text(text)
+    return target
+
+
+@dataclass
+class Nginx:
+    process: object
+    port: int
+
+    @classmethod
+    def start(cls, template, core, work, **values):
+        [port] = free_ports(1)
+        name = template.partition(".")[0]
+        config = _fill(template, work / template, DIR=work, PORT=port, **values)
+        # As root its worker would become a user who may not read the folder.
+        user = ["-g", "user root;"] if os.geteuid() == 0 else []
+        log = work / f"{name}.log"
+        process = start(["nginx", "-e", log, "-c", config, *user], core, log)
+        wait_for(lambda: listens(port), process, f"nginx ({name})", log)
+        return cls(process, port)
+
+
+def start_cdn(work):
+    (work / "objects/images").mkdir(parents=True, exist_ok=True)
+    return Nginx.start("cdn.nginx.conf", LOAD_CORE, work)
+
+
+def start_peer(work, cdn):
+    return Nginx.start("peer.nginx.conf", MEASURED_CORE, work, CDN_PORT=cdn.port)
+
+
+@dataclass
+class Gateway:
+    process: object
+    port: int
+    admin_port: int
+
+    @classmethod
+    def start(cls, binary, work, name, cdn=None, s3_url="http://127.0.0.1:9", logging="log to a file"):
+        """A gateway with two apps: `shop` with the CDN (if there is one), `plain` without."""
+        folder = work / name.replace(" ", "-").replace("/", "")
+        (folder / "apps.d").mkdir(parents=True)
+        port, admin_port = free_ports(2)
+        settings = _fill(
+            "safelight.toml", folder / "safelight.toml", DIR=folder, PORT=port, ADMIN_PORT=admin_port
+        )
+        for app, url in (("shop", f"http://127.0.0.1:{cdn.port}" if cdn else ""), ("plain", "")):
+            target = folder / f"apps.d/{app}.toml"
+            _fill("app.toml", target, CDN_URL=url, S3_URL=s3_url, BUCKET=f"media-{app}")
+        log = Path("/dev/null") if logging == "log to /dev/null" else folder / "log"
+        environment = {"SAFELIGHT_LOG": LOGGING[logging]}
+        command = [binary, "serve", "--config", settings]
+        process = start(command, MEASURED_CORE, log, environment)
+        wait_for(lambda: listens(admin_port), process, "the gateway", log)
+        return cls(process, port, admin_port)
+
+    def presign(self, app="shop"):
+        """Asks for an upload; the data of the answer."""
+        body = json.dumps({"file": "Holiday photo.jpg"})
+        path = f"/darkroom/{app}/v1/images/presigned-urls"
+        headers = {"X_Owner_Id": "owner-0", "Content-Type": "application/json"}
+        status, _, answer = request(self.port, "POST", path, body, headers)
+        if status != 200:
+            raise Unfit(f"the gateway grants no upload: {status} {answer[:300]!r}")
+        return json.loads(answer)["data"]
+
+    def metrics(self):
+        """All series, as a dictionary from the printed series to its value."""
+        status, _, text = request(self.admin_port, "GET", "/metrics")
+        if status != 200:
+            raise Unfit(f"the gateway's metrics answer {status}")
+        lines = [line for line in text.decode().splitlines() if not line.startswith("#")]
+        return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines)}
+
+    def total(self, metric, *labels):
+        """The sum of a metric over its series that have all of these labels."""
+        series = self.metrics().items()
+        mine = (v for s, v in series if re.match(rf"{metric}(\{{|$)", s) and all(l in s for l in labels))
+        return sum(mine)
+
+    def path_of(self, key, app="shop"):
+        return f"/darkroom/{app}/v2/images/{key}"
+
+
+@dataclass
+class Seaweed:
+    process: object
+    url: str
+
+    @classmethod
+    def start(cls, work, core):
+        weed = machine.weed()
+        folder = work / "seaweed"
+        folder.mkdir()
+        master, volume, filer, s3, admin = free_ports(5, _GRPC_OFFSET)
+        identity = {
+            "name": "bench",
+            "credentials": [
+                {"accessKey": "AKIDSAFELIGHTBENCH", "secretKey": "a-secret-of-the-benchmark-only"}
+            ],
+            "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+        }
+        settings = folder / "s3.json"
+        settings.write_text(json.dumps({"identities": [identity]}))
+        command = [weed, "-logtostderr=true", "mini", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
+        command += [f"-dir={folder}", f"-s3.config={settings}", "-bucket=media-plain,media-shop"]
+        command += [f"-s3.localSocket={folder}/s3.sock", f"-filer.localSocket={folder}/filer.sock"]
+        command += [f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}"]
+        command += [f"-s3.port={s3}", f"-admin.port={admin}", "-s3.port.iceberg=0"]
+        command += ["-s3.port.lance=0", "-webdav=false", "-admin.ui=false"]
+        command += ["-master.telemetry=false", "-s3.autoCreateBucket=false"]
+        log = folder / "log"
+        process = start(command, core, log)
+        wait_for(lambda: listens(s3), process, "SeaweedFS", log, seconds=60)
+        return cls(process, f"http://127.0.0.1:{s3}")
+
+
+def put(grant, open_body, size):
+    """The upload that a grant asks for; the status of the answer."""
+    url = urllib.parse.urlsplit(grant["uploadURL"])
+    headers = dict(grant["headers"], **{"Content-Length": str(size)})
+    with open_body() as body:
+        path = f"{url.path}?{url.query}"
+        return request(url.port, "PUT", path, body, headers, timeout=300)[0]
+
+
+def request(port, method, path, body=None, headers=None, timeout=30):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+    try:
+        connection.request(method, path, body, headers or {})
+        answer = connection.getresponse()
+        return answer.status, answer.headers, answer.read()
+    finally:
+        connection.close()
+
+
+def build():
+    """Builds the gateway; the path of the program."""
+    if not shutil.which("cargo"):
+        raise Unfit("there is no cargo: install Rust, or name a built program with --binary")
+    repository = machine.repository()
+    if subprocess.run(["cargo", "build", "--release", "--locked"], cwd=repository).returncode != 0:
+        raise Unfit("the gateway does not build")
+    target = Path(os.environ.get("CARGO_TARGET_DIR", repository / "target"))
+    return target / "release/safelight"

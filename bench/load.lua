@@ -1,0 +1,36 @@
+-- The load: GET of the URL's path, or with the argument "presign" POST of upload requests by many
+-- owners. Prints one line of JSON for the benchmark.
+
+local OWNERS = 10000
+local posts = nil
+local turn = 0
+
+function init(args)
+   if args[1] ~= "presign" then
+      posts = nil
+      return
+   end
+   posts = {}
+   local body = '{"file":"Holiday photo.jpg","contentType":"image/jpeg","size":51200}'
+   for owner = 1, OWNERS do
+      local headers = {
+         ["Content-Type"] = "application/json",
+         ["X_Owner_Id"] = "owner-" .. owner,
+      }
+      posts[owner] = wrk.format("POST", nil, headers, body)
+   end
+   -- With an argument of its own wrk has formatted nothing yet, so nothing is lost by it.
+   request = function()
+      turn = turn % OWNERS + 1
+      return posts[turn]
+   end
+end
+
+function done(summary, latency)
+   local errors = summary.errors
+   io.write(string.format(
+      '{"requests":%d,"bytes":%d,"microseconds":%d,"p50":%d,"p99":%d,"max":%d,"statuses":%d,"broken":%d}\n',
+      summary.requests, summary.bytes, summary.duration, latency:percentile(50),
+      latency:percentile(99), latency.max, errors.status,
+      errors.connect + errors.read + errors.write + errors.timeout))
+end

@@ -1,0 +1,143 @@
+//! `safelight check`, and that `serve` refuses what it refuses.
+
+use super::Files;
+use crate::harness::program::{Ended, run, run_with};
+
+/// `EX_CONFIG` of sysexits.h: init systems do not restart a process that says it.
+const BAD_CONFIGURATION: Option<i32> = Some(78);
+
+fn check(files: &Files) -> Ended {
+    run(&["check", "--config", &files.settings()])
+}
+
+/// Both commands must refuse with one line that has all of these.
+#[track_caller]
+fn assert_refused(files: &Files, expected: &[&str]) {
+    for command in ["check", "serve"] {
+        let ended = run(&[command, "--config", &files.settings()]);
+        assert_eq!(ended.code, BAD_CONFIGURATION, "{command}: {ended:?}");
+        assert_eq!(ended.stdout, "", "{command}");
+        let is_told = ended.stderr.lines().any(|line| expected.iter().all(|e| line.contains(e)));
+        assert!(is_told, "{command}: no line has all of {expected:?}:\n{}", ended.stderr);
+    }
+}
+
+#[test]
+fn good_files() {
+    let files = Files::good();
+    let ended = check(&files);
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
+    assert!(ended.stdout.contains("app shop: ok"), "{}", ended.stdout);
+    assert!(!files.path("data/safelight.db").exists(), "check changes nothing");
+}
+
+#[test]
+fn the_settings_may_come_from_the_environment() {
+    let files = Files::good();
+    let settings = files.settings();
+    let by_variable = run_with(&["check"], &[("SAFELIGHT_CONFIG", &settings)]);
+    assert_eq!(by_variable.code, Some(0), "{by_variable:?}");
+
+    let bad = run_with(
+        &["check", "--config", &settings],
+        &[("SAFELIGHT__SERVER__MAXURLEXPIRY", "\"soon\"")],
+    );
+    assert_eq!(bad.code, BAD_CONFIGURATION);
+    assert!(bad.stderr.contains("SAFELIGHT__SERVER__MAXURLEXPIRY"), "{}", bad.stderr);
+}
+
+#[test]
+fn a_misspelt_key_is_told_with_its_place_and_the_nearest_one() {
+    let files = Files::good();
+    files.replace("apps.d/shop.toml", "AllowPublicUpload", "AllowPublicUploads");
+    let text = std::fs::read_to_string(files.path("apps.d/shop.toml")).unwrap();
+    let line = text.lines().position(|line| line.starts_with("AllowPublicUploads")).unwrap() + 1;
+    let place = format!("apps.d/shop.toml:{line}: ");
+    assert_refused(&files, &[&place, "AllowPublicUploads", "did you mean", "AllowPublicUpload"]);
+}
+
+#[test]
+fn bad_settings() {
+    for (from, to, expected) in [
+        ("[Server]", "[Servr]", &["safelight.toml:", "Servr", "Server"][..]),
+        ("PublicBaseURL = \"https://media.test\"", "", &["safelight.toml", "PublicBaseURL"]),
+        ("[Records]", "[TLS]\n[Records]", &["safelight.toml:", "TLS"]),
+        ("Listen = \"127.0.0.1:0\"", "Listen = \"here\"", &["safelight.toml:", "Listen"]),
+        ("[Keys]", "[Keys", &["safelight.toml:", "TOML"]),
+    ] {
+        let files = Files::good();
+        files.replace("safelight.toml", from, to);
+        assert_refused(&files, expected);
+    }
+}
+
+#[test]
+fn bad_apps() {
+    for (from, to, expected) in [
+        ("Kind = \"s3\"", "Kind = \"s4\"", &["shop.toml:", "Storage.Kind", "s3"][..]),
+        ("Kind = \"s3\"", "Kind = \"gcs\"", &["shop.toml:", "gcs"]),
+        ("Bucket = \"nowhere\"", "", &["shop.toml:", "Bucket"]),
+        (
+            "Endpoint = \"http://127.0.0.1:1\"",
+            "Endpoint = \"http://169.254.169.254\"",
+            &["shop.toml:", "Endpoint"],
+        ),
+        (
+            "[Storage]",
+            "CloudFrontURL = \"https://me:pw@cdn.example\"\n[Storage]",
+            &["shop.toml:", "CloudFrontURL"],
+        ),
+        ("\"no-secret\"", "\"env:HOME\"", &["shop.toml:", "SAFELIGHT_APP_SHOP_"]),
+        ("\"no-secret\"", "\"file:../other/secret\"", &["shop.toml:", "SecretAccessKey"]),
+        ("\"no-secret\"", "\"file:absent\"", &["shop.toml:", "absent"]),
+    ] {
+        let files = Files::good();
+        files.replace("apps.d/shop.toml", from, to);
+        assert_refused(&files, expected);
+    }
+}
+
+#[test]
+fn two_apps_on_one_part_of_a_bucket() {
+    let files = Files::good();
+    let text = std::fs::read_to_string(files.path("apps.d/shop.toml")).unwrap();
+    files.write("apps.d/other.toml", &text);
+    assert_refused(&files, &["apps.d/shop.toml:", "other"]);
+}
+
+#[test]
+fn everything_that_is_wrong_is_told_at_once() {
+    let files = Files::good();
+    files.replace("apps.d/shop.toml", "AllowPublicUpload = true", "AllowPublicUpload = 1");
+    files.replace("apps.d/shop.toml", "Bucket = \"nowhere\"", "Bucket = \"Nowhere!\"");
+    files.write("apps.d/other.toml", "nonsense");
+    let ended = check(&files);
+    assert_eq!(ended.code, BAD_CONFIGURATION);
+    for expected in ["AllowPublicUpload", "Bucket", "other.toml:1"] {
+        assert!(ended.stderr.contains(expected), "{expected}:\n{}", ended.stderr);
+    }
+    let last = ended.stderr.lines().last().unwrap();
+    assert!(last.ends_with("errors in the configuration"), "{last}");
+}
+
+#[test]
+fn files_that_are_not_there() {
+    let files = Files::good();
+    let absent = files.path("absent.toml");
+    let ended = run(&["check", "--config", absent.to_str().unwrap()]);
+    assert_eq!(ended.code, BAD_CONFIGURATION);
+    assert!(ended.stderr.contains("absent.toml"), "{}", ended.stderr);
+
+    std::fs::remove_dir_all(files.path("apps.d")).unwrap();
+    assert_refused(&files, &["apps.d", "Server.AppsDir"]);
+}
+
+#[test]
+fn no_message_tells_a_secret() {
+    let files = Files::good();
+    files.replace("apps.d/shop.toml", "\"no-secret\"", "\"sekret\\u0001value\"");
+    files.replace("safelight.toml", "mint-secret-of-the-tests-0123456789abcdef", "short-sekret");
+    let ended = check(&files);
+    assert_eq!(ended.code, BAD_CONFIGURATION);
+    assert!(!ended.stderr.contains("sekret"), "{}", ended.stderr);
+}

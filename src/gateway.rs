@@ -41,6 +41,18 @@ pub struct Configuration {
     pub embedded: Option<S3Access>,
 }
 
+/// What a gateway is made of before it listens anywhere.
+pub struct Prepared {
+    /// The settings of the process.
+    pub settings: Settings,
+    /// The live apps.
+    pub apps: Arc<Apps>,
+    /// The client of every upstream.
+    pub client: Client,
+    metrics: Arc<Metrics>,
+    loop_token: HeaderValue,
+}
+
 /// A running gateway.
 pub struct Gateway {
     /// Where it listens for the world.
@@ -60,6 +72,24 @@ struct Running {
     task: JoinHandle<()>,
 }
 
+impl Configuration {
+    /// Builds the apps and what they share. Nothing is asked of anybody.
+    ///
+    /// # Errors
+    /// A text for each app that cannot be built.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn prepare(self) -> Result<Prepared, Vec<String>> {
+        let Self { settings, apps, embedded } = self;
+        let metrics = Metrics::new();
+        let client = Client::new(settings.server.address_policy.clone()).map_err(|e| vec![e])?;
+        let loop_token = loop_token(&settings);
+        let apps = build_apps(apps, &settings, &metrics, &client, &loop_token, embedded.as_ref())?;
+        Ok(Prepared { settings, apps, client, metrics, loop_token })
+    }
+}
+
 impl Gateway {
     /// Starts a gateway and returns when it listens.
     ///
@@ -67,13 +97,9 @@ impl Gateway {
     /// A text for the operator: which address is taken, which app cannot be built, why the record
     /// store does not open.
     pub async fn start(configuration: Configuration) -> Result<Self, String> {
-        let Configuration { settings, apps, embedded } = configuration;
-        let metrics = Metrics::new();
+        let prepared = configuration.prepare().map_err(|errors| errors.join("\n"))?;
+        let Prepared { settings, apps, metrics, loop_token, .. } = prepared;
         metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-        let client = Client::new(settings.server.address_policy.clone())?;
-        let loop_token = loop_token(&settings);
-        let apps = build_apps(apps, &settings, &metrics, &client, &loop_token, embedded.as_ref())
-            .map_err(|errors| errors.join("\n"))?;
         let listener = bind(settings.server.listen, "Server.Listen").await?;
         let admin_listener = bind(settings.server.admin_listen, "Server.AdminListen").await?;
         let address = local_address(&listener)?;
@@ -111,21 +137,6 @@ impl Gateway {
         };
         gateway.readiness.set(true);
         Ok(gateway)
-    }
-
-    /// Builds everything that [`start`](Self::start) would build of the apps, and throws it away:
-    /// what only shows then is found here too.
-    ///
-    /// # Errors
-    /// A text for each app that cannot be built.
-    ///
-    /// # Panics
-    /// Outside of a tokio runtime.
-    pub fn check(configuration: Configuration) -> Result<(), Vec<String>> {
-        let Configuration { settings, apps, embedded } = configuration;
-        let client = Client::new(settings.server.address_policy.clone()).map_err(|e| vec![e])?;
-        let token = loop_token(&settings);
-        build_apps(apps, &settings, &Metrics::new(), &client, &token, embedded.as_ref()).map(drop)
     }
 
     /// Stops in order: says that it is not ready, gives load balancers `notice` to see that, stops

@@ -7,6 +7,7 @@ pub mod cdn;
 pub mod command;
 pub mod config;
 pub mod dev;
+pub mod doctor;
 pub mod domain;
 pub mod gateway;
 pub mod http;

@@ -45,7 +45,7 @@ pub(super) fn app(
     let rate_limit = file.section("RateLimit", rate_limits);
     let read = file.section("Read", read_policy);
     let cors = file.section("CORS", |section| Cors {
-        allowed_origins: section.key("AllowedOrigins").texts(origin).or(Vec::new()),
+        allowed_origins: section.key("AllowedOrigins").texts(parse_origin).or(Vec::new()),
     });
     let storage = storage?;
     let cdn = cdn_url.map(|url| CdnConfig {
@@ -166,8 +166,11 @@ fn sensible_wait(time: &Duration) -> Result<(), &'static str> {
     }
 }
 
-/// An origin exactly as browsers send it, so that comparing is enough.
-fn origin(text: &str) -> Result<String, String> {
+/// Reads `*`, or an origin exactly as browsers send it, so that comparing is enough.
+///
+/// # Errors
+/// A text for whoever wrote it.
+pub fn parse_origin(text: &str) -> Result<String, String> {
     if text == "*" {
         return Ok(text.to_owned());
     }

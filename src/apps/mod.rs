@@ -20,6 +20,7 @@ pub use config::{
     AppConfig, CdnConfig, Cors, GcsAccess, RateLimits, ReadPolicy, S3Access, StorageConfig,
     StorageKind, UploadPolicy,
 };
+pub use file::parse_origin;
 pub use load::{LoadContext, load_apps, read_app};
 pub use read_proof::{ReadProof, Reads};
 

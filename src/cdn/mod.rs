@@ -9,7 +9,8 @@ use http::header::{
     ACCEPT_ENCODING, AGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderName,
     IF_NONE_MATCH, LAST_MODIFIED, RANGE,
 };
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
+use http::response::Parts;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 
 use crate::domain::{ETag, FallbackReason, RangeRequest, Representation, Shape, StoragePath};
@@ -84,17 +85,30 @@ impl Cdn {
     /// # Errors
     /// [`CdnFailure`] for everything that is not an answer to the question: see `verdict`.
     pub async fn ask(&self, question: &CdnQuestion<'_>) -> Result<CdnAnswer, CdnFailure> {
-        let response =
-            self.client.send(&self.origin, self.request(question), &self.timeouts).await.map_err(
-                |error| CdnFailure {
-                    reason: verdict::reason_of(&error),
-                    detail: error.to_string(),
-                },
-            )?;
-        let (head, body) = response.into_parts();
-        let shape = verdict::judge(question, head.status, &head.headers)?;
+        let (head, body) = self.send(question).await?.into_parts();
+        let shape = Self::judge(question, &head)?;
         let object = representation(shape, head.status, &head.headers);
         Ok(CdnAnswer { shape, object, body })
+    }
+
+    /// Asks for an object and gives the answer as it came, whatever it says.
+    ///
+    /// # Errors
+    /// [`CdnFailure`] where there is no answer at all.
+    pub async fn send(&self, question: &CdnQuestion<'_>) -> Result<Response<Body>, CdnFailure> {
+        let sent = self.client.send(&self.origin, self.request(question), &self.timeouts).await;
+        sent.map_err(|error| CdnFailure {
+            reason: verdict::reason_of(&error),
+            detail: error.to_string(),
+        })
+    }
+
+    /// Judges the head of an answer to a question.
+    ///
+    /// # Errors
+    /// [`CdnFailure`] for everything that is not an answer to the question: see `verdict`.
+    pub fn judge(question: &CdnQuestion<'_>, head: &Parts) -> Result<Shape, CdnFailure> {
+        verdict::judge(question, head.status, &head.headers)
     }
 
     fn request(&self, question: &CdnQuestion<'_>) -> Request<Full<Bytes>> {

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use crate::gateway::{Configuration, Gateway};
+use crate::gateway::Configuration;
 
 use super::configuration::{load, report};
 use super::{ConfigArgs, EX_CONFIG, block_on};
@@ -18,7 +18,8 @@ pub(super) fn run(args: &ConfigArgs) -> ExitCode {
     let names: Vec<_> = loaded.apps.iter().map(|app| app.name.clone()).collect();
     let configuration =
         Configuration { settings: loaded.settings, apps: loaded.apps, embedded: None };
-    if let Err(errors) = block_on(async { Gateway::check(configuration) }) {
+    // What only shows when the apps are built is found here too.
+    if let Err(errors) = block_on(async { configuration.prepare() }) {
         errors.iter().for_each(|error| eprintln!("{error}"));
         return ExitCode::from(EX_CONFIG);
     }

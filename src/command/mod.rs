@@ -3,6 +3,7 @@
 mod check;
 mod configuration;
 mod dev;
+mod doctor;
 mod healthcheck;
 mod logging;
 mod serve;
@@ -32,6 +33,10 @@ enum Command {
     Serve(ConfigArgs),
     /// Check the settings and every app's file; exit 78 if one is bad.
     Check(ConfigArgs),
+    /// Try whether an app's bucket and CDN do what it needs, and say how to fix what fails: signed
+    /// uploads, reads, CORS, CDN. Writes a small object under the app's prefix and deletes it.
+    /// Exit 0 if nothing failed, 1 if something did, 78 if the configuration is bad.
+    Doctor(doctor::DoctorArgs),
     /// Ask a running gateway whether it is ready; exit 1 if not. For container health checks.
     Healthcheck(healthcheck::HealthcheckArgs),
 }
@@ -52,6 +57,7 @@ impl Cli {
             Command::Dev(args) => dev::run(&args),
             Command::Serve(args) => serve::run(&args),
             Command::Check(args) => check::run(&args),
+            Command::Doctor(args) => doctor::run(&args),
             Command::Healthcheck(args) => healthcheck::run(&args),
         }
     }

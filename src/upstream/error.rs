@@ -41,6 +41,20 @@ pub enum SendError {
 }
 
 impl SendError {
+    /// Whether it is certain that nothing of the request was sent.
+    #[must_use]
+    pub fn means_unsent(&self) -> bool {
+        match self {
+            Self::Forbidden(_)
+            | Self::Resolve(_)
+            | Self::Connect(_)
+            | Self::ConnectTimeout
+            | Self::Tls(_)
+            | Self::TlsTimeout => true,
+            Self::FirstByteTimeout | Self::Reset(_) | Self::Closed(_) | Self::Protocol(_) => false,
+        }
+    }
+
     /// Whether a pooled connection failed in a way that a server's closing of idle connections
     /// explains, so that a fresh one deserves a try.
     pub(super) fn means_stale_connection(&self) -> bool {

@@ -4,6 +4,7 @@
 mod api;
 mod configuration;
 mod dashboard;
+mod doctor;
 mod metrics;
 
 use std::fs;
@@ -101,8 +102,13 @@ fn first_column(document: &str, heading: &str, columns: &[&str]) -> Vec<String> 
 
 #[test]
 fn links_lead_somewhere() {
-    for path in ["docs/api.md", "docs/configuration.md", "docs/metrics.md", "dashboards/README.md"]
-    {
+    for path in [
+        "docs/api.md",
+        "docs/configuration.md",
+        "docs/doctor.md",
+        "docs/metrics.md",
+        "dashboards/README.md",
+    ] {
         let text = read(path);
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
         for (at, _) in text.match_indices("](") {

@@ -8,6 +8,7 @@ mod conformance;
 mod denied;
 mod docs;
 mod gcs;
+mod doctor;
 mod harness;
 mod healing;
 mod hostile;

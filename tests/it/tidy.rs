@@ -28,6 +28,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("http", &["domain", "metrics", "storage", "cdn", "limits", "identity", "apps", "actions"]),
     ("server", &["http", "metrics"]),
     ("gateway", &["*"]),
+    ("doctor", &["domain", "upstream", "storage", "cdn", "apps"]),
     ("dev", &["*"]),
     ("command", &["*"]),
 ];

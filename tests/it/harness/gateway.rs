@@ -73,6 +73,18 @@ impl Setup {
         self
     }
 
+    /// What it would be started with; it is not.
+    pub fn configuration(&self) -> Configuration {
+        configure(tempfile::tempdir().unwrap().path(), self)
+    }
+
+    /// Its files in a folder, for a command: the folder, and the path of the settings.
+    pub fn files(&self) -> (TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = write_files(folder.path(), self);
+        (folder, settings)
+    }
+
     /// Starts it through the production constructor.
     pub async fn start(self) -> TestGateway {
         let folder = tempfile::tempdir().unwrap();
@@ -155,6 +167,12 @@ impl TestGateway {
 
 /// Loads the files and starts the gateway.
 async fn launch(folder: &Path, setup: Setup) -> (Gateway, Setup) {
+    let configuration = configure(folder, &setup);
+    (Gateway::start(configuration).await.expect("the gateway starts"), setup)
+}
+
+/// Writes the files into a folder, and gives the path of the settings.
+fn write_files(folder: &Path, setup: &Setup) -> PathBuf {
     let apps_dir = folder.join("apps.d");
     fs::create_dir_all(&apps_dir).unwrap();
     fs::create_dir_all(folder.join("data")).unwrap();
@@ -168,7 +186,12 @@ async fn launch(folder: &Path, setup: Setup) -> (Gateway, Setup) {
     }
     let settings_file = folder.join("safelight.toml");
     fs::write(&settings_file, settings_text(folder, &setup.settings)).unwrap();
+    settings_file
+}
 
+/// Writes the files and loads them.
+fn configure(folder: &Path, setup: &Setup) -> Configuration {
+    let settings_file = write_files(folder, setup);
     let settings = Settings::load(Some(&settings_file), std::iter::empty())
         .unwrap_or_else(|errors| panic!("{errors:#?}"));
     let context = LoadContext {
@@ -179,8 +202,7 @@ async fn launch(folder: &Path, setup: Setup) -> (Gateway, Setup) {
     };
     let (apps, errors) = load_apps(&settings.server.apps_dir, &context);
     assert!(errors.is_empty(), "{errors:#?}");
-    let configuration = Configuration { settings, apps, embedded: setup.embedded.clone() };
-    (Gateway::start(configuration).await.expect("the gateway starts"), setup)
+    Configuration { settings, apps, embedded: setup.embedded.clone() }
 }
 
 /// The settings of a gateway whose files are in a folder.

@@ -11,5 +11,6 @@ pub mod program;
 pub mod published;
 pub mod raw;
 pub mod seaweed;
+pub mod signed;
 pub mod slow_cdn;
 pub mod wire_cdn;

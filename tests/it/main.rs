@@ -9,4 +9,5 @@ mod healing;
 mod main_job;
 mod reads;
 mod s3;
+mod signing;
 mod tidy;

@@ -350,7 +350,7 @@ mod grants {
             signed_headers(&signed.url),
             "content-length;content-type;host;if-none-match;x-amz-checksum-sha256"
         );
-        let expected = [jpeg, ("x-amz-checksum-sha256", zeros), ("If-None-Match", "*".to_owned())];
+        let expected = [jpeg, ("If-None-Match", "*".to_owned()), ("x-amz-checksum-sha256", zeros)];
         assert_eq!(signed.headers, expected);
     }
 

@@ -19,7 +19,9 @@ use aws_sigv4::sign::v4;
 use futures_util::FutureExt as _;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use safelight::domain::{MediaType, Secret, Source, StoragePath};
-use safelight::storage::{ObjectStore as _, PutGrant, S3Config, S3Store, S3Timeouts};
+use safelight::storage::{
+    AccessKey, ObjectStore as _, PutGrant, S3Config, S3Credentials, S3Store, S3Timeouts,
+};
 use safelight::upstream::{AddressPolicy, Client};
 use sha2::{Digest as _, Sha256};
 use tokio::runtime::Runtime;
@@ -76,9 +78,11 @@ fn store() -> S3Store {
         region: REGION.into(),
         endpoint: None,
         path_style: false,
-        access_key_id: ACCESS_KEY_ID.into(),
-        secret_access_key: Secret::new(SECRET_ACCESS_KEY),
-        session_token: None,
+        credentials: S3Credentials::Key(AccessKey {
+            access_key_id: ACCESS_KEY_ID.into(),
+            secret_access_key: Secret::new(SECRET_ACCESS_KEY),
+            session_token: None,
+        }),
         source: Source::S3,
         timeouts: S3Timeouts::default(),
     };

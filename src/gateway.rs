@@ -20,6 +20,7 @@ use crate::metrics::Metrics;
 use crate::records::{Records, SqliteRecords};
 use crate::server::{Listening, Shutdown, ShutdownTrigger, serve, shutdown};
 use crate::settings::{RecordsUrl, Settings};
+use crate::storage::ProcessCredentials;
 use crate::upstream::Client;
 
 /// How long requests have to finish once no more are accepted.
@@ -72,7 +73,13 @@ impl Gateway {
         metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let client = Client::new(settings.server.address_policy.clone())?;
         let loop_token = loop_token(&settings);
-        let apps = build_apps(apps, &settings, &metrics, &client, &loop_token, embedded.as_ref())
+        let process = if apps.iter().any(AppConfig::uses_process_credentials) {
+            Some(ProcessCredentials::start().await?)
+        } else {
+            None
+        };
+        let given = Given { embedded: embedded.as_ref(), process: process.as_ref() };
+        let apps = build_apps(apps, &settings, &metrics, &client, &loop_token, given)
             .map_err(|errors| errors.join("\n"))?;
         let listener = bind(settings.server.listen, "Server.Listen").await?;
         let admin_listener = bind(settings.server.admin_listen, "Server.AdminListen").await?;
@@ -125,7 +132,9 @@ impl Gateway {
         let Configuration { settings, apps, embedded } = configuration;
         let client = Client::new(settings.server.address_policy.clone()).map_err(|e| vec![e])?;
         let token = loop_token(&settings);
-        build_apps(apps, &settings, &Metrics::new(), &client, &token, embedded.as_ref()).map(drop)
+        let given =
+            Given { embedded: embedded.as_ref(), process: Some(&ProcessCredentials::none()) };
+        build_apps(apps, &settings, &Metrics::new(), &client, &token, given).map(drop)
     }
 
     /// Stops in order: says that it is not ready, gives load balancers `notice` to see that, stops
@@ -158,20 +167,27 @@ fn loop_token(settings: &Settings) -> HeaderValue {
     HeaderValue::try_from(format!("safelight-{mark}")).expect("hexadecimal digits are ASCII")
 }
 
+/// What apps may be given to get at storage with, besides keys of their own.
+struct Given<'a> {
+    embedded: Option<&'a S3Access>,
+    process: Option<&'a ProcessCredentials>,
+}
+
 fn build_apps(
     configs: Vec<AppConfig>,
     settings: &Settings,
     metrics: &Arc<Metrics>,
     client: &Client,
     loop_token: &HeaderValue,
-    embedded: Option<&S3Access>,
+    given: Given<'_>,
 ) -> Result<Arc<Apps>, Vec<String>> {
     let workshop = Workshop {
         client,
         metrics,
         public_base_url: &settings.server.public_base_url,
         loop_token,
-        embedded,
+        embedded: given.embedded,
+        process: given.process,
         apps: configs.len(),
     };
     let (mut built, mut errors) = (Vec::new(), Vec::new());

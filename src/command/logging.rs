@@ -8,7 +8,9 @@ use tracing_subscriber::EnvFilter;
 const DEFAULT: &str = "info";
 
 /// Libraries that print what they sign, or log every refusal as a failure of their own.
-const QUIET: [&str; 6] = [
+const QUIET: [&str; 8] = [
+    "aws_config=warn",
+    "aws_sdk_sts=warn",
     "aws_sdk_s3=warn",
     "aws_runtime=warn",
     "aws_smithy_runtime=warn",

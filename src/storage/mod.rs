@@ -13,7 +13,7 @@ use bytes::Bytes;
 use crate::domain::{ContentRange, ETag, MediaType, RangeRequest, Source, StoragePath};
 
 pub use crate::domain::ObjectMeta;
-pub use s3::{S3Config, S3Store, S3Timeouts};
+pub use s3::{AccessKey, ProcessCredentials, S3Config, S3Credentials, S3Store, S3Timeouts};
 
 /// The bytes of an object, as they come from the provider. An error ends the body; a body never
 /// ends cleanly before the promised length.
@@ -35,7 +35,8 @@ pub struct PutGrant<'a> {
     pub sha256: Option<[u8; 32]>,
     /// Whether an object that exists already is kept.
     pub prevent_overwrite: bool,
-    /// How long the permission holds, from the time of signing. Whole seconds.
+    /// How long the permission holds, from the time of signing. Whole seconds. Shorter where the
+    /// credentials that sign end before.
     pub expires_in: Duration,
 }
 

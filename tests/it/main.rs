@@ -7,6 +7,7 @@ mod docs;
 mod harness;
 mod healing;
 mod main_job;
+mod process_credentials;
 mod reads;
 mod s3;
 mod signing;

@@ -18,7 +18,8 @@ use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
 use safelight::domain::{MediaType, Secret, Source, StoragePath};
 use safelight::storage::{
-    MultipartId, ObjectStore as _, PutGrant, S3Config, S3Store, S3Timeouts, SignedRequest,
+    AccessKey, MultipartId, ObjectStore as _, PutGrant, S3Config, S3Credentials, S3Store,
+    S3Timeouts, SignedRequest,
 };
 use serde_json::json;
 use url::Url;
@@ -130,9 +131,11 @@ impl Account {
             region: self.region.clone(),
             endpoint: Some(Url::parse(&self.endpoint).unwrap()),
             path_style: self.path_style,
-            access_key_id: self.access_key_id.clone(),
-            secret_access_key: Secret::new(self.secret_access_key.as_str()),
-            session_token: self.session_token.as_deref().map(Secret::new),
+            credentials: S3Credentials::Key(AccessKey {
+                access_key_id: self.access_key_id.clone(),
+                secret_access_key: Secret::new(self.secret_access_key.as_str()),
+                session_token: self.session_token.as_deref().map(Secret::new),
+            }),
             source: Source::S3,
             timeouts: S3Timeouts::default(),
         })

@@ -68,6 +68,7 @@ impl S3Store {
         now: SystemTime,
         headers: Vec<(&'static str, String)>,
     ) -> Result<SignedRequest, StorageError> {
+        let (presigner, expires_in) = self.signer.presigner(expires_in, now)?;
         let request = Presign {
             method: "PUT",
             scheme: &self.address.scheme,
@@ -77,7 +78,7 @@ impl S3Store {
             headers: signed_headers,
             expires_in,
         };
-        let signed = self.presigner.presign(&request, now).map_err(|refusal| {
+        let signed = presigner.presign(&request, now).map_err(|refusal| {
             StorageError::new(StorageErrorKind::Unsupported, refusal.to_string())
         })?;
         Ok(SignedRequest { url: signed.url, headers, expires_at: signed.expires_at })

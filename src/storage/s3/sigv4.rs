@@ -16,6 +16,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode, utf8_percent_
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
+use super::credentials::AccessKey;
 use crate::domain::Secret;
 
 /// The longest life of a presigned URL: seven days, by the protocol.
@@ -29,18 +30,9 @@ const SECONDS_PER_DAY: u64 = 86_400;
 /// canonical query.
 const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// A long-term or temporary access key.
-#[derive(Debug, Clone)]
-pub(super) struct Credentials {
-    pub(super) access_key_id: String,
-    pub(super) secret_access_key: Secret,
-    /// Only temporary credentials have one.
-    pub(super) session_token: Option<Secret>,
-}
-
 /// Signs requests with one set of credentials for one region.
 pub(super) struct Presigner {
-    credentials: Credentials,
+    credentials: AccessKey,
     /// The session token as a query holds it.
     encoded_token: Option<Zeroizing<String>>,
     region: String,
@@ -97,7 +89,7 @@ pub(super) enum CannotPresign {
 }
 
 impl Presigner {
-    pub(super) fn new(credentials: Credentials, region: String) -> Self {
+    pub(super) fn new(credentials: AccessKey, region: String) -> Self {
         let encode = |token: &Secret| {
             // Never more than three bytes for one: no smaller copy is left behind by growing.
             let mut encoded = Zeroizing::new(String::with_capacity(3 * token.expose().len()));
@@ -307,8 +299,8 @@ mod tests {
         expires_in: Duration::from_secs(86_400),
     };
 
-    fn credentials(token: Option<&str>) -> Credentials {
-        Credentials {
+    fn credentials(token: Option<&str>) -> AccessKey {
+        AccessKey {
             access_key_id: "AKIAIOSFODNN7EXAMPLE".to_owned(),
             secret_access_key: Secret::new("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"),
             session_token: token.map(Secret::new),

@@ -55,9 +55,11 @@ fn config(endpoint: &str) -> S3Config {
         region: "us-east-1".into(),
         endpoint: Some(url::Url::parse(endpoint).unwrap()),
         path_style: true,
-        access_key_id: "AKIAIOSFODNN7EXAMPLE".into(),
-        secret_access_key: Secret::new("the secret of the key"),
-        session_token: Some(Secret::new("the session token")),
+        credentials: S3Credentials::Key(AccessKey {
+            access_key_id: "AKIAIOSFODNN7EXAMPLE".into(),
+            secret_access_key: Secret::new("the secret of the key"),
+            session_token: Some(Secret::new("the session token")),
+        }),
         source: Source::S3,
         timeouts: S3Timeouts::default(),
     }

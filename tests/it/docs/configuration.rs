@@ -279,3 +279,16 @@ fn the_messages_are_those_that_it_shows() {
         assert!(errors.iter().any(|error| error == line), "{line}\n{errors:#?}");
     }
 }
+
+/// Holds a `[Storage]` of another document to the reader of apps' files; keys are added to those
+/// that have none.
+pub(super) fn assert_storage_is_read(text: &str) {
+    let text = text.replace("env:SAFELIGHT_APP_SHOP_KEY", "id").replace("file:secret-", "secret-");
+    let keys = if text.contains("AccessKeyID") {
+        ""
+    } else {
+        "AccessKeyID = 'id'\nSecretAccessKey = 'secret'\n"
+    };
+    let read = load_app(&format!("{text}{keys}"));
+    assert!(read.is_ok(), "{read:?}\n{text}");
+}

@@ -20,6 +20,7 @@ use crate::metrics::Metrics;
 use crate::records::{Records, SqliteRecords};
 use crate::server::{Listening, Shutdown, ShutdownTrigger, serve, shutdown};
 use crate::settings::{RecordsUrl, Settings};
+use crate::storage::ProcessCredentials;
 use crate::upstream::Client;
 
 /// How long requests have to finish once no more are accepted.
@@ -73,19 +74,38 @@ struct Running {
 }
 
 impl Configuration {
-    /// Builds the apps and what they share. Nothing is asked of anybody.
+    /// Builds the apps and what they share. Only the process's own credentials are asked for, where
+    /// an app uses them.
+    ///
+    /// # Errors
+    /// A text for each app that cannot be built.
+    pub async fn prepare(self) -> Result<Prepared, Vec<String>> {
+        let process = match self.apps.iter().any(AppConfig::uses_process_credentials) {
+            true => Some(ProcessCredentials::start().await.map_err(|error| vec![error])?),
+            false => None,
+        };
+        self.build(process.as_ref())
+    }
+
+    /// Builds the same and throws it away, and asks nothing of anybody: what only shows then is
+    /// found here too.
     ///
     /// # Errors
     /// A text for each app that cannot be built.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
-    pub fn prepare(self) -> Result<Prepared, Vec<String>> {
+    pub fn check(self) -> Result<(), Vec<String>> {
+        self.build(Some(&ProcessCredentials::none())).map(drop)
+    }
+
+    fn build(self, process: Option<&ProcessCredentials>) -> Result<Prepared, Vec<String>> {
         let Self { settings, apps, embedded } = self;
         let metrics = Metrics::new();
         let client = Client::new(settings.server.address_policy.clone()).map_err(|e| vec![e])?;
         let loop_token = loop_token(&settings);
-        let apps = build_apps(apps, &settings, &metrics, &client, &loop_token, embedded.as_ref())?;
+        let given = Given { embedded: embedded.as_ref(), process };
+        let apps = build_apps(apps, &settings, &metrics, &client, &loop_token, given)?;
         Ok(Prepared { settings, apps, client, metrics, loop_token })
     }
 }
@@ -97,7 +117,7 @@ impl Gateway {
     /// A text for the operator: which address is taken, which app cannot be built, why the record
     /// store does not open.
     pub async fn start(configuration: Configuration) -> Result<Self, String> {
-        let prepared = configuration.prepare().map_err(|errors| errors.join("\n"))?;
+        let prepared = configuration.prepare().await.map_err(|errors| errors.join("\n"))?;
         let Prepared { settings, apps, metrics, loop_token, .. } = prepared;
         metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let listener = bind(settings.server.listen, "Server.Listen").await?;
@@ -169,20 +189,27 @@ fn loop_token(settings: &Settings) -> HeaderValue {
     HeaderValue::try_from(format!("safelight-{mark}")).expect("hexadecimal digits are ASCII")
 }
 
+/// What apps may be given to get at storage with, besides keys of their own.
+struct Given<'a> {
+    embedded: Option<&'a S3Access>,
+    process: Option<&'a ProcessCredentials>,
+}
+
 fn build_apps(
     configs: Vec<AppConfig>,
     settings: &Settings,
     metrics: &Arc<Metrics>,
     client: &Client,
     loop_token: &HeaderValue,
-    embedded: Option<&S3Access>,
+    given: Given<'_>,
 ) -> Result<Arc<Apps>, Vec<String>> {
     let workshop = Workshop {
         client,
         metrics,
         public_base_url: &settings.server.public_base_url,
         loop_token,
-        embedded,
+        embedded: given.embedded,
+        process: given.process,
         apps: configs.len(),
     };
     let (mut built, mut errors) = (Vec::new(), Vec::new());

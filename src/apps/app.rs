@@ -11,7 +11,8 @@ use crate::domain::{AppName, KeyPrefix, Rate, Source};
 use crate::limits::{DEFAULT_MAX_KEYS, KeyedLimiter, SingleLimiter};
 use crate::metrics::{AppMetrics, Metrics};
 use crate::storage::{
-    GcsConfig, GcsStore, GcsTimeouts, ObjectStore, S3Config, S3Store, S3Timeouts,
+    GcsConfig, GcsStore, GcsTimeouts, ObjectStore, ProcessCredentials, S3Config, S3Credentials,
+    S3Store, S3Timeouts,
 };
 use crate::upstream::{Client, Timeouts};
 
@@ -74,6 +75,8 @@ pub struct Workshop<'a> {
     pub loop_token: &'a HeaderValue,
     /// How to get at the embedded store, in a process that has one.
     pub embedded: Option<&'a S3Access>,
+    /// The process's own credentials, where an app has none of its own.
+    pub process: Option<&'a ProcessCredentials>,
     /// How many apps share the memory for rate limits.
     pub apps: usize,
 }
@@ -161,17 +164,17 @@ fn open_store(
             }
         },
     };
-    let text = |secret: &crate::domain::Secret| {
-        secret.expose_str().map(str::to_owned).ok_or("AccessKeyID is not text")
+    let credentials = match (&access.key, workshop.process) {
+        (Some(key), _) => S3Credentials::Key(key.clone()),
+        (None, Some(process)) => S3Credentials::Process(process.clone()),
+        (None, None) => return Err("the process has no credentials of its own".into()),
     };
     let config = S3Config {
         bucket: storage.bucket.clone(),
         region: access.region.clone(),
         endpoint: access.endpoint.clone(),
         path_style: access.path_style,
-        access_key_id: text(&access.access_key_id)?,
-        secret_access_key: access.secret_access_key.clone(),
-        session_token: access.session_token.clone(),
+        credentials,
         source,
         timeouts: S3Timeouts::default(),
     };

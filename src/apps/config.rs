@@ -5,8 +5,8 @@ use std::time::Duration;
 use http::HeaderValue;
 use url::Url;
 
-use crate::domain::{AppName, KeyPrefix, MediaType, Rate, Secret};
-use crate::storage::ServiceAccount;
+use crate::domain::{AppName, KeyPrefix, MediaType, Rate};
+use crate::storage::{AccessKey, ServiceAccount};
 
 /// A tenant's configuration.
 #[derive(Debug, Clone)]
@@ -34,6 +34,17 @@ pub struct AppConfig {
     pub read: ReadPolicy,
     /// `[CORS]`.
     pub cors: Cors,
+}
+
+impl AppConfig {
+    /// Whether the app's storage is reached with the process's own credentials.
+    #[must_use]
+    pub fn uses_process_credentials(&self) -> bool {
+        match &self.storage.kind {
+            StorageKind::S3(access) => access.key.is_none(),
+            StorageKind::Gcs(_) | StorageKind::Embedded => false,
+        }
+    }
 }
 
 /// A CDN in front of the app's storage.
@@ -76,12 +87,9 @@ pub struct S3Access {
     pub endpoint: Option<Url>,
     /// Whether the bucket stands in the path, and not in the host name.
     pub path_style: bool,
-    /// Visible ASCII.
-    pub access_key_id: Secret,
-    /// Visible ASCII.
-    pub secret_access_key: Secret,
-    /// Visible ASCII.
-    pub session_token: Option<Secret>,
+    /// The app's own key, of visible ASCII; without one, the process's credentials, which the
+    /// operator has granted it for this bucket.
+    pub key: Option<AccessKey>,
 }
 
 /// How to get at Google Cloud Storage.

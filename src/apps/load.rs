@@ -8,7 +8,7 @@ use super::file;
 use super::not_built::NOT_BUILT;
 use super::secrets::SecretScope;
 use crate::config::{ConfigError, Place, Source, read, read_text};
-use crate::domain::AppName;
+use crate::domain::{AppName, Grants};
 use crate::upstream::guard::AddressPolicy;
 
 /// What the process's settings say about the apps' files.
@@ -22,6 +22,8 @@ pub struct LoadContext<'a> {
     pub secrets_dir: &'a Path,
     /// The environment: the value of a variable.
     pub env: &'a dyn Fn(&str) -> Option<String>,
+    /// Which apps may use the process's own credentials, and where.
+    pub grants: &'a Grants,
 }
 
 /// An app as its file gives it, before it is compared with others.
@@ -84,8 +86,8 @@ fn read_located(
     apps: &[AppName],
     context: &LoadContext<'_>,
 ) -> Result<(AppConfig, Place), Vec<ConfigError>> {
-    let secrets =
-        SecretScope { app: name, apps, secrets_dir: context.secrets_dir, env: context.env };
+    let LoadContext { secrets_dir, env, grants, .. } = *context;
+    let secrets = SecretScope { app: name, apps, secrets_dir, env, grants };
     let source = Source::new(file, text).with_not_built(&NOT_BUILT);
     read(&source, |section| file::app(section, name, context, &secrets))
 }
@@ -193,7 +195,6 @@ fn store_of(kind: &StorageKind) -> String {
 mod tests {
     use super::super::config::{GcsAccess, S3Access};
     use super::*;
-    use crate::domain::Secret;
 
     #[test]
     fn one_store_has_one_name() {
@@ -204,9 +205,7 @@ mod tests {
                 region: "us-east-1".to_owned(),
                 endpoint: url(endpoint),
                 path_style: true,
-                access_key_id: Secret::new("id"),
-                secret_access_key: Secret::new("secret"),
-                session_token: None,
+                key: None,
             }))
         };
         let gcs = |endpoint: &str| {

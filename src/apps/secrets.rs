@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::{Component, Path};
 
-use crate::domain::{AppName, Secret};
+use crate::domain::{AppName, Grants, Secret};
 
 /// The largest secret that is read from a file, in bytes. A private key of any kind is smaller.
 const MAX_BYTES: u64 = 64 << 10;
@@ -19,6 +19,8 @@ pub(super) struct SecretScope<'a> {
     pub secrets_dir: &'a Path,
     /// The environment.
     pub env: &'a dyn Fn(&str) -> Option<String>,
+    /// Which apps may use the process's own credentials, and where.
+    pub grants: &'a Grants,
 }
 
 impl SecretScope<'_> {
@@ -136,7 +138,9 @@ mod tests {
             _ => None,
         };
         let apps = [app("my"), app("my-app"), app("shop")];
-        let scope = SecretScope { app: &app(name), apps: &apps, secrets_dir: dir, env: &env };
+        let grants = &Grants::default();
+        let scope =
+            SecretScope { app: &app(name), apps: &apps, secrets_dir: dir, env: &env, grants };
         scope.resolve(value).map(|secret| secret.expose_str().unwrap().to_owned())
     }
 

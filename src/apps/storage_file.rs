@@ -5,8 +5,8 @@ use url::Url;
 use super::config::{GcsAccess, S3Access, StorageConfig, StorageKind};
 use super::secrets::SecretScope;
 use crate::config::{Given, Key, Section, nearest};
-use crate::domain::{KeyPrefix, Secret};
-use crate::storage::{GcsConfig, ServiceAccount};
+use crate::domain::{Grant, KeyPrefix, Secret};
+use crate::storage::{AccessKey, GcsConfig, ServiceAccount};
 use crate::upstream::guard::AddressPolicy;
 
 /// The kinds of storage that there are.
@@ -71,19 +71,45 @@ fn s3(
             section.error(&path_style_place, message, Some("write PathStyle = true".to_owned()));
         }
     }
-    let access_key_id = secret(section.key("AccessKeyID"), secrets);
-    let secret_access_key = secret(section.key("SecretAccessKey"), secrets);
-    let session_token = secret(section.key("SessionToken"), secrets).optional();
-    let access_key_id = access_key_id.required(OWN_CREDENTIALS);
-    let secret_access_key = secret_access_key.required(OWN_CREDENTIALS);
-    Some(S3Access {
-        region,
-        endpoint,
-        path_style,
-        access_key_id: access_key_id?,
-        secret_access_key: secret_access_key?,
-        session_token,
-    })
+    let wanted = bucket.map(|bucket| Grant {
+        app: secrets.app.clone(),
+        bucket: bucket.to_owned(),
+        endpoint: endpoint.as_ref().map(|url| url.origin().ascii_serialization()),
+    });
+    let key = access_key(section, secrets, wanted)?;
+    Some(S3Access { region, endpoint, path_style, key })
+}
+
+/// The app's own key. Without one, the process's credentials are used, if the operator allows it:
+/// `Some(None)`.
+fn access_key(
+    section: &mut Section<'_>,
+    secrets: &SecretScope<'_>,
+    wanted: Option<Grant>,
+) -> Option<Option<AccessKey>> {
+    let id = secret(section.key("AccessKeyID"), secrets);
+    let secret_key = secret(section.key("SecretAccessKey"), secrets);
+    let token = secret(section.key("SessionToken"), secrets);
+    if id.is_present() || secret_key.is_present() || token.is_present() {
+        let with = "AccessKeyID and SecretAccessKey go together";
+        let (id, secret_key) = (id.required(with), secret_key.required(with));
+        return Some(Some(AccessKey {
+            access_key_id: id?.expose_str()?.to_owned(),
+            secret_access_key: secret_key?,
+            session_token: token.optional(),
+        }));
+    }
+    if wanted.as_ref().is_some_and(|wanted| secrets.grants.allow(wanted)) {
+        return Some(None);
+    }
+    let message = "Storage.AccessKeyID is missing: the app is not granted the process's own \
+                   credentials";
+    let mut hint = "write AccessKeyID and SecretAccessKey".to_owned();
+    if let Some(wanted) = wanted {
+        hint = format!("{hint}, or let the operator add to the settings: {wanted}");
+    }
+    section.error(id.place(), message, Some(hint));
+    None
 }
 
 fn gcs(

@@ -1,13 +1,14 @@
 //! Good and bad apps' files.
 
 use std::path::Path;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::config::ConfigError;
-use crate::domain::{AppName, MediaType, Rate};
+use crate::domain::{AppName, Grant, Grants, MediaType, Rate};
 use crate::upstream::guard::AddressPolicy;
 
 const STORAGE: &str = "Bucket = 'media'\nAccessKeyID = 'AKID'\nSecretAccessKey = 'hunter2'\n";
@@ -22,8 +23,16 @@ fn env(variable: &str) -> Option<String> {
 }
 
 fn context<'a>(address_policy: &'a AddressPolicy, secrets_dir: &'a Path) -> LoadContext<'a> {
-    let max_url_expiry = Duration::from_secs(900);
-    LoadContext { address_policy, max_url_expiry, secrets_dir, env: &env }
+    static GRANTS: LazyLock<Grants> = LazyLock::new(|| {
+        let shop = AppName::parse("shop").unwrap();
+        let endpoint = Some("https://s3.example".to_owned());
+        Grants::from_iter([
+            Grant { app: shop.clone(), bucket: "shop-media".into(), endpoint: None },
+            Grant { app: shop, bucket: "elsewhere".into(), endpoint },
+        ])
+    });
+    let (max_url_expiry, grants) = (Duration::from_secs(900), &*GRANTS);
+    LoadContext { address_policy, max_url_expiry, secrets_dir, env: &env, grants }
 }
 
 fn parse_under(policy: &AddressPolicy, text: &str) -> Result<AppConfig, Vec<String>> {
@@ -42,6 +51,36 @@ fn with(top: &str, storage: &str, rest: &str) -> String {
     format!("{top}\n[Storage]\n{STORAGE}{storage}\n{rest}")
 }
 
+/// The credentials of the process are for the app, the bucket and the place that are granted.
+#[test]
+fn without_a_key_the_app_needs_a_grant() {
+    let read = |storage: &str| {
+        let app = parse(&format!("[Storage]\n{storage}"))?;
+        let StorageKind::S3(access) = app.storage.kind else { panic!("s3 is the default") };
+        Ok::<_, Vec<String>>(access.key)
+    };
+    assert_eq!(read("Bucket = 'shop-media'"), Ok(None));
+    assert_eq!(read("Bucket = 'elsewhere'\nEndpoint = 'https://s3.example:443/'"), Ok(None));
+    let refusal = "apps.d/shop.toml:1: Storage.AccessKeyID is missing: the app is not granted the \
+                   process's own credentials; write AccessKeyID and SecretAccessKey, or let the \
+                   operator add to the settings: [[Grants]] with App = \"shop\", ";
+    for (storage, entry) in [
+        ("Bucket = 'shop-media2'", "Bucket = \"shop-media2\""),
+        (
+            "Bucket = 'shop-media'\nEndpoint = 'https://other.s3.amazonaws.com'\nPathStyle = true",
+            "Bucket = \"shop-media\", Endpoint = \"https://other.s3.amazonaws.com\"",
+        ),
+        ("Bucket = 'elsewhere'", "Bucket = \"elsewhere\""),
+    ] {
+        assert_eq!(read(storage), Err(vec![format!("{refusal}{entry}")]), "{storage}");
+    }
+    // A key that is there in part is a slip, and no wish for other credentials.
+    for part in ["AccessKeyID = 'a'", "SecretAccessKey = 's'", "SessionToken = 't'"] {
+        let errors = read(&format!("Bucket = 'shop-media'\n{part}")).unwrap_err();
+        assert!(errors.iter().all(|error| error.contains("go together")), "{errors:?}");
+    }
+}
+
 #[test]
 fn the_least_file_has_the_defaults() {
     let app = parse(&with("", "", "")).unwrap();
@@ -54,9 +93,10 @@ fn the_least_file_has_the_defaults() {
         (access.region.as_str(), access.endpoint, access.path_style),
         ("us-east-1", None, false)
     );
-    assert_eq!(access.access_key_id.expose(), b"AKID");
-    assert_eq!(access.secret_access_key.expose(), b"hunter2");
-    assert_eq!(access.session_token, None);
+    let key = access.key.expect("the file has a key");
+    assert_eq!(key.access_key_id, "AKID");
+    assert_eq!(key.secret_access_key.expose(), b"hunter2");
+    assert_eq!(key.session_token, None);
     assert_eq!(
         app.upload,
         UploadPolicy {
@@ -93,7 +133,7 @@ fn everything_can_be_said() {
         ("https://d1.cloudfront.net/", "images/")
     );
     let StorageKind::S3(access) = app.storage.kind else { panic!("s3 is the default") };
-    assert!(access.path_style && access.session_token.is_some());
+    assert!(access.path_style && access.key.is_some_and(|key| key.session_token.is_some()));
     assert_eq!(app.upload.url_expiry, Duration::from_secs(900), "MaxURLExpiry shortens it");
     assert_eq!(app.upload.allowed_types, [MediaType::Svg]);
     assert_eq!(app.rate_limit.per_owner.window(), Duration::from_secs(1));
@@ -164,11 +204,11 @@ fn what_is_wrong_is_told_with_its_line() {
         ),
         (
             with("", "", "").replace("AccessKeyID = 'AKID'\n", ""),
-            "2: Storage.AccessKeyID is missing: the process's own credentials are not available in this version",
+            "2: Storage.AccessKeyID is missing: AccessKeyID and SecretAccessKey go together",
         ),
         (
             with("", "", "").replace("'hunter2'", "''"),
-            "2: Storage.SecretAccessKey is missing: the process's own credentials are not available in this version",
+            "2: Storage.SecretAccessKey is missing: AccessKeyID and SecretAccessKey go together",
         ),
         (
             with("", "", "")
@@ -301,8 +341,8 @@ fn all_errors_are_told_at_once() {
     let text = "Keepnames = 1\n[Storage]\nBucket = ''\nRegion = 1\n[Upload]\nMaxBytes = 'x'\nRequireSize = 'yes'";
     let errors = parse(text).unwrap_err();
     let lines: Vec<_> = errors.iter().map(|told| told.split(':').nth(1).unwrap()).collect();
-    // The bucket and the two credentials are missing in the section that begins in line 2.
-    assert_eq!(lines, ["1", "2", "2", "2", "4", "6", "7"]);
+    // The bucket and the credentials are missing in the section that begins in line 2.
+    assert_eq!(lines, ["1", "2", "2", "4", "6", "7"]);
 }
 
 #[test]

@@ -19,7 +19,7 @@ pub(super) fn run(args: &ConfigArgs) -> ExitCode {
     let configuration =
         Configuration { settings: loaded.settings, apps: loaded.apps, embedded: None };
     // What only shows when the apps are built is found here too.
-    if let Err(errors) = block_on(async { configuration.prepare() }) {
+    if let Err(errors) = block_on(async { configuration.check() }) {
         errors.iter().for_each(|error| eprintln!("{error}"));
         return ExitCode::from(EX_CONFIG);
     }

@@ -38,6 +38,7 @@ pub(super) fn load_overridden(
         max_url_expiry: server.max_url_expiry,
         secrets_dir: &server.secrets_dir,
         env: &|name| std::env::var(name).ok(),
+        grants: &settings.grants,
     };
     let (apps, errors) = load_apps(&server.apps_dir, &context);
     if errors.is_empty() { Ok(Loaded { settings, apps }) } else { Err(errors) }

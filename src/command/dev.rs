@@ -18,7 +18,7 @@ use crate::dev::{DevCdn, DevStore, DevStoreOptions};
 use crate::domain::{Secret, Source};
 use crate::gateway::{Configuration, Gateway};
 use crate::server::{ShutdownTrigger, shutdown};
-use crate::storage::{S3Config, S3Store, S3Timeouts};
+use crate::storage::{AccessKey, S3Config, S3Credentials, S3Store, S3Timeouts};
 use crate::upstream::{AddressPolicy, Client};
 
 use super::configuration::{load_overridden, report};
@@ -138,15 +138,21 @@ fn overrides(args: &DevArgs) -> Vec<(String, String)> {
     .to_vec()
 }
 
+fn access_key() -> AccessKey {
+    AccessKey {
+        access_key_id: ACCESS_KEY_ID.into(),
+        secret_access_key: Secret::new(SECRET_ACCESS_KEY),
+        session_token: None,
+    }
+}
+
 fn access(store: SocketAddr) -> Result<S3Access, String> {
     let endpoint = format!("http://{store}").parse().map_err(|e| format!("{store}: {e}"))?;
     Ok(S3Access {
         region: REGION.into(),
         endpoint: Some(endpoint),
         path_style: true,
-        access_key_id: Secret::new(ACCESS_KEY_ID),
-        secret_access_key: Secret::new(SECRET_ACCESS_KEY),
-        session_token: None,
+        key: Some(access_key()),
     })
 }
 
@@ -177,9 +183,7 @@ fn start_cdn(
         region: access.region.clone(),
         endpoint: access.endpoint.clone(),
         path_style: true,
-        access_key_id: ACCESS_KEY_ID.into(),
-        secret_access_key: access.secret_access_key.clone(),
-        session_token: None,
+        credentials: S3Credentials::Key(access_key()),
         source: Source::Embedded,
         timeouts: S3Timeouts::default(),
     };

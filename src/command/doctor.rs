@@ -85,7 +85,7 @@ pub(super) fn run(args: &DoctorArgs) -> ExitCode {
 async fn examine(args: &DoctorArgs, loaded: Loaded, config: &AppConfig) -> ExitCode {
     let configuration =
         Configuration { settings: loaded.settings, apps: vec![config.clone()], embedded: None };
-    let Prepared { apps, client, .. } = match configuration.prepare() {
+    let Prepared { apps, client, .. } = match configuration.prepare().await {
         Ok(prepared) => prepared,
         Err(errors) => {
             errors.iter().for_each(|error| eprintln!("{error}"));

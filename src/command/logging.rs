@@ -14,7 +14,9 @@ const DEFAULT: &str = "info";
 
 /// Libraries that print what they sign, or log every refusal as a failure of their own; and the
 /// most that they may say, whatever `SAFELIGHT_LOG` asks for.
-const QUIET: [(&str, LevelFilter); 9] = [
+const QUIET: [(&str, LevelFilter); 11] = [
+    ("aws_config", LevelFilter::WARN),
+    ("aws_sdk_sts", LevelFilter::WARN),
     ("aws_sdk_s3", LevelFilter::WARN),
     ("aws_runtime", LevelFilter::WARN),
     ("aws_sigv4", LevelFilter::WARN),

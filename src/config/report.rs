@@ -107,8 +107,9 @@ impl<'a> Report<'a> {
         let variable = |(section, key): &(String, &str)| {
             format!("SAFELIGHT__{}__{}", section.to_uppercase(), key.to_uppercase())
         };
+        let has_variables = |section: &str| !section.is_empty() && !section.starts_with('[');
         let variables: Vec<_> =
-            known.iter().filter(|(section, _)| !section.is_empty()).map(variable).collect();
+            known.iter().filter(|(section, _)| has_variables(section)).map(variable).collect();
         let (section, key) = stray.names();
         let spelled = format!("SAFELIGHT__{section}__{key}").to_uppercase();
         match nearest(&spelled, variables.iter().map(String::as_str)) {

@@ -87,7 +87,7 @@ impl<'a> Section<'a> {
             let message = "another variable sets the same key".to_owned();
             self.report.error(&place, message, Some("remove one of the two".to_owned()));
         }
-        let name = dotted(&self.path, key);
+        let name = dotted(self.path.trim_matches(['[', ']']), key);
         if let Some(node) = &mut node {
             self.refuse_value(key, node);
         }
@@ -112,6 +112,36 @@ impl<'a> Section<'a> {
             }
         };
         Section { report: self.report, path, place, entries }.read(build)
+    }
+
+    /// Asks for the tables that are written as `[[Name]]`, none or several, and gives what `build`
+    /// makes of each. The environment sets nothing in them: which one would it be?
+    pub fn sections<T>(
+        &mut self,
+        name: &'static str,
+        mut build: impl FnMut(&mut Section<'a>) -> T,
+    ) -> Vec<T> {
+        self.report.know(&self.path, name);
+        let Some((place, node)) = self.entries.remove(name) else { return Vec::new() };
+        let path = dotted(&self.path, name);
+        let Value::List(elements) = node.value else {
+            let hint = Some(format!("write [[{path}]]"));
+            self.report.error(&place, format!("{path} is a list of sections"), hint);
+            return Vec::new();
+        };
+        let mut built = Vec::with_capacity(elements.len());
+        for Node { value, place, .. } in elements {
+            if let Value::Table(entries) = value {
+                // The brackets keep the path apart from that of a section of the same name.
+                let path = format!("[{path}]");
+                let section = Section { report: self.report, path, place, entries };
+                built.push(section.read(&mut build));
+            } else {
+                let message = format!("{path} is a list of sections, not of {}", value.kind());
+                self.report.error(&place, message, Some(format!("write [[{path}]]")));
+            }
+        }
+        built
     }
 
     /// Whether nobody asked yet for something that the section holds.

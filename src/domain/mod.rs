@@ -8,6 +8,7 @@ mod conditions;
 mod error;
 mod etag;
 mod file_name;
+mod grant;
 mod key;
 mod media_type;
 mod object;
@@ -23,6 +24,7 @@ pub use conditions::{Conditions, EtagList, IfRange, Precondition, Validators};
 pub use error::{Error, RateLimitVerdict, VerificationFailure};
 pub use etag::ETag;
 pub use file_name::{CleanName, FileName, InvalidFileName};
+pub use grant::{Grant, Grants};
 pub use key::{
     InvalidKey, KeyPrefix, MINT_ENTROPY_BYTES, MintSecrets, MintedKey, ObjectKey, StoragePath,
     UploadId,

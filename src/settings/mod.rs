@@ -4,6 +4,7 @@
 //! line are.
 
 mod environment;
+mod grants;
 mod keys;
 mod not_built;
 
@@ -16,6 +17,7 @@ use ipnet::IpNet;
 use url::Url;
 
 use crate::config::{ConfigError, Given, Section, Source, public_base_url, read, read_text};
+use crate::domain::Grants;
 use crate::upstream::guard::AddressPolicy;
 
 pub use keys::KeySettings;
@@ -37,6 +39,8 @@ pub struct Settings {
     pub keys: KeySettings,
     /// `[Limits]`.
     pub limits: LimitsSettings,
+    /// `[[Grants]]`.
+    pub grants: Grants,
 }
 
 /// `[Server]`: where the gateway listens, and what it may reach.
@@ -102,7 +106,9 @@ impl Settings {
         });
         let keys = file.section("Keys", KeySettings::from_section);
         let limits = file.section("Limits", LimitsSettings::from_section);
-        Some(Self { server: server?, records, keys: keys?, limits })
+        let policy = server.as_ref().map(|server| &server.address_policy);
+        let grants = grants::grants(file, policy);
+        Some(Self { server: server?, records, keys: keys?, limits, grants })
     }
 }
 

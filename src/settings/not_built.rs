@@ -3,7 +3,7 @@
 
 use crate::config::{NotBuilt, When};
 
-pub(super) static NOT_BUILT: [NotBuilt; 11] = [
+pub(super) static NOT_BUILT: [NotBuilt; 10] = [
     NotBuilt::new("Server", "TrustedProxies", When::NotEmptyList),
     NotBuilt::new("Records", "URL", When::BeginsWith("postgres://")),
     NotBuilt::new("Records", "URL", When::BeginsWith("postgresql://")),
@@ -14,5 +14,4 @@ pub(super) static NOT_BUILT: [NotBuilt; 11] = [
     NotBuilt::new("", "Sweeper", When::Set),
     NotBuilt::new("", "Events", When::Set),
     NotBuilt::new("", "Tracing", When::Set),
-    NotBuilt::new("", "Grants", When::Set),
 ];

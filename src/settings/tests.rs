@@ -40,6 +40,22 @@ fn defaults_are_the_contracts() {
     assert!(!format!("{settings:?}").contains(SIGN), "secrets are not printed");
 }
 
+#[test]
+fn grants_are_read_one_by_one() {
+    let text = "[[Grants]]\nApp = 'shop'\nBucket = 'a'\n[[Grants]]\nApp = 'blog'\nBucket = 'b'\n\
+                Endpoint = 'https://S3.example:443/'";
+    let grants = load(&with("", text), &[]).unwrap().grants;
+    let grant = |app: &str, bucket: &str, endpoint: Option<&str>| crate::domain::Grant {
+        app: crate::domain::AppName::parse(app).unwrap(),
+        bucket: bucket.to_owned(),
+        endpoint: endpoint.map(str::to_owned),
+    };
+    let expected = [grant("shop", "a", None), grant("blog", "b", Some("https://s3.example"))];
+    assert_eq!(grants, Grants::from_iter(expected));
+    let errors = load(&with("", text), &[("SAFELIGHT__GRANTS__APP", "evil")]).unwrap_err();
+    assert!(errors[0].contains("SAFELIGHT__GRANTS__APP names no setting"), "{errors:?}");
+}
+
 /// The sample shows every key; required ones and the secrets aside, with the default.
 #[test]
 fn the_sample_is_the_default() {
@@ -116,8 +132,18 @@ fn what_is_wrong_is_told_with_its_line() {
         (with("", "[Tracing]"), "F:7: [Tracing] is not available in this version; remove it"),
         (
             with("", "[[Grants]]\nApp = 'x'"),
-            "F:7: [[Grants]] is not available in this version; remove it",
+            "F:7: Grants.Bucket is missing: the bucket that they are for",
         ),
+        (
+            with("", "[[Grants]]\nApp = 'x'\nBucket = 'b'\nBuckets = 'b'"),
+            "F:10: unknown key \"Buckets\" in [[Grants]]; did you mean \"Bucket\"?",
+        ),
+        (
+            with("", "[[Grants]]\nApp = 'x'\nBucket = 'b'\nEndpoint = 'http://169.254.169.254'"),
+            "F:10: Grants.Endpoint: 169.254.169.254 is a cloud's metadata address, which is never \
+             allowed",
+        ),
+        (with("", "[Grants]\nApp = 'x'"), "F:7: Grants is a list of sections; write [[Grants]]"),
         (
             with("", "[Cache]\nSize = '1MiB'"),
             "F:7: [Cache] is not available in this version; remove it",

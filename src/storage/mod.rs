@@ -15,7 +15,7 @@ use crate::domain::{ContentRange, ETag, MediaType, RangeRequest, Source, Storage
 
 pub use crate::domain::ObjectMeta;
 pub use gcs::{GcsConfig, GcsStore, GcsTimeouts, ServiceAccount};
-pub use s3::{S3Config, S3Store, S3Timeouts};
+pub use s3::{AccessKey, ProcessCredentials, S3Config, S3Credentials, S3Store, S3Timeouts};
 
 /// The bytes of an object, as they come from the provider. An error ends the body; a body never
 /// ends cleanly before the promised length.
@@ -37,7 +37,8 @@ pub struct PutGrant<'a> {
     pub sha256: Option<[u8; 32]>,
     /// Whether an object that exists already is kept.
     pub prevent_overwrite: bool,
-    /// How long the permission holds, from the time of signing. Whole seconds.
+    /// How long the permission holds, from the time of signing. Whole seconds. Shorter where the
+    /// credentials that sign end before.
     pub expires_in: Duration,
 }
 

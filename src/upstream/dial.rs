@@ -17,12 +17,13 @@ use super::stream::Stream;
 use super::{AddressPolicy, Origin, SendError};
 
 pub(super) struct Dialer {
-    policy: AddressPolicy,
+    /// `None`: any address.
+    policy: Option<AddressPolicy>,
     tls: TlsConnector,
 }
 
 impl Dialer {
-    pub(super) fn new(policy: AddressPolicy) -> Result<Self, String> {
+    pub(super) fn new(policy: Option<AddressPolicy>) -> Result<Self, String> {
         let found = rustls_native_certs::load_native_certs();
         let mut roots = rustls::RootCertStore::empty();
         let (usable, _) = roots.add_parsable_certificates(found.certs);
@@ -85,9 +86,10 @@ impl Dialer {
         origin: &Origin,
         resolved: Vec<SocketAddr>,
     ) -> Result<Vec<SocketAddr>, SendError> {
+        let Some(policy) = &self.policy else { return Ok(resolved) };
         let verdict = |ip| match origin.tls_name() {
-            Some(_) => self.policy.check(ip),
-            None => self.policy.check_plaintext(ip),
+            Some(_) => policy.check(ip),
+            None => policy.check_plaintext(ip),
         };
         let mut refusal = None;
         let allowed: Vec<_> = resolved

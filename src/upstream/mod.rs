@@ -61,7 +61,21 @@ impl Client {
     /// Outside of a tokio runtime.
     pub fn new(policy: AddressPolicy) -> Result<Self, String> {
         let pool = Pool::start();
-        Ok(Self { dialer: Arc::new(Dialer::new(policy)?), pool })
+        Ok(Self { dialer: Arc::new(Dialer::new(Some(policy))?), pool })
+    }
+
+    /// Makes a client that connects to any address, also to those at which clouds hand out
+    /// credentials. Only for what the process itself is told by its environment: never for a URL of
+    /// a tenant's file.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn unrestricted() -> Result<Self, String> {
+        let pool = Pool::start();
+        Ok(Self { dialer: Arc::new(Dialer::new(None)?), pool })
     }
 
     /// Sends a request and waits for the head of the response.

@@ -10,7 +10,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     date_time_ymd,
 };
-use safelight::domain::{FallbackReason, FallbackResult, Secret};
+use safelight::domain::{FallbackReason, FallbackResult};
 use safelight::storage::S3Config;
 use url::Url;
 
@@ -19,7 +19,7 @@ use crate::harness::gateway::{Metrics, Setup, TestGateway, app_file, mint_key};
 use crate::harness::photos;
 use crate::harness::plain_client::Answer;
 use crate::harness::published::Published;
-use crate::harness::seaweed::Seaweed;
+use crate::harness::seaweed::{ACCESS_KEY_ID, SECRET_ACCESS_KEY, Seaweed, with_key};
 use crate::harness::wire_cdn::{Act, End, Framing, Reply, WireCdn};
 
 /// Limits that no loaded machine reaches.
@@ -583,9 +583,8 @@ async fn storage_is_down_as_well() {
 #[tokio::test]
 async fn bad_credentials_are_never_a_missing_photo() {
     let good = Seaweed::shared().await.config();
-    let wrong = Secret::new("another-secret");
-    assert_storage_failure(&S3Config { secret_access_key: wrong, ..good.clone() }).await;
-    assert_storage_failure(&S3Config { access_key_id: "AKIDNOBODY".into(), ..good }).await;
+    assert_storage_failure(&with_key(&good, ACCESS_KEY_ID, "another-secret")).await;
+    assert_storage_failure(&with_key(&good, "AKIDNOBODY", SECRET_ACCESS_KEY)).await;
 }
 
 #[tokio::test]

@@ -107,12 +107,17 @@ fn links_lead_somewhere() {
         "docs/configuration.md",
         "docs/doctor.md",
         "docs/metrics.md",
+        "docs/providers/gcs.md",
+        "docs/providers/s3.md",
         "dashboards/README.md",
     ] {
         let text = read(path);
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
         for (at, _) in text.match_indices("](") {
             let target = text[at + 2..].split(')').next().unwrap();
+            if target.starts_with("https://") {
+                continue;
+            }
             let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
             let file = match file {
                 "" => folder.clone(),
@@ -132,4 +137,28 @@ fn anchor_of(heading: &str) -> String {
     let title = heading.trim_start_matches('#').trim().to_lowercase();
     let kept = title.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
     kept.collect::<String>().replace(' ', "-")
+}
+
+/// What the page of a provider gives to be pasted can be pasted.
+#[test]
+fn the_policies_and_files_of_providers_can_be_read() {
+    let page = read("docs/providers/s3.md");
+    let (mut json, mut toml) = (0, 0);
+    for block in page.split("```").skip(1).step_by(2) {
+        let (kind, text) = block.split_once('\n').unwrap();
+        match kind {
+            "json" => {
+                let parsed: Result<serde_json::Value, _> = serde_json::from_str(text);
+                parsed.unwrap_or_else(|error| panic!("{error} in\n{text}"));
+                json += 1;
+            }
+            "toml" if text.starts_with("[Storage]") => {
+                configuration::assert_storage_is_read(text);
+                toml += 1;
+            }
+            "toml" => {}
+            other => panic!("a block of {other:?}"),
+        }
+    }
+    assert!(json >= 4 && toml >= 6, "{json} policies, {toml} files");
 }

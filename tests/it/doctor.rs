@@ -13,7 +13,7 @@ use http::HeaderValue;
 use safelight::apps::{App, Workshop};
 use safelight::dev::DevCdn;
 use safelight::doctor::{Check, CorsConfiguration, Examination, Row, Verdict};
-use safelight::domain::{MediaType, Secret, Source, StoragePath};
+use safelight::domain::{MediaType, Source, StoragePath};
 use safelight::gateway::{Configuration, Prepared};
 use safelight::metrics::Metrics;
 use safelight::storage::{
@@ -27,7 +27,7 @@ use tokio::net::TcpListener;
 use crate::harness::dead_ends::nobody;
 use crate::harness::embedded;
 use crate::harness::gateway::{Setup, app_file};
-use crate::harness::seaweed::{Seaweed, open};
+use crate::harness::seaweed::{ACCESS_KEY_ID, SECRET_ACCESS_KEY, Seaweed, open, with_key};
 use crate::harness::signed;
 use crate::harness::wire_cdn::{Act, End, Reply, WireCdn};
 
@@ -41,7 +41,7 @@ struct Rows(BTreeMap<&'static str, Row>);
 impl Rows {
     async fn of(setup: Setup, bucket: &str, origin: Option<&str>) -> Self {
         let Prepared { apps, client, .. } =
-            setup.configuration().prepare().unwrap_or_else(|errors| panic!("{errors:#?}"));
+            setup.configuration().prepare().await.unwrap_or_else(|errors| panic!("{errors:#?}"));
         let app = apps.get("shop").expect("it was built");
         let origin = origin.map(str::to_owned);
         let mut examination = Examination::new(app, &client, bucket, origin).unwrap();
@@ -151,7 +151,7 @@ async fn bucket(name: &str) -> S3Config {
 
 /// The CORS configuration that is printed for an app on this storage.
 async fn printed_for(storage: &S3Config) -> CorsConfiguration {
-    let prepared = app_on(storage, "", "", "").configuration().prepare();
+    let prepared = app_on(storage, "", "", "").configuration().prepare().await;
     let Prepared { apps, client, .. } = prepared.unwrap_or_else(|errors| panic!("{errors:#?}"));
     let app = apps.get("shop").unwrap();
     let examination = Examination::new(app, &client, &storage.bucket, None).unwrap();
@@ -248,9 +248,9 @@ async fn assert_put_fails(storage: &S3Config, detail: &str, fix: &str) {
 #[tokio::test]
 async fn wrong_credentials_are_named() {
     let good = Seaweed::shared().await.config();
-    let secret = S3Config { secret_access_key: Secret::new("another"), ..good.clone() };
+    let secret = with_key(&good, ACCESS_KEY_ID, "another");
     assert_put_fails(&secret, "403 SignatureDoesNotMatch", "Storage.SecretAccessKey").await;
-    let id = S3Config { access_key_id: "AKIDNOBODY".into(), ..good };
+    let id = with_key(&good, "AKIDNOBODY", SECRET_ACCESS_KEY);
     assert_put_fails(&id, "403 InvalidAccessKeyId", "Storage.AccessKeyID").await;
 }
 
@@ -403,6 +403,7 @@ async fn permissions_that_are_missing_are_named_and_so_is_what_is_left_behind() 
             public_base_url: &settings.server.public_base_url,
             loop_token: &HeaderValue::from_static("a-mark"),
             embedded: None,
+            process: None,
             apps: 1,
         };
         let mut app = App::build(apps.remove(0), &workshop).unwrap();
@@ -434,7 +435,7 @@ async fn an_examination_that_is_interrupted_leaves_nothing() {
     let head = format!("CloudFrontURL = \"{}\"", cdn.url());
     let patient = "[Read]\nFirstByteTimeout = \"5m\"";
     let setup = app_on(&storage, "interrupted/", &head, patient);
-    let Prepared { apps, client, .. } = setup.configuration().prepare().ok().unwrap();
+    let Prepared { apps, client, .. } = setup.configuration().prepare().await.ok().unwrap();
     let app = apps.get("shop").unwrap();
     let mut examination = Examination::new(app, &client, &storage.bucket, None).unwrap();
     tokio::select! {

@@ -1,10 +1,10 @@
 //! What only S3 has: the difference between a missing object, a missing bucket and bad credentials.
 
 use bytes::Bytes;
-use safelight::domain::{Secret, StoragePath};
+use safelight::domain::StoragePath;
 use safelight::storage::{GetOptions, ObjectStore as _, S3Config, StorageErrorKind};
 
-use crate::harness::seaweed::{Seaweed, open};
+use crate::harness::seaweed::{ACCESS_KEY_ID, SECRET_ACCESS_KEY, Seaweed, open, with_key};
 
 /// The kinds of failure of a HEAD and of a GET.
 async fn failures(config: S3Config) -> [StorageErrorKind; 2] {
@@ -30,9 +30,9 @@ async fn a_missing_bucket_is_no_missing_object() {
 #[tokio::test]
 async fn bad_credentials_are_no_missing_object() {
     let good = Seaweed::shared().await.config();
-    let wrong_secret = S3Config { secret_access_key: Secret::new("another"), ..good.clone() };
+    let wrong_secret = with_key(&good, ACCESS_KEY_ID, "another");
     assert_eq!(failures(wrong_secret).await, [StorageErrorKind::Credentials; 2]);
-    let wrong_id = S3Config { access_key_id: "AKIDNOBODY".into(), ..good };
+    let wrong_id = with_key(&good, "AKIDNOBODY", SECRET_ACCESS_KEY);
     assert_eq!(failures(wrong_id).await, [StorageErrorKind::Credentials; 2]);
 }
 

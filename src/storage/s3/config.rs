@@ -11,9 +11,9 @@ use aws_sdk_s3::config::{
 };
 use url::{Host, Url};
 
-use super::sigv4::Credentials;
+use super::credentials::S3Credentials;
 use super::transport::Transport;
-use crate::domain::{Secret, Source, StoragePath};
+use crate::domain::{Source, StoragePath};
 use crate::upstream::{Client, Origin, Timeouts};
 
 /// The first try and two more: the SDK's own default.
@@ -38,12 +38,8 @@ pub struct S3Config {
     /// Whether the bucket stands in the path of a URL rather than in its host name. It always does
     /// where the name of the bucket cannot be part of a host name, or the host is an IP address.
     pub path_style: bool,
-    /// The id of the access key.
-    pub access_key_id: String,
-    /// The secret of the access key.
-    pub secret_access_key: Secret,
-    /// The token that temporary credentials come with.
-    pub session_token: Option<Secret>,
+    /// Who we are there.
+    pub credentials: S3Credentials,
     /// What the store calls itself in metrics: [`Source::S3`] or [`Source::Embedded`].
     pub source: Source,
     /// The time limits of the calls.
@@ -76,14 +72,6 @@ impl Default for S3Timeouts {
 }
 
 impl S3Config {
-    pub(super) fn credentials(&self) -> Credentials {
-        Credentials {
-            access_key_id: self.access_key_id.clone(),
-            secret_access_key: self.secret_access_key.clone(),
-            session_token: self.session_token.clone(),
-        }
-    }
-
     /// The SDK's client for the bucket. It waits, retries and checks as the gateway wants it to,
     /// not as the SDK's defaults of the day do.
     pub(super) fn sdk_client(
@@ -91,18 +79,7 @@ impl S3Config {
         address: &Address,
         client: Client,
     ) -> Result<SdkClient, String> {
-        let secret = self.secret_access_key.expose_str().ok_or("the secret key is not text")?;
-        let token = match &self.session_token {
-            Some(token) => Some(token.expose_str().ok_or("the session token is not text")?),
-            None => None,
-        };
-        let credentials = aws_sdk_s3::config::Credentials::new(
-            self.access_key_id.as_str(),
-            secret,
-            token.map(str::to_owned),
-            None,
-            "safelight",
-        );
+        let credentials = self.credentials.for_sdk()?;
         let timeouts =
             Timeouts { connect: self.timeouts.connect, first_byte: self.timeouts.first_byte };
         let origin = address.origin.clone();
@@ -209,10 +186,10 @@ fn check_names(config: &S3Config) -> Result<(), String> {
     if region.is_empty() || region.len() > 63 || !region.bytes().all(plain) {
         return Err(format!("{region:?} is not the name of a region"));
     }
-    if config.access_key_id.is_empty() || config.secret_access_key.expose().is_empty() {
-        return Err("the storage access key is empty".into());
+    match &config.credentials {
+        S3Credentials::Key(key) if key.is_empty() => Err("the storage access key is empty".into()),
+        S3Credentials::Key(_) | S3Credentials::Process(_) => Ok(()),
     }
-    Ok(())
 }
 
 fn amazon_endpoint(region: &str) -> Result<Url, String> {
@@ -237,6 +214,16 @@ fn authority(url: &Url) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::Secret;
+    use crate::storage::AccessKey;
+
+    fn key(secret: &str, token: Option<&str>) -> S3Credentials {
+        S3Credentials::Key(AccessKey {
+            access_key_id: "id".into(),
+            secret_access_key: Secret::new(secret),
+            session_token: token.map(Secret::new),
+        })
+    }
 
     fn config(bucket: &str, endpoint: Option<&str>, path_style: bool) -> S3Config {
         S3Config {
@@ -244,9 +231,7 @@ mod tests {
             region: "eu-central-1".into(),
             endpoint: endpoint.map(|url| Url::parse(url).unwrap()),
             path_style,
-            access_key_id: "id".into(),
-            secret_access_key: Secret::new("secret"),
-            session_token: None,
+            credentials: key("secret", None),
             source: Source::S3,
             timeouts: S3Timeouts::default(),
         }
@@ -300,7 +285,7 @@ mod tests {
             assert!(Address::of(&config(bucket, None, true)).is_err(), "{bucket}");
         }
         let mut no_key = config("media", None, true);
-        no_key.secret_access_key = Secret::new("");
+        no_key.credentials = key("", None);
         assert!(Address::of(&no_key).is_err());
         let mut region = config("media", None, true);
         region.region = "evil.example/".into();
@@ -310,7 +295,7 @@ mod tests {
     #[test]
     fn secrets_are_not_printed() {
         let mut config = config("media", None, false);
-        config.session_token = Some(Secret::new("token-value"));
+        config.credentials = key("secret", Some("token-value"));
         let text = format!("{config:?}");
         assert!(!text.contains("token-value") && !text.contains("\"secret\""), "{text}");
     }

@@ -121,7 +121,7 @@ pub(super) fn nonsense(what: &str) -> StorageError {
 }
 
 /// An error with its causes, for the log.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {

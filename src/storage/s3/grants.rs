@@ -20,19 +20,24 @@ impl S3Store {
         let size = grant.size.map(|size| size.to_string());
         let checksum = grant.sha256.map(aws_smithy_types::base64::encode);
 
-        let mut signed = vec![("content-type", grant.media_type.as_str())];
-        let mut headers = vec![("Content-Type", grant.media_type.as_str().to_owned())];
+        let media_type = grant.media_type.as_str();
+
+        // In the order of their names.
+        let mut signed = Vec::with_capacity(4);
+        let mut headers = Vec::with_capacity(3);
         if let Some(size) = &size {
             // HTTP clients set it themselves, and browsers let no script do so.
-            signed.push(("content-length", size));
+            signed.push(("content-length", size.as_str()));
+        }
+        signed.push(("content-type", media_type));
+        headers.push(("Content-Type", media_type.to_owned()));
+        if grant.prevent_overwrite {
+            signed.push(("if-none-match", "*"));
+            headers.push(("If-None-Match", "*".to_owned()));
         }
         if let Some(checksum) = &checksum {
             signed.push(("x-amz-checksum-sha256", checksum));
             headers.push(("x-amz-checksum-sha256", checksum.clone()));
-        }
-        if grant.prevent_overwrite {
-            signed.push(("if-none-match", "*"));
-            headers.push(("If-None-Match", "*".to_owned()));
         }
         self.sign(grant.path, &[], &signed, grant.expires_in, now, headers)
     }
@@ -63,6 +68,7 @@ impl S3Store {
         now: SystemTime,
         headers: Vec<(&'static str, String)>,
     ) -> Result<SignedRequest, StorageError> {
+        let (presigner, expires_in) = self.signer.presigner(expires_in, now)?;
         let request = Presign {
             method: "PUT",
             scheme: &self.address.scheme,
@@ -72,7 +78,7 @@ impl S3Store {
             headers: signed_headers,
             expires_in,
         };
-        let signed = self.presigner.presign(&request, now).map_err(|refusal| {
+        let signed = presigner.presign(&request, now).map_err(|refusal| {
             StorageError::new(StorageErrorKind::Unsupported, refusal.to_string())
         })?;
         Ok(SignedRequest { url: signed.url, headers, expires_at: signed.expires_at })

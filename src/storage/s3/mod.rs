@@ -2,7 +2,8 @@
 //!
 //! | file | what it knows |
 //! |---|---|
-//! | `config.rs` | where the bucket is, who we are there, how long we wait |
+//! | `config.rs` | where the bucket is, how long we wait |
+//! | `credentials.rs` | who we are there: a key of the app's, or what the process has |
 //! | `sigv4.rs` | presigned URLs: the signature |
 //! | `grants.rs` | presigned URLs: what a promise becomes |
 //! | `objects.rs`, `multipart.rs` | the calls, through the SDK |
@@ -10,6 +11,7 @@
 //! | `errors.rs` | what a failed call means |
 
 mod config;
+mod credentials;
 mod errors;
 mod grants;
 mod multipart;
@@ -30,9 +32,10 @@ use crate::domain::{MediaType, Source, StoragePath};
 use crate::upstream::Client;
 
 pub use config::{S3Config, S3Timeouts};
+pub use credentials::{AccessKey, ProcessCredentials, S3Credentials};
 
 use config::Address;
-use sigv4::Presigner;
+use credentials::Signer;
 
 /// A bucket of an S3 server.
 pub struct S3Store {
@@ -40,9 +43,8 @@ pub struct S3Store {
     source: Source,
     address: Address,
     timeouts: S3Timeouts,
-    /// Signs what clients send. Its credentials are those of the settings; credentials that expire
-    /// and are renewed would be asked for here and given to a new signer whenever they change.
-    presigner: Presigner,
+    /// Signs what clients send.
+    signer: Signer,
     sdk: aws_sdk_s3::Client,
 }
 
@@ -54,9 +56,9 @@ impl S3Store {
     pub fn new(config: S3Config, client: Client) -> Result<Self, String> {
         let address = Address::of(&config)?;
         let sdk = config.sdk_client(&address, client)?;
-        let presigner = Presigner::new(config.credentials(), config.region);
-        let S3Config { bucket, source, timeouts, .. } = config;
-        Ok(Self { bucket, source, address, timeouts, presigner, sdk })
+        let S3Config { bucket, region, credentials, source, timeouts, .. } = config;
+        let signer = Signer::new(credentials, region);
+        Ok(Self { bucket, source, address, timeouts, signer, sdk })
     }
 
     /// Runs a call within the time that a call may take.

@@ -1,22 +1,22 @@
 //! Presigned URLs by AWS Signature Version 4, without a network call and without the SDK.
 //!
 //! Only what a presigned S3 request needs: the signature in the query, `UNSIGNED-PAYLOAD`, paths
-//! encoded once. The signing key holds for a day and is derived once a day, which leaves two HMACs
-//! and one digest for a request.
+//! encoded once. What holds for a day — the signing key, as an HMAC that has taken it in already,
+//! and the scope that it signs for — is made once a day. That leaves one digest and one HMAC for a
+//! request, and the URL is its only text: the digest reads the canonical request out of it.
 //!
 //! The steps and their names are those of "Authenticating Requests: Using Query Parameters (AWS
 //! Signature Version 4)" in the Amazon S3 API reference.
 
-use std::borrow::Cow;
-use std::fmt::Write as _;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode, utf8_percent_encode};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
+use super::credentials::AccessKey;
 use crate::domain::Secret;
 
 /// The longest life of a presigned URL: seven days, by the protocol.
@@ -30,28 +30,27 @@ const SECONDS_PER_DAY: u64 = 86_400;
 /// canonical query.
 const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// A long-term or temporary access key.
-#[derive(Debug, Clone)]
-pub(super) struct Credentials {
-    pub(super) access_key_id: String,
-    pub(super) secret_access_key: Secret,
-    /// Only temporary credentials have one.
-    pub(super) session_token: Option<Secret>,
-}
-
 /// Signs requests with one set of credentials for one region.
 pub(super) struct Presigner {
-    credentials: Credentials,
+    credentials: AccessKey,
+    /// The session token as a query holds it.
+    encoded_token: Option<Zeroizing<String>>,
     region: String,
-    today: RwLock<Option<DayKey>>,
+    today: RwLock<Option<Arc<Day>>>,
 }
 
-/// The signing key of one day (UTC).
-#[derive(Clone)]
-struct DayKey {
+/// What the signatures of one day (UTC) have in common.
+struct Day {
     /// Days since 1970.
-    day: u64,
-    key: Zeroizing<[u8; 32]>,
+    number: u64,
+    /// `20130524`.
+    date: String,
+    /// `20130524/us-east-1/s3/aws4_request`.
+    scope: String,
+    /// The access key and the scope, as a query holds them.
+    encoded_credential: String,
+    /// Has taken in the signing key of the day. It overwrites its memory when it is dropped.
+    mac: Hmac<Sha256>,
 }
 
 /// A request to be signed.
@@ -64,9 +63,11 @@ pub(super) struct Presign<'a> {
     pub(super) host: &'a str,
     /// The absolute path, encoded as it will be sent.
     pub(super) path: &'a str,
-    /// Query parameters of the request itself, not encoded.
+    /// Query parameters of the request itself, not encoded, in the order of their names. The names
+    /// begin with a lower-case letter, so that they come after those of the signature.
     pub(super) query: &'a [(&'a str, &'a str)],
-    /// The headers that the request must have, beyond `Host`, with lower-case names.
+    /// The headers that the request must have, beyond `Host`: names in lower case and in order,
+    /// values without a space at their ends or two in a row.
     pub(super) headers: &'a [(&'a str, &'a str)],
     /// Whole seconds, from 1 to [`MAX_EXPIRY`]; a fraction is cut off.
     pub(super) expires_in: Duration,
@@ -88,8 +89,15 @@ pub(super) enum CannotPresign {
 }
 
 impl Presigner {
-    pub(super) fn new(credentials: Credentials, region: String) -> Self {
-        Self { credentials, region, today: RwLock::new(None) }
+    pub(super) fn new(credentials: AccessKey, region: String) -> Self {
+        let encode = |token: &Secret| {
+            // Never more than three bytes for one: no smaller copy is left behind by growing.
+            let mut encoded = Zeroizing::new(String::with_capacity(3 * token.expose().len()));
+            encoded.extend(percent_encode(token.expose(), QUERY));
+            encoded
+        };
+        let encoded_token = credentials.session_token.as_ref().map(encode);
+        Self { credentials, encoded_token, region, today: RwLock::new(None) }
     }
 
     /// Signs a request.
@@ -104,83 +112,97 @@ impl Presigner {
         }
         let seconds =
             now.duration_since(SystemTime::UNIX_EPOCH).map_err(|_| CannotPresign::Clock)?.as_secs();
-        let timestamp = timestamp(seconds).ok_or(CannotPresign::Clock)?;
-        let scope = format!("{}/{}/{SERVICE}/aws4_request", &timestamp[..8], self.region);
+        let day = self.day(seconds / SECONDS_PER_DAY)?;
+        let time = time_of_day(seconds % SECONDS_PER_DAY);
+        let time = std::str::from_utf8(&time).expect("digits are ASCII");
 
-        let (signed_headers, canonical_headers) = canonical_headers(request.host, request.headers);
-        let query = self.canonical_query(request, &timestamp, &scope, lifetime, &signed_headers);
-        let mut canonical_request = Sha256::new();
-        for line in [request.method, request.path, &query, &canonical_headers, &signed_headers] {
-            canonical_request.update(line);
-            canonical_request.update("\n");
+        let token = self.encoded_token.as_ref().map_or(0, |token| token.len());
+        let mut url = String::with_capacity(512 + request.path.len() + token);
+        for part in [request.scheme, "://", request.host, request.path, "?"] {
+            url.push_str(part);
         }
-        canonical_request.update("UNSIGNED-PAYLOAD");
-        let mut to_sign = format!("{ALGORITHM}\n{timestamp}\n{scope}\n");
-        push_hex(&mut to_sign, &canonical_request.finalize());
-        let key = self.signing_key(seconds / SECONDS_PER_DAY, &timestamp[..8]);
+        let query_at = url.len();
+        self.push_query(&mut url, request, &day, time, lifetime);
 
-        let mut url = String::with_capacity(query.len() + request.path.len() + 160);
-        let _ = write!(
-            url,
-            "{}://{}{}?{query}&X-Amz-Signature=",
-            request.scheme, request.host, request.path
-        );
-        push_hex(&mut url, &*hmac(&*key, to_sign.as_bytes()));
+        let mut digest = Sha256::new();
+        digest_canonical_request(&mut digest, request, &url[query_at..]);
+        let mut mac = day.mac.clone();
+        for part in [ALGORITHM, "\n", &day.date, time, "\n", &day.scope, "\n"] {
+            mac.update(part.as_bytes());
+        }
+        mac.update(&hex(&digest.finalize().into()));
+        url.push_str("&X-Amz-Signature=");
+        let signature = hex(&mac.finalize().into_bytes().into());
+        url.push_str(std::str::from_utf8(&signature).expect("hexadecimal digits are ASCII"));
         // The life of the URL begins with the whole second that it names.
         let expires_at = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds + lifetime);
         Ok(Presigned { url, expires_at })
     }
 
-    /// The query of the request and of the signature, encoded and sorted, without the signature.
-    fn canonical_query(
+    /// Writes the canonical query: the parameters of the signature, but for the signature, and
+    /// those of the request, encoded and in the order of their names.
+    fn push_query(
         &self,
+        url: &mut String,
         request: &Presign<'_>,
-        timestamp: &str,
-        scope: &str,
+        day: &Day,
+        time: &str,
         lifetime: u64,
-        signed_headers: &str,
-    ) -> String {
-        let credential = format!("{}/{scope}", self.credentials.access_key_id);
-        let mut parameters: Vec<(Cow<'_, str>, Cow<'_, str>)> =
-            request.query.iter().map(|(name, value)| (encode(name), encode(value))).collect();
-        parameters.extend([
-            ("X-Amz-Algorithm".into(), ALGORITHM.into()),
-            ("X-Amz-Credential".into(), encode(&credential)),
-            ("X-Amz-Date".into(), timestamp.into()),
-            ("X-Amz-Expires".into(), lifetime.to_string().into()),
-            ("X-Amz-SignedHeaders".into(), encode(signed_headers)),
-        ]);
-        if let Some(token) = &self.credentials.session_token {
-            let encoded = percent_encoding::percent_encode(token.expose(), QUERY).into();
-            parameters.push(("X-Amz-Security-Token".into(), encoded));
+    ) {
+        for part in [
+            "X-Amz-Algorithm=",
+            ALGORITHM,
+            "&X-Amz-Credential=",
+            &day.encoded_credential,
+            "&X-Amz-Date=",
+            &day.date,
+            time,
+            "&X-Amz-Expires=",
+            &lifetime.to_string(),
+        ] {
+            url.push_str(part);
         }
-        parameters.sort_unstable();
-        let mut query = String::with_capacity(512);
-        for (name, value) in &parameters {
-            if !query.is_empty() {
-                query.push('&');
-            }
-            query.push_str(name);
-            query.push('=');
-            query.push_str(value);
+        if let Some(token) = &self.encoded_token {
+            url.push_str("&X-Amz-Security-Token=");
+            url.push_str(token);
         }
-        query
+        url.push_str("&X-Amz-SignedHeaders=");
+        for (index, (name, _)) in signed_headers(request).enumerate() {
+            url.push_str(if index > 0 { "%3B" } else { "" });
+            url.push_str(name);
+        }
+        debug_assert!(request.query.is_sorted(), "the order of the canonical query");
+        for (name, value) in request.query {
+            debug_assert!(name.starts_with(|c: char| c.is_ascii_lowercase()), "after X-Amz-…");
+            url.push('&');
+            url.extend(utf8_percent_encode(name, QUERY));
+            url.push('=');
+            url.extend(utf8_percent_encode(value, QUERY));
+        }
     }
 
-    /// The signing key of a day, derived on its first use.
-    fn signing_key(&self, day: u64, date: &str) -> Zeroizing<[u8; 32]> {
+    /// What belongs to a day, made on its first use.
+    fn day(&self, number: u64) -> Result<Arc<Day>, CannotPresign> {
         let cached = self.today.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(today) = cached.as_ref().filter(|today| today.day == day) {
-            return today.key.clone();
+        if let Some(today) = cached.as_ref().filter(|today| today.number == number) {
+            return Ok(Arc::clone(today));
         }
         drop(cached);
-        let key = self.derive_key(date);
-        let today = DayKey { day, key: key.clone() };
-        *self.today.write().unwrap_or_else(PoisonError::into_inner) = Some(today);
-        key
+        let today = Arc::new(self.begin_day(number)?);
+        *self.today.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&today));
+        Ok(today)
     }
 
-    fn derive_key(&self, date: &str) -> Zeroizing<[u8; 32]> {
+    fn begin_day(&self, number: u64) -> Result<Day, CannotPresign> {
+        let date = date(number).ok_or(CannotPresign::Clock)?;
+        let scope = format!("{date}/{}/{SERVICE}/aws4_request", self.region);
+        let credential = format!("{}/{scope}", self.credentials.access_key_id);
+        let encoded_credential = utf8_percent_encode(&credential, QUERY).to_string();
+        let mac = hmac_with(&*self.signing_key(&date));
+        Ok(Day { number, date, scope, encoded_credential, mac })
+    }
+
+    fn signing_key(&self, date: &str) -> Zeroizing<[u8; 32]> {
         let secret = self.credentials.secret_access_key.expose();
         let mut first = Zeroizing::new(Vec::with_capacity(4 + secret.len()));
         first.extend_from_slice(b"AWS4");
@@ -193,64 +215,67 @@ impl Presigner {
     }
 }
 
-/// Encodes for a query; what needs no encoding is not copied.
-fn encode(text: &str) -> Cow<'_, str> {
-    utf8_percent_encode(text, QUERY).into()
+/// All signed headers, `Host` in its place among them.
+fn signed_headers<'a>(request: &Presign<'a>) -> impl Iterator<Item = (&'a str, &'a str)> {
+    debug_assert!(request.headers.is_sorted(), "the order of the canonical headers");
+    let (before, after) =
+        request.headers.split_at(request.headers.partition_point(|(name, _)| *name < "host"));
+    before.iter().copied().chain([("host", request.host)]).chain(after.iter().copied())
 }
 
-/// The names of the signed headers (`a;b;c`), and the headers in canonical form, one a line.
-fn canonical_headers(host: &str, headers: &[(&str, &str)]) -> (String, String) {
-    let mut sorted = Vec::with_capacity(headers.len() + 1);
-    sorted.push(("host", host));
-    sorted.extend_from_slice(headers);
-    sorted.sort_unstable();
-    let (mut names, mut lines) = (String::with_capacity(80), String::with_capacity(256));
-    for (name, value) in sorted {
-        if !names.is_empty() {
-            names.push(';');
-        }
-        names.push_str(name);
-        lines.push_str(name);
-        lines.push(':');
-        // Spaces at the ends are cut off, several in a row become one.
-        for (index, word) in value.split(' ').filter(|word| !word.is_empty()).enumerate() {
-            if index > 0 {
-                lines.push(' ');
-            }
-            lines.push_str(word);
-        }
-        lines.push('\n');
+/// Digests the canonical request, whose query is given.
+fn digest_canonical_request(digest: &mut Sha256, request: &Presign<'_>, query: &str) {
+    for part in [request.method, "\n", request.path, "\n", query, "\n"] {
+        digest.update(part);
     }
-    (names, lines)
+    for (name, value) in signed_headers(request) {
+        debug_assert!(value.trim() == value && !value.contains("  "), "canonical values");
+        for part in [name, ":", value, "\n"] {
+            digest.update(part);
+        }
+    }
+    for (index, (name, _)) in signed_headers(request).enumerate() {
+        digest.update(if index > 0 { ";" } else { "\n" });
+        digest.update(name);
+    }
+    digest.update("\nUNSIGNED-PAYLOAD");
 }
 
-/// `20130524T000000Z`.
-fn timestamp(seconds: u64) -> Option<String> {
+/// `20130524`.
+fn date(days: u64) -> Option<String> {
+    let seconds = days.checked_mul(SECONDS_PER_DAY)?;
     let timestamp = jiff::Timestamp::from_second(seconds.try_into().ok()?).ok()?;
     let utc = jiff::tz::Offset::UTC.to_datetime(timestamp);
-    Some(format!(
-        "{:04}{:02}{:02}T{:02}{:02}{:02}Z",
-        utc.year(),
-        utc.month(),
-        utc.day(),
-        utc.hour(),
-        utc.minute(),
-        utc.second(),
-    ))
+    Some(format!("{:04}{:02}{:02}", utc.year(), utc.month(), utc.day()))
+}
+
+/// `T235959Z`.
+fn time_of_day(seconds: u64) -> [u8; 8] {
+    let mut text = *b"T000000Z";
+    let fields = [seconds / 3600, seconds / 60 % 60, seconds % 60];
+    for (digits, field) in text[1..7].chunks_exact_mut(2).zip(fields) {
+        digits[0] += (field / 10 % 10) as u8;
+        digits[1] += (field % 10) as u8;
+    }
+    text
+}
+
+fn hmac_with(key: &[u8]) -> Hmac<Sha256> {
+    Hmac::new_from_slice(key).expect("HMAC takes keys of any length")
 }
 
 fn hmac(key: &[u8], message: &[u8]) -> Zeroizing<[u8; 32]> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
-    mac.update(message);
-    Zeroizing::new(mac.finalize().into_bytes().into())
+    Zeroizing::new(hmac_with(key).chain_update(message).finalize().into_bytes().into())
 }
 
-fn push_hex(text: &mut String, bytes: &[u8]) {
-    for byte in bytes {
-        for nibble in [byte >> 4, byte & 15] {
-            text.push(char::from(b"0123456789abcdef"[usize::from(nibble)]));
-        }
+fn hex(bytes: &[u8; 32]) -> [u8; 64] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = [0; 64];
+    for (pair, byte) in text.chunks_exact_mut(2).zip(bytes) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 15)];
     }
+    text
 }
 
 #[cfg(test)]
@@ -274,8 +299,8 @@ mod tests {
         expires_in: Duration::from_secs(86_400),
     };
 
-    fn credentials(token: Option<&str>) -> Credentials {
-        Credentials {
+    fn credentials(token: Option<&str>) -> AccessKey {
+        AccessKey {
             access_key_id: "AKIAIOSFODNN7EXAMPLE".to_owned(),
             secret_access_key: Secret::new("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"),
             session_token: token.map(Secret::new),
@@ -417,14 +442,14 @@ mod tests {
             let path = format!("/bucket/{}", crate::domain::StoragePath::from_listing(&key).to_url_path());
             let host = port.map_or("s3.example.com".to_owned(), |port| format!("s3.example.com:{port}"));
             let size = size.map(|size| size.to_string());
-            let mut headers = vec![("content-type", media_type.as_str())];
-            headers.extend(size.as_deref().map(|size| ("content-length", size)));
-            headers.extend(checksum.as_deref().map(|sum| ("x-amz-checksum-sha256", sum)));
+            let mut headers = Vec::from_iter(size.as_deref().map(|size| ("content-length", size)));
+            headers.push(("content-type", media_type.as_str()));
             headers.extend(create_once.then_some(("if-none-match", "*")));
+            headers.extend(checksum.as_deref().map(|sum| ("x-amz-checksum-sha256", sum)));
             let number = part.as_ref().map(|(number, _)| number.to_string());
             let mut query = vec![];
             if let (Some(number), Some((_, upload))) = (&number, &part) {
-                query = vec![("uploadId", upload.as_str()), ("partNumber", number.as_str())];
+                query = vec![("partNumber", number.as_str()), ("uploadId", upload.as_str())];
             }
             let request = Presign {
                 method: "PUT", scheme: "https", host: &host, path: &path, query: &query,

@@ -55,9 +55,11 @@ fn config(endpoint: &str) -> S3Config {
         region: "us-east-1".into(),
         endpoint: Some(url::Url::parse(endpoint).unwrap()),
         path_style: true,
-        access_key_id: "AKIAIOSFODNN7EXAMPLE".into(),
-        secret_access_key: Secret::new("the secret of the key"),
-        session_token: Some(Secret::new("the session token")),
+        credentials: S3Credentials::Key(AccessKey {
+            access_key_id: "AKIAIOSFODNN7EXAMPLE".into(),
+            secret_access_key: Secret::new("the secret of the key"),
+            session_token: Some(Secret::new("the session token")),
+        }),
         source: Source::S3,
         timeouts: S3Timeouts::default(),
     }
@@ -350,7 +352,7 @@ mod grants {
             signed_headers(&signed.url),
             "content-length;content-type;host;if-none-match;x-amz-checksum-sha256"
         );
-        let expected = [jpeg, ("x-amz-checksum-sha256", zeros), ("If-None-Match", "*".to_owned())];
+        let expected = [jpeg, ("If-None-Match", "*".to_owned()), ("x-amz-checksum-sha256", zeros)];
         assert_eq!(signed.headers, expected);
     }
 

@@ -29,14 +29,20 @@ use crate::upstream::{Client, Origin, SendError, Timeouts};
 /// up to 1,024 bytes, escaped, with their metadata). Objects are streamed and have no such limit.
 const MAX_DOCUMENT_BYTES: usize = 8 << 20;
 
-/// Sends the SDK's requests to one server.
+/// Sends the SDK's requests to one server, or to any.
 #[derive(Clone)]
 pub(super) struct Transport {
     client: Client,
-    origin: Origin,
-    /// The `Host` of the server, with its port if there is one.
-    authority: String,
+    server: Option<Server>,
     timeouts: Timeouts,
+}
+
+/// The one server that requests go to.
+#[derive(Clone)]
+struct Server {
+    origin: Origin,
+    /// Its `Host`, with its port if there is one.
+    authority: String,
 }
 
 impl Transport {
@@ -46,26 +52,43 @@ impl Transport {
         authority: String,
         timeouts: Timeouts,
     ) -> Self {
-        Self { client, origin, authority, timeouts }
+        Self { client, server: Some(Server { origin, authority }), timeouts }
+    }
+
+    /// Sends each request to the server that it names: for the endpoints of credentials, which the
+    /// SDK finds by itself.
+    pub(super) fn anywhere(client: Client, timeouts: Timeouts) -> Self {
+        Self { client, server: None, timeouts }
     }
 
     async fn send(self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
-        let request = self.to_upstream(request)?;
+        let (origin, request) = self.to_upstream(request)?;
         let streamed = is_object_read(&request);
-        let sent = self.client.send(&self.origin, request, &self.timeouts).await;
+        let sent = self.client.send(&origin, request, &self.timeouts).await;
         let response = sent.map_err(connector_error)?;
         to_sdk(response, streamed)
     }
 
-    fn to_upstream(&self, request: HttpRequest) -> Result<Request<Full<Bytes>>, ConnectorError> {
+    fn to_upstream(
+        &self,
+        request: HttpRequest,
+    ) -> Result<(Origin, Request<Full<Bytes>>), ConnectorError> {
         let request =
             request.try_into_http1x().map_err(|error| ConnectorError::user(error.into()))?;
         let (mut head, body) = request.into_parts();
-        // The endpoint rules of the SDK must come to the address that the settings were checked for.
-        if head.uri.authority().map(http::uri::Authority::as_str) != Some(&self.authority) {
-            let text = format!("the SDK asks for another host than {}", self.authority);
-            return Err(ConnectorError::user(text.into()));
-        }
+        let named = head.uri.authority().map(http::uri::Authority::as_str);
+        let origin = match &self.server {
+            // The endpoint rules of the SDK must come to the address that the settings were checked
+            // for.
+            Some(Server { authority, .. }) if named != Some(authority) => {
+                let text = format!("the SDK asks for another host than {authority}");
+                return Err(ConnectorError::user(text.into()));
+            }
+            Some(Server { origin, .. }) => origin.clone(),
+            None => {
+                Origin::from_uri(&head.uri).map_err(|text| ConnectorError::user(text.into()))?
+            }
+        };
         let path = head.uri.path_and_query().cloned();
         head.uri = path.unwrap_or_else(|| PathAndQuery::from_static("/")).into();
         head.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
@@ -73,7 +96,7 @@ impl Transport {
             .bytes()
             .map(Bytes::copy_from_slice)
             .ok_or_else(|| ConnectorError::user("the request body is not in memory".into()))?;
-        Ok(Request::from_parts(head, Full::new(body)))
+        Ok((origin, Request::from_parts(head, Full::new(body))))
     }
 }
 
@@ -157,7 +180,8 @@ impl HttpClient for Transport {
 
 impl std::fmt::Debug for Transport {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Transport").field("origin", &self.origin).finish_non_exhaustive()
+        let origin = self.server.as_ref().map(|server| &server.origin);
+        f.debug_struct("Transport").field("origin", &origin).finish_non_exhaustive()
     }
 }
 

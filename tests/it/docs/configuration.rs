@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use safelight::apps::{LoadContext, read_app};
 use safelight::config::ConfigError;
-use safelight::domain::AppName;
+use safelight::domain::{AppName, Grants};
 use safelight::settings::Settings;
 use safelight::upstream::AddressPolicy;
 
@@ -67,6 +67,7 @@ fn load_app(text: &str) -> Result<String, Vec<ConfigError>> {
         max_url_expiry: Duration::from_secs(15 * 60),
         secrets_dir: Path::new("/nowhere"),
         env: &|_| None,
+        grants: &Grants::default(),
     };
     let name = AppName::parse("shop").unwrap();
     read_app(&name, "shop.toml", text, &[], &context).map(|app| format!("{app:#?}"))
@@ -152,7 +153,8 @@ impl Kind {
     }
 }
 
-/// The sections that a text names: `[A]`, `[A.B]`; the top where it names none.
+/// The sections that a text names: `[A]`, `[A.B]`, and `[[A]]` as `[A]` in brackets of its own; the
+/// top where it names none.
 fn sections_of(text: &str) -> Vec<String> {
     let named = code(text).into_iter().filter_map(|name| name.strip_prefix('[')?.strip_suffix(']'));
     let named: Vec<_> = named.map(str::to_owned).collect();
@@ -168,6 +170,7 @@ fn the_keys_are_those_that_the_readers_know() {
             for section in sections {
                 if !section.is_empty() {
                     let (above, name) = section.rsplit_once('.').unwrap_or(("", &section));
+                    let name = name.trim_matches(['[', ']']);
                     told.entry(above.to_owned()).or_default().insert(name.to_owned());
                 }
                 told.entry(section).or_default().insert(key.clone());
@@ -208,7 +211,7 @@ fn what_is_required_is_required() {
     let document = rows(&read("docs/configuration.md"));
     for kind in [SETTINGS, APP] {
         let is_required = |default: &str| default.starts_with("required");
-        let in_sections = |sections: &[String]| !sections[0].contains('.');
+        let in_sections = |sections: &[String]| !sections[0].contains(['.', '[']);
         let told: BTreeSet<_> = kind
             .keys(&document)
             .into_iter()
@@ -283,4 +286,17 @@ fn the_messages_are_those_that_it_shows() {
     for line in document.lines().filter(|line| line.starts_with("apps.d/shop.toml:")) {
         assert!(errors.iter().any(|error| error == line), "{line}\n{errors:#?}");
     }
+}
+
+/// Holds a `[Storage]` of another document to the reader of apps' files; keys are added to those
+/// that have none.
+pub(super) fn assert_storage_is_read(text: &str) {
+    let text = text.replace("env:SAFELIGHT_APP_SHOP_KEY", "id").replace("file:secret-", "secret-");
+    let keys = if text.contains("AccessKeyID") {
+        ""
+    } else {
+        "AccessKeyID = 'id'\nSecretAccessKey = 'secret'\n"
+    };
+    let read = load_app(&format!("{text}{keys}"));
+    assert!(read.is_ok(), "{read:?}\n{text}");
 }

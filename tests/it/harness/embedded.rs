@@ -5,8 +5,10 @@ use std::future::pending;
 use safelight::apps::S3Access;
 use safelight::dev::{DevStore, DevStoreOptions};
 use safelight::domain::{Secret, Source};
-use safelight::storage::{S3Config, S3Timeouts};
+use safelight::storage::{AccessKey, S3Config, S3Credentials, S3Timeouts};
 use tokio::net::TcpListener;
+
+use super::seaweed::key_of;
 
 pub const BUCKET: &str = "media";
 const ACCESS_KEY_ID: &str = "SAFELIGHTTEST";
@@ -33,9 +35,11 @@ pub async fn start() -> S3Config {
         region: "us-east-1".into(),
         endpoint: Some(endpoint.parse().expect("a URL")),
         path_style: true,
-        access_key_id: ACCESS_KEY_ID.into(),
-        secret_access_key: Secret::new(SECRET_ACCESS_KEY),
-        session_token: None,
+        credentials: S3Credentials::Key(AccessKey {
+            access_key_id: ACCESS_KEY_ID.into(),
+            secret_access_key: Secret::new(SECRET_ACCESS_KEY),
+            session_token: None,
+        }),
         source: Source::Embedded,
         timeouts: S3Timeouts::default(),
     }
@@ -47,8 +51,6 @@ pub fn access(config: &S3Config) -> S3Access {
         region: config.region.clone(),
         endpoint: config.endpoint.clone(),
         path_style: true,
-        access_key_id: Secret::new(config.access_key_id.clone()),
-        secret_access_key: config.secret_access_key.clone(),
-        session_token: None,
+        key: Some(key_of(config)),
     }
 }

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::plain_client::{Answer, Plain};
+use super::seaweed::key_of;
 
 /// What the gateway's public URLs begin with. Nobody resolves it: the tests send what is for it to
 /// the gateway's own address.
@@ -199,6 +200,7 @@ fn configure(folder: &Path, setup: &Setup) -> Configuration {
         max_url_expiry: settings.server.max_url_expiry,
         secrets_dir: &settings.server.secrets_dir,
         env: &|_| None,
+        grants: &settings.grants,
     };
     let (apps, errors) = load_apps(&settings.server.apps_dir, &context);
     assert!(errors.is_empty(), "{errors:#?}");
@@ -241,7 +243,8 @@ pub fn mint_key(app: &str, at: SystemTime, file: &str) -> String {
 /// An app's file: its storage, and what else it says. `head` stands before the first section.
 pub fn app_file(storage: &S3Config, head: &str, sections: &str) -> String {
     let endpoint = storage.endpoint.as_ref().expect("the tests' stores have endpoints");
-    let secret = storage.secret_access_key.expose_str().unwrap();
+    let key = key_of(storage);
+    let secret = key.secret_access_key.expose_str().unwrap();
     format!(
         r#"
 AllowPublicUpload = true
@@ -259,7 +262,7 @@ SecretAccessKey = "{secret}"
         storage.bucket,
         storage.region,
         endpoint.as_str().trim_end_matches('/'),
-        storage.access_key_id,
+        key.access_key_id,
     )
 }
 

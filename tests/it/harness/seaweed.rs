@@ -9,15 +9,17 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use safelight::domain::{Secret, Source};
-use safelight::storage::{ObjectStore as _, S3Config, S3Store, S3Timeouts};
+use safelight::storage::{
+    AccessKey, ObjectStore as _, S3Config, S3Credentials, S3Store, S3Timeouts,
+};
 use safelight::upstream::{AddressPolicy, Client};
 use tokio::sync::OnceCell;
 use url::Url;
 
 const BUCKET: &str = "media";
 const VERSIONED_BUCKET: &str = "versioned-media";
-const ACCESS_KEY_ID: &str = "AKIDSAFELIGHTTEST";
-const SECRET_ACCESS_KEY: &str = "a-secret-of-the-tests-only";
+pub const ACCESS_KEY_ID: &str = "AKIDSAFELIGHTTEST";
+pub const SECRET_ACCESS_KEY: &str = "a-secret-of-the-tests-only";
 
 /// A loaded machine takes seconds where an idle one takes one.
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -77,9 +79,11 @@ impl Seaweed {
             region: "us-east-1".into(),
             endpoint: Some(self.endpoint.clone()),
             path_style: true,
-            access_key_id: ACCESS_KEY_ID.into(),
-            secret_access_key: Secret::new(SECRET_ACCESS_KEY),
-            session_token: None,
+            credentials: S3Credentials::Key(AccessKey {
+                access_key_id: ACCESS_KEY_ID.into(),
+                secret_access_key: Secret::new(SECRET_ACCESS_KEY),
+                session_token: None,
+            }),
             source: Source::S3,
             timeouts: S3Timeouts::default(),
         }
@@ -129,6 +133,24 @@ impl Seaweed {
         eprintln!("{}", tail(&log));
         None
     }
+}
+
+/// The key that the settings of a test have.
+pub fn key_of(config: &S3Config) -> AccessKey {
+    match &config.credentials {
+        S3Credentials::Key(key) => key.clone(),
+        S3Credentials::Process(_) => panic!("the settings of tests have keys"),
+    }
+}
+
+/// The settings with another access key.
+pub fn with_key(config: &S3Config, id: &str, secret: &str) -> S3Config {
+    let credentials = S3Credentials::Key(AccessKey {
+        access_key_id: id.into(),
+        secret_access_key: Secret::new(secret),
+        session_token: None,
+    });
+    S3Config { credentials, ..config.clone() }
 }
 
 /// A store on settings, with a client of its own: a client belongs to the runtime of one test.

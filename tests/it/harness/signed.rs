@@ -12,6 +12,7 @@ use http::{Method, Request};
 use safelight::storage::S3Config;
 
 use super::plain_client::{Answer, Plain};
+use super::seaweed::key_of;
 
 /// Sends a PUT to a bucket: without a subresource it makes the bucket.
 pub async fn put_bucket(storage: &S3Config, subresource: &str, body: &str) -> Answer {
@@ -23,8 +24,9 @@ pub async fn put_bucket(storage: &S3Config, subresource: &str, body: &str) -> An
     settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
     settings.signature_location = SignatureLocation::QueryParams;
     settings.expires_in = Some(Duration::from_secs(60));
-    let secret = storage.secret_access_key.expose_str().unwrap();
-    let identity = Credentials::from_keys(&storage.access_key_id, secret, None).into();
+    let key = key_of(storage);
+    let secret = key.secret_access_key.expose_str().unwrap();
+    let identity = Credentials::from_keys(&key.access_key_id, secret, None).into();
     let params = v4::SigningParams::builder()
         .identity(&identity)
         .region(&storage.region)

@@ -1,0 +1,247 @@
+//! What it costs to sign one S3 upload, beside the least that it could cost and the other ways to do
+//! it: `cargo bench --bench signing`.
+//!
+//! Batches of all ways take turns, so that a slow moment of the machine hits all of them, and the
+//! median of a way's batches counts. One thread; nothing is sent.
+
+#![allow(clippy::print_stdout)]
+
+use std::hint::black_box;
+use std::time::{Duration, Instant, SystemTime};
+
+use aws_sdk_s3::config::{BehaviorVersion, Region, RequestChecksumCalculation};
+use aws_sdk_s3::presigning::PresigningConfig;
+use aws_sigv4::http_request::{
+    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SignatureLocation,
+    SigningSettings, UriPathNormalizationMode, sign,
+};
+use aws_sigv4::sign::v4;
+use futures_util::FutureExt as _;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use safelight::domain::{MediaType, Secret, Source, StoragePath};
+use safelight::storage::{
+    AccessKey, ObjectStore as _, PutGrant, S3Config, S3Credentials, S3Store, S3Timeouts,
+};
+use safelight::upstream::{AddressPolicy, Client};
+use sha2::{Digest as _, Sha256};
+use tokio::runtime::Runtime;
+
+const ACCESS_KEY_ID: &str = "AKIAIOSFODNN7EXAMPLE";
+const SECRET_ACCESS_KEY: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
+const BUCKET: &str = "my-app-media";
+const HOST: &str = "my-app-media.s3.us-east-1.amazonaws.com";
+const REGION: &str = "us-east-1";
+const KEY: &str = "images/01kamb5x4yt0a9qwe8m3zr6v7d-profile-photo.jpg";
+const EXPIRES_IN: Duration = Duration::from_secs(900);
+/// 2026-11-21, the same second for everybody: no way may work less because a second is not over.
+const NOW: u64 = 1_795_219_200;
+
+/// Batches of each way.
+const ROUNDS: usize = 101;
+
+/// A way to sign, and how often in a batch: about a millisecond or more for each.
+struct Way<'a> {
+    name: &'static str,
+    batch: u32,
+    sign: Box<dyn FnMut() + 'a>,
+    /// Microseconds for one signature, a batch each.
+    took: Vec<f64>,
+}
+
+impl<'a> Way<'a> {
+    fn new(name: &'static str, batch: u32, sign: impl FnMut() + 'a) -> Self {
+        Self { name, batch, sign: Box::new(sign), took: Vec::new() }
+    }
+
+    fn run(&mut self) {
+        let start = Instant::now();
+        for _ in 0..self.batch {
+            (self.sign)();
+        }
+        self.took.push(start.elapsed().as_secs_f64() * 1e6 / f64::from(self.batch));
+    }
+
+    fn median(&mut self) -> f64 {
+        self.took.sort_by(f64::total_cmp);
+        self.took[self.took.len() / 2]
+    }
+}
+
+fn now() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(NOW)
+}
+
+/// The gateway's store, opened as the gateway opens it.
+fn store() -> S3Store {
+    let config = S3Config {
+        bucket: BUCKET.into(),
+        region: REGION.into(),
+        endpoint: None,
+        path_style: false,
+        credentials: S3Credentials::Key(AccessKey {
+            access_key_id: ACCESS_KEY_ID.into(),
+            secret_access_key: Secret::new(SECRET_ACCESS_KEY),
+            session_token: None,
+        }),
+        source: Source::S3,
+        timeouts: S3Timeouts::default(),
+    };
+    let client = Client::new(AddressPolicy::default()).expect("certificate authorities");
+    S3Store::new(config, client).expect("the settings are right")
+}
+
+fn ours(store: &S3Store, path: &StoragePath, strict: bool) -> String {
+    let grant = PutGrant {
+        path,
+        media_type: MediaType::Jpeg,
+        size: strict.then_some(123_456),
+        sha256: strict.then_some([7; 32]),
+        prevent_overwrite: strict,
+        expires_in: EXPIRES_IN,
+    };
+    let signed = store.sign_put(&grant, now()).now_or_never().expect("signing waits for nobody");
+    signed.expect("the request can be signed").url
+}
+
+/// The canonical request of the plain upload, and what is signed besides its digest.
+fn texts(url: &str) -> (String, String) {
+    let (_, query) = url.split_once('?').expect("a query");
+    let (query, _) = query.split_once("&X-Amz-Signature=").expect("a signature");
+    let request = format!(
+        "PUT\n/{KEY}\n{query}\ncontent-type:image/jpeg\nhost:{HOST}\n\ncontent-type;host\n\
+         UNSIGNED-PAYLOAD"
+    );
+    let scope = format!("{}/{REGION}/s3/aws4_request", &date(query)[..8]);
+    (request, format!("AWS4-HMAC-SHA256\n{}\n{scope}\n", date(query)))
+}
+
+fn date(query: &str) -> &str {
+    let (_, rest) = query.split_once("X-Amz-Date=").expect("a date");
+    &rest[..16]
+}
+
+fn day_key(date: &str) -> [u8; 32] {
+    let first = format!("AWS4{SECRET_ACCESS_KEY}").into_bytes();
+    [date, REGION, "s3", "aws4_request"].iter().fold(first, |key, step| hmac(&key, step).to_vec())
+        [..]
+        .try_into()
+        .expect("32 bytes")
+}
+
+fn hmac(key: &[u8], message: impl AsRef<[u8]>) -> [u8; 32] {
+    let mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
+    mac.chain_update(message).finalize().into_bytes().into()
+}
+
+fn hex(bytes: [u8; 32]) -> String {
+    let mut text = String::with_capacity(64);
+    for nibble in bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]) {
+        text.push(char::from(b"0123456789abcdef"[usize::from(nibble)]));
+    }
+    text
+}
+
+/// The floor: what no signer can leave out. Texts and the key of the day are there already.
+fn bare_chain(key: &[u8; 32], canonical_request: &str, head: &str) -> String {
+    let mut to_sign = String::with_capacity(head.len() + 64);
+    to_sign.push_str(head);
+    to_sign.push_str(&hex(Sha256::digest(canonical_request).into()));
+    hex(hmac(key, to_sign))
+}
+
+fn sdk() -> aws_sdk_s3::Client {
+    let credentials = aws_sdk_s3::config::Credentials::new(
+        ACCESS_KEY_ID,
+        SECRET_ACCESS_KEY,
+        None,
+        None,
+        "benchmark",
+    );
+    let config = aws_sdk_s3::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new(REGION))
+        .credentials_provider(credentials)
+        .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+        .build();
+    aws_sdk_s3::Client::from_conf(config)
+}
+
+async fn sdk_presigned(client: &aws_sdk_s3::Client) -> String {
+    let config = PresigningConfig::builder().start_time(now()).expires_in(EXPIRES_IN);
+    let request = client.put_object().bucket(BUCKET).key(KEY).content_type("image/jpeg");
+    let signed = request.presigned(config.build().expect("a valid life")).await;
+    signed.expect("the request can be signed").uri().to_owned()
+}
+
+fn crate_signed() -> String {
+    let credentials = aws_credential_types::Credentials::new(
+        ACCESS_KEY_ID,
+        SECRET_ACCESS_KEY,
+        None,
+        None,
+        "benchmark",
+    );
+    let identity = credentials.into();
+    let mut settings = SigningSettings::default();
+    settings.signature_location = SignatureLocation::QueryParams;
+    settings.expires_in = Some(EXPIRES_IN);
+    settings.percent_encoding_mode = PercentEncodingMode::Single;
+    settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
+    settings.payload_checksum_kind = PayloadChecksumKind::NoHeader;
+    let params = v4::SigningParams::builder().identity(&identity).region(REGION).name("s3");
+    let params = params.time(now()).settings(settings).build().expect("complete").into();
+    let url = format!("https://{HOST}/{KEY}");
+    let headers = [("content-type", "image/jpeg")].into_iter();
+    let body = SignableBody::UnsignedPayload;
+    let request = SignableRequest::new("PUT", &url, headers, body).expect("a request");
+    let (instructions, _) = sign(request, &params).expect("a signature").into_parts();
+    let mut request = http::Request::put(&url).body(()).expect("a request");
+    instructions.apply_to_request_http1x(&mut request);
+    request.uri().to_string()
+}
+
+fn signature(url: &str) -> &str {
+    let (_, rest) = url.split_once("X-Amz-Signature=").expect("a signature");
+    rest.split('&').next().unwrap_or(rest)
+}
+
+fn main() {
+    let runtime = Runtime::new().expect("a runtime");
+    let _entered = runtime.enter();
+    let (store, sdk, path) = (store(), sdk(), StoragePath::from_listing(KEY));
+
+    // All sign the same request, so all signatures must be the same (the SDK signs its own
+    // `x-id=PutObject` as well).
+    let url = ours(&store, &path, false);
+    let (canonical_request, head) = texts(&url);
+    let key = day_key(&date(&url)[..8]);
+    assert_eq!(signature(&url), bare_chain(&key, &canonical_request, &head), "the bare chain");
+    assert_eq!(signature(&url), signature(&crate_signed()), "aws-sigv4");
+    assert!(runtime.block_on(sdk_presigned(&sdk)).contains("X-Amz-Signature="), "aws-sdk-s3");
+
+    let mut ways = [
+        Way::new("(a) bare chain: SHA-256 and HMAC, key cached", 1_000, || {
+            black_box(bare_chain(black_box(&key), black_box(&canonical_request), &head));
+        }),
+        Way::new("(b) S3Store::sign_put", 1_000, || {
+            black_box(ours(&store, black_box(&path), false));
+        }),
+        Way::new("(b') … with size, checksum, create-once", 1_000, || {
+            black_box(ours(&store, black_box(&path), true));
+        }),
+        Way::new("(c) aws-sdk-s3 presigned()", 50, || {
+            black_box(runtime.block_on(sdk_presigned(black_box(&sdk))));
+        }),
+        Way::new("(d) aws-sigv4, key derived for each", 100, || {
+            black_box(crate_signed());
+        }),
+    ];
+    for _ in 0..ROUNDS {
+        ways.iter_mut().for_each(Way::run);
+    }
+    let medians: Vec<_> = ways.iter_mut().map(|way| (way.name, way.median())).collect();
+    println!("{:48} {:>9} {:>8}", "one upload URL", "µs", "of (a)");
+    for (name, median) in &medians {
+        println!("{name:48} {median:9.2} {:7.1}x", median / medians[0].1);
+    }
+}

@@ -2,6 +2,7 @@
 //!
 //! One file a provider. The conformance suite in `tests/` runs against each of them.
 
+mod call;
 mod gcs;
 mod s3;
 

@@ -6,11 +6,9 @@ use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 
 use crate::domain::ContentRange;
+use crate::storage::call::printable;
 use crate::storage::{StorageError, StorageErrorKind};
 use crate::upstream::SendError;
-
-/// How much of a provider's message goes into the log, in characters.
-const MAX_MESSAGE_CHARS: usize = 200;
 
 /// The document of a failure.
 #[derive(Deserialize, Default)]
@@ -101,12 +99,6 @@ pub(super) fn unanswered(error: &SendError) -> StorageError {
 pub(super) fn nonsense(what: &str) -> StorageError {
     let detail = format!("the server sent {}", printable(what));
     StorageError::new(StorageErrorKind::Unavailable, detail)
-}
-
-/// A text of the provider's in a form that is fit for a log line.
-fn printable(text: &str) -> String {
-    let clean = |c: char| if c.is_control() { ' ' } else { c };
-    text.chars().take(MAX_MESSAGE_CHARS).map(clean).collect()
 }
 
 #[cfg(test)]

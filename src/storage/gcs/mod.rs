@@ -29,6 +29,7 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use super::call::within;
 use super::{
     GetOptions, ListPage, MultipartId, ObjectMeta, ObjectRead, ObjectStore, PutGrant,
     SignedRequest, StorageError, StorageErrorKind, UploadedPart,
@@ -69,18 +70,6 @@ impl GcsStore {
         let GcsConfig { bucket, timeouts, .. } = config;
         Ok(Self { bucket, address, call_limit: timeouts.call, identity, api })
     }
-
-    /// Runs a call within the time that a call may take.
-    async fn within<T>(
-        &self,
-        call: impl Future<Output = Result<T, StorageError>>,
-    ) -> Result<T, StorageError> {
-        let limit = self.call_limit;
-        tokio::time::timeout(limit, call).await.unwrap_or_else(|_| {
-            let detail = format!("no answer within {limit:?}, with all attempts");
-            Err(StorageError::new(StorageErrorKind::Timeout, detail))
-        })
-    }
 }
 
 impl std::fmt::Debug for GcsStore {
@@ -113,7 +102,7 @@ impl ObjectStore for GcsStore {
     }
 
     async fn head(&self, path: &StoragePath) -> Result<ObjectMeta, StorageError> {
-        self.within(self.head_object(path)).await
+        within(self.call_limit, self.head_object(path)).await
     }
 
     async fn get(
@@ -121,7 +110,7 @@ impl ObjectStore for GcsStore {
         path: &StoragePath,
         options: &GetOptions,
     ) -> Result<ObjectRead, StorageError> {
-        self.within(self.get_object(path, options)).await
+        within(self.call_limit, self.get_object(path, options)).await
     }
 
     async fn put(
@@ -130,7 +119,7 @@ impl ObjectStore for GcsStore {
         content_type: &str,
         body: Bytes,
     ) -> Result<ObjectMeta, StorageError> {
-        self.within(self.put_object(path, content_type, body)).await
+        within(self.call_limit, self.put_object(path, content_type, body)).await
     }
 
     async fn delete(
@@ -138,7 +127,7 @@ impl ObjectStore for GcsStore {
         path: &StoragePath,
         only: Option<&ObjectMeta>,
     ) -> Result<(), StorageError> {
-        self.within(self.delete_object(path, only)).await
+        within(self.call_limit, self.delete_object(path, only)).await
     }
 
     async fn list(
@@ -147,7 +136,7 @@ impl ObjectStore for GcsStore {
         from: Option<&str>,
         limit: u16,
     ) -> Result<ListPage, StorageError> {
-        self.within(self.list_objects(prefix, from, limit)).await
+        within(self.call_limit, self.list_objects(prefix, from, limit)).await
     }
 
     async fn create_multipart(

@@ -9,10 +9,8 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::RequestId as _;
 
 use crate::domain::ContentRange;
+use crate::storage::call::printable;
 use crate::storage::{StorageError, StorageErrorKind};
-
-/// How much of a provider's message goes into the log, in characters.
-const MAX_MESSAGE_CHARS: usize = 200;
 
 /// The meaning of a failed call.
 pub(super) fn storage_error<E>(error: &SdkError<E, HttpResponse>) -> StorageError
@@ -132,15 +130,10 @@ pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     printable(&text)
 }
 
-/// A text of the provider's in a form that is fit for a log line.
-fn printable(text: &str) -> String {
-    let clean = |c: char| if c.is_control() { ' ' } else { c };
-    text.chars().take(MAX_MESSAGE_CHARS).map(clean).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::call::MAX_MESSAGE_CHARS;
 
     #[test]
     fn the_code_decides_and_the_status_where_there_is_none() {

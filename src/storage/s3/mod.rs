@@ -24,9 +24,10 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use super::call::within;
 use super::{
     GetOptions, ListPage, MultipartId, ObjectMeta, ObjectRead, ObjectStore, PutGrant,
-    SignedRequest, StorageError, StorageErrorKind, UploadedPart,
+    SignedRequest, StorageError, UploadedPart,
 };
 use crate::domain::{MediaType, Source, StoragePath};
 use crate::upstream::Client;
@@ -60,17 +61,6 @@ impl S3Store {
         let signer = Signer::new(credentials, region);
         Ok(Self { bucket, source, address, timeouts, signer, sdk })
     }
-
-    /// Runs a call within the time that a call may take.
-    async fn within<T>(
-        limit: Duration,
-        call: impl Future<Output = Result<T, StorageError>>,
-    ) -> Result<T, StorageError> {
-        tokio::time::timeout(limit, call).await.unwrap_or_else(|_| {
-            let detail = format!("no answer within {limit:?}, with all attempts");
-            Err(StorageError::new(StorageErrorKind::Timeout, detail))
-        })
-    }
 }
 
 impl std::fmt::Debug for S3Store {
@@ -97,7 +87,7 @@ impl ObjectStore for S3Store {
     }
 
     async fn head(&self, path: &StoragePath) -> Result<ObjectMeta, StorageError> {
-        Self::within(self.timeouts.call, self.head_object(path)).await
+        within(self.timeouts.call, self.head_object(path)).await
     }
 
     async fn get(
@@ -105,7 +95,7 @@ impl ObjectStore for S3Store {
         path: &StoragePath,
         options: &GetOptions,
     ) -> Result<ObjectRead, StorageError> {
-        Self::within(self.timeouts.call, self.get_object(path, options)).await
+        within(self.timeouts.call, self.get_object(path, options)).await
     }
 
     async fn put(
@@ -114,7 +104,7 @@ impl ObjectStore for S3Store {
         content_type: &str,
         body: Bytes,
     ) -> Result<ObjectMeta, StorageError> {
-        Self::within(self.timeouts.call, self.put_object(path, content_type, body)).await
+        within(self.timeouts.call, self.put_object(path, content_type, body)).await
     }
 
     async fn delete(
@@ -122,7 +112,7 @@ impl ObjectStore for S3Store {
         path: &StoragePath,
         only: Option<&ObjectMeta>,
     ) -> Result<(), StorageError> {
-        Self::within(self.timeouts.call, self.delete_object(path, only)).await
+        within(self.timeouts.call, self.delete_object(path, only)).await
     }
 
     async fn list(
@@ -131,7 +121,7 @@ impl ObjectStore for S3Store {
         from: Option<&str>,
         limit: u16,
     ) -> Result<ListPage, StorageError> {
-        Self::within(self.timeouts.call, self.list_objects(prefix, from, limit)).await
+        within(self.timeouts.call, self.list_objects(prefix, from, limit)).await
     }
 
     async fn create_multipart(
@@ -139,7 +129,7 @@ impl ObjectStore for S3Store {
         path: &StoragePath,
         media_type: MediaType,
     ) -> Result<MultipartId, StorageError> {
-        Self::within(self.timeouts.call, self.begin_upload(path, media_type)).await
+        within(self.timeouts.call, self.begin_upload(path, media_type)).await
     }
 
     async fn sign_part(
@@ -158,7 +148,7 @@ impl ObjectStore for S3Store {
         path: &StoragePath,
         upload: &MultipartId,
     ) -> Result<Vec<UploadedPart>, StorageError> {
-        Self::within(self.timeouts.call, self.list_upload_parts(path, upload)).await
+        within(self.timeouts.call, self.list_upload_parts(path, upload)).await
     }
 
     async fn complete_multipart(
@@ -167,7 +157,7 @@ impl ObjectStore for S3Store {
         upload: &MultipartId,
         parts: &[UploadedPart],
     ) -> Result<(), StorageError> {
-        Self::within(self.timeouts.complete, self.complete_upload(path, upload, parts)).await
+        within(self.timeouts.complete, self.complete_upload(path, upload, parts)).await
     }
 
     async fn abort_multipart(
@@ -175,7 +165,7 @@ impl ObjectStore for S3Store {
         path: &StoragePath,
         upload: &MultipartId,
     ) -> Result<(), StorageError> {
-        Self::within(self.timeouts.call, self.abort_upload(path, upload)).await
+        within(self.timeouts.call, self.abort_upload(path, upload)).await
     }
 }
 

@@ -8,6 +8,7 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::domain::{ContentRange, ETag, RangeRequest, Secret};
+use crate::storage::StorageErrorKind;
 use crate::upstream::{AddressPolicy, BodyError};
 
 /// A server that gives its answers in order and remembers the requests.

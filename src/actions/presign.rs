@@ -63,26 +63,14 @@ pub async fn presign(
         return Err(Error::PublicUploadDisabled);
     }
     let name = if app.keep_names { file.name } else { CleanName::image() };
-    let record = |key: MintedKey| UploadRecord {
-        app: app.name.clone(),
-        owner: request.owner.clone(),
-        key,
-        state: UploadState::Pending,
-        reason: None,
-        declared: declared.clone(),
-        stored: None,
-        created_at: now,
-        url_expires_at: now + app.upload.url_expiry,
-        session_expires_at: now + app.upload.session_expiry,
-        updated_at: now,
-    };
+    let record = |key: MintedKey| pending(app, services, &request.owner, key, &declared, now);
     for _ in 0..MAX_MINTS {
         let secrets = &services.mint_secrets;
         let key = MintedKey::mint(secrets, &app.name, now, entropy()?, &name, file.extension);
         // Signed before it is recorded, handed out after: a URL that cannot be signed leaves no
         // record, and a record that cannot be written keeps the URL here.
         let upload = sign(app, &key, &declared, app.upload.url_expiry, now).await?;
-        match services.records.insert(record(key.clone())).await {
+        match services.records.insert(record(key.clone()), None).await {
             Ok(()) => {
                 app.metrics.upload(UploadState::Pending);
                 let token = services.tokens.mint(&app.name, key.id(), &request.owner);
@@ -94,6 +82,35 @@ pub async fn presign(
     }
     tracing::error!(app = %app.name, "every minted key was taken: check clock and random numbers");
     Err(Error::Internal)
+}
+
+/// The record of an upload that is about to be authorised.
+fn pending(
+    app: &App,
+    services: &Services,
+    owner: &OwnerId,
+    key: MintedKey,
+    declared: &Declared,
+    now: SystemTime,
+) -> UploadRecord {
+    let mut record = UploadRecord {
+        app: app.name.clone(),
+        owner: Some(owner.clone()),
+        key,
+        state: UploadState::Pending,
+        reason: None,
+        declared: declared.clone(),
+        stored: None,
+        multipart: None,
+        created_at: now,
+        url_expires_at: now + app.upload.url_expiry,
+        session_expires_at: now + app.upload.session_expiry,
+        updated_at: now,
+        revision: 0,
+        look_at: None,
+    };
+    record.look_at = record.next_look(UploadState::Pending, services.grace, now);
+    record
 }
 
 /// Checks what the client declares against what the app allows.

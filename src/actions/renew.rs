@@ -66,15 +66,18 @@ mod tests {
         UploadRecord {
             key: MintedKey::mint(&secrets, &app, now, [0; 6], &CleanName::image(), "jpg"),
             app,
-            owner: OwnerId::parse(b"owner").unwrap(),
+            owner: OwnerId::parse(b"owner").ok(),
             state: UploadState::Pending,
             reason: None,
             declared: Declared { media_type: MediaType::Jpeg, size: None, sha256: None },
             stored: None,
+            multipart: None,
             created_at: now,
             url_expires_at: now,
             session_expires_at: now + session,
             updated_at: now,
+            revision: 0,
+            look_at: None,
         }
     }
 

@@ -36,4 +36,7 @@ pub use range::{ByteRange, ContentRange, RangeRequest};
 pub use rate::{InvalidRate, Rate};
 pub use reads::{AbortCause, FallbackReason, FallbackResult, HealReason, Source};
 pub use secret::Secret;
-pub use upload::{Declared, InvalidTransition, Stored, UploadRecord, UploadState, UploadToken};
+pub use upload::{
+    Declared, InvalidTransition, Multipart, MultipartId, Stored, UploadRecord, UploadState,
+    UploadToken,
+};

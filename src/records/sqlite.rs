@@ -22,8 +22,8 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params_from_iter};
 
 use self::readers::Readers;
 use self::writer::{Statement, Write, Writer};
-use super::{Claimed, IdempotencyClaim, Look, Records, RecordsError, Renewal, Transition};
-use crate::domain::{AppName, UploadId, UploadRecord};
+use super::{Claimed, Look, Records, RecordsError, Renewal, Transition};
+use crate::domain::{AppName, IdempotencyClaim, UploadId, UploadRecord};
 
 /// Upload records in one SQLite database, which no other gateway process may use meanwhile.
 pub struct SqliteRecords {

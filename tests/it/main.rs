@@ -11,6 +11,7 @@ mod docs;
 mod doctor;
 mod durability;
 mod gcs;
+mod google_credentials;
 mod harness;
 mod healing;
 mod hostile;

@@ -20,7 +20,7 @@ use futures_util::FutureExt as _;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use safelight::domain::{MediaType, Secret, Source, StoragePath};
 use safelight::storage::{
-    AccessKey, ObjectStore as _, PutGrant, S3Config, S3Credentials, S3Store, S3Timeouts,
+    AccessKey, ObjectStore as _, Provider, PutGrant, S3Config, S3Credentials, S3Store, S3Timeouts,
 };
 use safelight::upstream::{AddressPolicy, Client};
 use sha2::{Digest as _, Sha256};
@@ -75,6 +75,7 @@ fn now() -> SystemTime {
 fn store() -> S3Store {
     let config = S3Config {
         bucket: BUCKET.into(),
+        provider: Provider::Aws,
         region: REGION.into(),
         endpoint: None,
         path_style: false,

@@ -171,6 +171,7 @@ fn open_store(
     };
     let config = S3Config {
         bucket: storage.bucket.clone(),
+        provider: access.provider,
         region: access.region.clone(),
         endpoint: access.endpoint.clone(),
         path_style: access.path_style,

@@ -6,7 +6,7 @@ use http::HeaderValue;
 use url::Url;
 
 use crate::domain::{AppName, KeyPrefix, MediaType, Rate};
-use crate::storage::{AccessKey, ServiceAccount};
+use crate::storage::{AccessKey, Provider, ServiceAccount};
 
 /// A tenant's configuration.
 #[derive(Debug, Clone)]
@@ -78,9 +78,28 @@ pub enum StorageKind {
     Embedded,
 }
 
+impl StorageKind {
+    /// Whether an upload URL can be made to keep what exists; else why not, for the tenant.
+    ///
+    /// # Errors
+    /// What to write instead.
+    pub fn check_keeps_what_exists(&self) -> Result<(), String> {
+        match self {
+            Self::S3(access) if !access.provider.keeps_what_exists() => Err(format!(
+                "{} is not known to obey If-None-Match on a PUT, so an upload URL could be used \
+                 more than once: write false, or use other storage",
+                access.provider.title()
+            )),
+            Self::S3(_) | Self::Gcs(_) | Self::Embedded => Ok(()),
+        }
+    }
+}
+
 /// How to get at an S3 store.
 #[derive(Debug, Clone)]
 pub struct S3Access {
+    /// Who runs it: what it cannot do is refused.
+    pub provider: Provider,
     /// The region that requests are signed for, and without an endpoint sent to.
     pub region: String,
     /// Scheme, host and port of a store other than Amazon's; no path.

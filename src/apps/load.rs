@@ -9,6 +9,7 @@ use super::not_built::NOT_BUILT;
 use super::secrets::SecretScope;
 use crate::config::{ConfigError, Place, Source, read, read_text};
 use crate::domain::{AppName, Grants};
+use crate::storage::Provider;
 use crate::upstream::guard::AddressPolicy;
 
 /// What the process's settings say about the apps' files.
@@ -181,11 +182,10 @@ fn store_of(kind: &StorageKind) -> String {
     };
     let Some(endpoint) = endpoint else { return own.to_owned() };
     let host = endpoint.host_str().unwrap_or_default().trim_end_matches('.');
-    let is_of = |domain: &str| host.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'));
-    if is_of("amazonaws.com") || is_of("amazonaws.com.cn") {
+    if Provider::of_host(host) == Some(Provider::Aws) {
         return "amazon".to_owned();
     }
-    if is_of("googleapis.com") {
+    if host.ends_with(".googleapis.com") {
         return "google".to_owned();
     }
     format!("{host}:{}", endpoint.port_or_known_default().unwrap_or_default())
@@ -202,6 +202,7 @@ mod tests {
             |endpoint: &str| (!endpoint.is_empty()).then(|| url::Url::parse(endpoint).unwrap());
         let s3 = |endpoint: &str| {
             store_of(&StorageKind::S3(S3Access {
+                provider: Provider::Other,
                 region: "us-east-1".to_owned(),
                 endpoint: url(endpoint),
                 path_style: true,

@@ -6,7 +6,7 @@ use super::config::{GcsAccess, S3Access, StorageConfig, StorageKind};
 use super::secrets::SecretScope;
 use crate::config::{Given, Key, Section, nearest};
 use crate::domain::{Grant, KeyPrefix, Secret};
-use crate::storage::{AccessKey, GcsConfig, ServiceAccount};
+use crate::storage::{AccessKey, GcsConfig, Provider, Regions, ServiceAccount};
 use crate::upstream::guard::AddressPolicy;
 
 /// The kinds of storage that there are.
@@ -51,10 +51,18 @@ fn s3(
     policy: &AddressPolicy,
     secrets: &SecretScope<'_>,
 ) -> Option<S3Access> {
-    let region = section.key("Region").non_empty().text(region).or("us-east-1".to_owned());
     let endpoint = section.key("Endpoint").non_empty().text(|text| upstream_url(text, policy));
     let endpoint_place = endpoint.place().clone();
+    let endpoint_is_wrong = endpoint.is_wrong();
     let endpoint = endpoint.optional();
+    let host = endpoint.as_ref().and_then(Url::host_str);
+    // Of a host that cannot be read, nothing is said.
+    let told = match host {
+        Some(host) => Provider::of_host(host),
+        None => (!endpoint_is_wrong).then_some(Provider::Aws),
+    };
+    let provider = provider(section, host, told);
+    let region = region(section, &provider.regions(host), provider);
     let path_style = section.key("PathStyle").boolean();
     let path_style_place = path_style.place().clone();
     let path_style = path_style.or(endpoint.is_some());
@@ -77,7 +85,50 @@ fn s3(
         endpoint: endpoint.as_ref().map(|url| url.origin().ascii_serialization()),
     });
     let key = access_key(section, secrets, wanted)?;
-    Some(S3Access { region, endpoint, path_style, key })
+    Some(S3Access { provider, region, endpoint, path_style, key })
+}
+
+/// Who runs the storage: what the host tells, or the file where it does not.
+fn provider(section: &mut Section<'_>, host: Option<&str>, told: Option<Provider>) -> Provider {
+    let given = section.key("Provider").non_empty().text(provider_named);
+    let given = given.check(|given| match told {
+        Some(told) if told != *given => Err(match host {
+            Some(_) => format!(
+                "Storage.Endpoint is a host of {}: leave Provider out, or write \"{}\"",
+                told.title(),
+                told.name()
+            ),
+            None => "without Storage.Endpoint the storage is Amazon's: write the Endpoint".into(),
+        }),
+        Some(_) | None => Ok(()),
+    });
+    given.optional().or(told).unwrap_or(Provider::Other)
+}
+
+/// The region, of those that the provider has.
+fn region(section: &mut Section<'_>, regions: &Regions, provider: Provider) -> String {
+    let given = section.key("Region").non_empty().text(region_named);
+    match regions {
+        Regions::Any(default) => given.or((*default).to_owned()),
+        Regions::One(names) => {
+            let own = names[0];
+            let given = given.check(|given| {
+                let title = provider.title();
+                let reason = format!("{title} has one region: write \"{own}\"");
+                if names.contains(&given.as_str()) { Ok(()) } else { Err(reason) }
+            });
+            given.or(own.to_owned())
+        }
+        Regions::OfHost(own) => {
+            let given = given.check(|given| {
+                let reason = format!("the host of Storage.Endpoint is of the region \"{own}\"");
+                if given == own { Ok(()) } else { Err(reason) }
+            });
+            given.or(own.clone())
+        }
+        // After an error it does not matter which.
+        Regions::Required => given.required("the region of the bucket").unwrap_or_default(),
+    }
 }
 
 /// The app's own key. Without one, the process's credentials are used, if the operator allows it:
@@ -174,8 +225,17 @@ fn bucket(text: &str) -> Result<String, &'static str> {
     }
 }
 
+fn provider_named(text: &str) -> Result<Provider, String> {
+    let names = Provider::ALL.map(Provider::name);
+    let known = Provider::ALL.into_iter().find(|provider| provider.name() == text);
+    known.ok_or_else(|| match nearest(text, names) {
+        Some(near) => format!("did you mean \"{near}\"?"),
+        None => format!("there are {}; write \"other\" for what is none of them", names.join(", ")),
+    })
+}
+
 /// A region goes into Amazon's host names.
-fn region(text: &str) -> Result<String, &'static str> {
+fn region_named(text: &str) -> Result<String, &'static str> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
     if text.len() <= 40 && text.bytes().all(plain) {
         Ok(text.to_owned())

@@ -18,7 +18,7 @@ use crate::dev::{DevCdn, DevStore, DevStoreOptions};
 use crate::domain::{Secret, Source};
 use crate::gateway::{Configuration, Gateway};
 use crate::server::{ShutdownTrigger, shutdown};
-use crate::storage::{AccessKey, S3Config, S3Credentials, S3Store, S3Timeouts};
+use crate::storage::{AccessKey, Provider, S3Config, S3Credentials, S3Store, S3Timeouts};
 use crate::upstream::{AddressPolicy, Client};
 
 use super::configuration::{load_overridden, report};
@@ -149,6 +149,7 @@ fn access_key() -> AccessKey {
 fn access(store: SocketAddr) -> Result<S3Access, String> {
     let endpoint = format!("http://{store}").parse().map_err(|e| format!("{store}: {e}"))?;
     Ok(S3Access {
+        provider: Provider::Other,
         region: REGION.into(),
         endpoint: Some(endpoint),
         path_style: true,
@@ -180,6 +181,7 @@ fn start_cdn(
     let policy = AddressPolicy { allow_loopback: true, ..AddressPolicy::default() };
     let config = S3Config {
         bucket: BUCKET.into(),
+        provider: access.provider,
         region: access.region.clone(),
         endpoint: access.endpoint.clone(),
         path_style: true,

@@ -2,6 +2,7 @@
 //!
 //! | file | what it knows |
 //! |---|---|
+//! | `provider.rs` | who speaks the protocol, and how much of it |
 //! | `config.rs` | where the bucket is, how long we wait |
 //! | `credentials.rs` | who we are there: a key of the app's, or what the process has |
 //! | `sigv4.rs` | presigned URLs: the signature |
@@ -16,6 +17,7 @@ mod errors;
 mod grants;
 mod multipart;
 mod objects;
+mod provider;
 mod sigv4;
 mod transport;
 
@@ -34,6 +36,7 @@ use crate::upstream::Client;
 
 pub use config::{S3Config, S3Timeouts};
 pub use credentials::{AccessKey, ProcessCredentials, S3Credentials};
+pub use provider::{Provider, Regions};
 
 use config::Address;
 use credentials::Signer;
@@ -41,6 +44,7 @@ use credentials::Signer;
 /// A bucket of an S3 server.
 pub struct S3Store {
     bucket: String,
+    provider: Provider,
     source: Source,
     address: Address,
     timeouts: S3Timeouts,
@@ -57,9 +61,9 @@ impl S3Store {
     pub fn new(config: S3Config, client: Client) -> Result<Self, String> {
         let address = Address::of(&config)?;
         let sdk = config.sdk_client(&address, client)?;
-        let S3Config { bucket, region, credentials, source, timeouts, .. } = config;
+        let S3Config { bucket, provider, region, credentials, source, timeouts, .. } = config;
         let signer = Signer::new(credentials, region);
-        Ok(Self { bucket, source, address, timeouts, signer, sdk })
+        Ok(Self { bucket, provider, source, address, timeouts, signer, sdk })
     }
 }
 

@@ -13,6 +13,7 @@ mod harness;
 mod healing;
 mod hostile;
 mod main_job;
+mod memory_store;
 mod operations;
 mod process_credentials;
 mod reads;

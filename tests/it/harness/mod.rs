@@ -5,6 +5,7 @@ pub mod dead_ends;
 pub mod embedded;
 pub mod fake_gcs;
 pub mod gateway;
+pub mod memory_store;
 pub mod photos;
 pub mod plain_client;
 pub mod program;

@@ -26,6 +26,9 @@ use crate::upstream::Client;
 /// How long requests have to finish once no more are accepted.
 const DRAIN: Duration = Duration::from_secs(25);
 
+/// How long after its end a signed URL may still be at work.
+const GRACE: Duration = Duration::from_secs(3600);
+
 /// How many admin connections may be open at once.
 const MAX_ADMIN_CONNECTIONS: usize = 64;
 
@@ -131,6 +134,7 @@ impl Gateway {
             mint_secrets: settings.keys.mint.clone(),
             tokens: UploadTokens::new(settings.keys.signing.clone())
                 .ok_or("Keys.SigningSecrets is empty")?,
+            grace: GRACE,
         };
         let readiness = Readiness::default();
         let limits = settings.limits;

@@ -2,12 +2,16 @@
 //! request, no status, no header.
 
 pub mod finalize;
+mod idempotency;
+mod inspect;
 pub mod presign;
 pub mod read;
 pub mod renew;
 pub mod upload;
+pub mod verify;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::domain::{Error, MintSecrets};
 use crate::identity::UploadTokens;
@@ -22,6 +26,8 @@ pub struct Services {
     pub mint_secrets: MintSecrets,
     /// The upload tokens.
     pub tokens: UploadTokens,
+    /// How long after its end a signed URL may still be at work: what was begun in time goes on.
+    pub grace: Duration,
 }
 
 /// What the caller is told when the record store fails; the cause goes to the log, here.

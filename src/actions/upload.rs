@@ -36,7 +36,9 @@ pub async fn find(
     token: &str,
 ) -> Result<UploadRecord, Error> {
     let record = services.records.get(&app.name, id).await.map_err(|e| records_failed(&e))?;
-    record
-        .filter(|record| services.tokens.verify(&app.name, id, &record.owner, token))
-        .ok_or(Error::UploadNotFound)
+    let holds = |record: &UploadRecord| {
+        let owner = record.owner.as_ref();
+        owner.is_some_and(|owner| services.tokens.verify(&app.name, id, owner, token))
+    };
+    record.filter(holds).ok_or(Error::UploadNotFound)
 }

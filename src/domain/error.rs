@@ -116,6 +116,17 @@ pub enum Error {
     /// Somebody else changed the upload at the same time.
     #[error("the upload was changed by another request at the same time: ask again")]
     Conflict,
+    /// Another request was made under the same `Idempotency-Key`.
+    #[error(
+        "this Idempotency-Key was used for another request in the last 24 hours: take a new key"
+    )]
+    IdempotencyConflict,
+    /// The parts are not those that storage has.
+    #[error("{0}")]
+    WrongParts(String),
+    /// The app's storage takes no multipart uploads.
+    #[error("this app's storage takes no multipart uploads: upload the file in one piece")]
+    MultipartUnsupported,
     /// The declared or stored file is too large.
     #[error("the file may have at most {max_bytes} bytes")]
     FileTooLarge {
@@ -171,6 +182,9 @@ impl Error {
             Self::NotUploaded => "not_uploaded",
             Self::UploadExpired => "upload_expired",
             Self::Conflict => "conflict",
+            Self::IdempotencyConflict => "idempotency_conflict",
+            Self::WrongParts(_) => "wrong_parts",
+            Self::MultipartUnsupported => "multipart_unsupported",
             Self::FileTooLarge { .. } => "file_too_large",
             Self::VerificationFailed(_) => "verification_failed",
             Self::PreconditionFailed => "precondition_failed",

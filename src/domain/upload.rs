@@ -1,17 +1,21 @@
 //! The record of an upload and its state machine.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::{AppName, ETag, MediaType, MintedKey, OwnerId, VerificationFailure};
+
+/// How long after its last change an upload that has arrived, and has no verdict, is looked at
+/// again: whoever was about to give one has ended by then.
+const VERDICT_OVERDUE: Duration = Duration::from_secs(60);
 
 /// Where an upload is in its life.
 ///
 /// ```text
-/// pending ──▶ uploaded ──▶ ready ──▶ deleted
-///    │            │  ▲                  ▲
-///    │            ▼  │                  │  (from every state)
-///    │         failed│ ─────────────────┘
-///    └──▶ orphaned ──┘   (on late evidence)
+/// pending ──▶ uploaded ◀─▶ ready ──▶ deleted
+///    │          ▲  ▲                    ▲
+///    │          │  └────▶ failed        │  (from every state)
+///    │          ▼                       │
+///    └────▶ orphaned   ─────────────────┘
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum UploadState {
@@ -69,7 +73,8 @@ impl UploadState {
         use UploadState::{Deleted, Failed, Orphaned, Pending, Ready, Uploaded};
         match (self, to) {
             (Pending, Uploaded | Orphaned | Deleted)
-            | (Uploaded, Ready | Failed | Deleted)
+            // Gone before there was a verdict: as if it had never come.
+            | (Uploaded, Ready | Failed | Orphaned | Deleted)
             | (Orphaned, Uploaded | Deleted)
             | (Ready | Failed, Deleted) => true,
             // Other bytes under an old verdict (a signed URL outlives it) are verified again.
@@ -113,13 +118,26 @@ pub struct Stored {
     pub dimensions: Option<(u32, u32)>,
 }
 
+/// The provider's name of a multipart upload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MultipartId(pub String);
+
+/// How a file that comes in parts is cut.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Multipart {
+    /// The provider's name of it.
+    pub id: MultipartId,
+    /// The length of every part but the last, in bytes.
+    pub part_size: u64,
+}
+
 /// One upload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UploadRecord {
     /// The app.
     pub app: AppName,
-    /// The owner.
-    pub owner: OwnerId,
+    /// The owner; `None` for an object that was found in the bucket without a record.
+    pub owner: Option<OwnerId>,
     /// The key; its id is the upload's id.
     pub key: MintedKey,
     /// The state.
@@ -130,14 +148,46 @@ pub struct UploadRecord {
     pub declared: Declared,
     /// What storage has.
     pub stored: Option<Stored>,
+    /// How it is cut, if it comes in parts.
+    pub multipart: Option<Multipart>,
     /// When the upload was authorised.
     pub created_at: SystemTime,
-    /// When the signed URL ends.
+    /// When the last of its signed URLs ends.
     pub url_expires_at: SystemTime,
     /// Until when the upload may be renewed or resumed.
     pub session_expires_at: SystemTime,
-    /// When the state last changed.
+    /// When the record last changed.
     pub updated_at: SystemTime,
+    /// How often the record has changed. A change names the revision that it was decided on, so
+    /// that a state which was left and entered again is not taken for the same.
+    pub revision: u32,
+    /// When the sweeper is to look at the object; `None` if nothing can happen to it any more.
+    pub look_at: Option<SystemTime>,
+}
+
+impl UploadRecord {
+    /// When the sweeper is to look at the object of an upload that is (or comes to be) in `state`
+    /// at `now`. A URL may be used until its end, and what was begun then takes up to `grace`.
+    #[must_use]
+    pub fn next_look(
+        &self,
+        state: UploadState,
+        grace: Duration,
+        now: SystemTime,
+    ) -> Option<SystemTime> {
+        match state {
+            UploadState::Pending => Some(self.session_expires_at + grace),
+            UploadState::Uploaded => Some(now + VERDICT_OVERDUE),
+            // A signed URL outlives the verdict: what it can still write is looked at once more.
+            UploadState::Ready
+            | UploadState::Failed
+            | UploadState::Orphaned
+            | UploadState::Deleted => {
+                let end = self.url_expires_at + grace;
+                (end > now).then_some(end)
+            }
+        }
+    }
 }
 
 /// The bearer token of one upload: an HMAC over app, id and owner. Nothing of it is stored.
@@ -153,6 +203,7 @@ impl std::fmt::Debug for UploadToken {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::{CleanName, MintSecrets, Secret};
 
     #[test]
     fn the_machine_has_exactly_these_transitions() {
@@ -163,6 +214,7 @@ mod tests {
             (Pending, Deleted),
             (Uploaded, Ready),
             (Uploaded, Failed),
+            (Uploaded, Orphaned),
             (Uploaded, Deleted),
             (Orphaned, Uploaded),
             (Orphaned, Deleted),
@@ -177,6 +229,52 @@ mod tests {
                 assert_eq!(from.may_become(to), expected, "{from:?} to {to:?}");
                 assert_eq!(from.transition(to).is_ok(), expected);
             }
+        }
+    }
+
+    #[test]
+    fn an_upload_is_looked_at_as_long_as_something_can_happen_to_it() {
+        use UploadState::{Deleted, Failed, Orphaned, Pending, Ready, Uploaded};
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let record = record(at(900), at(86_400));
+        let grace = Duration::from_secs(100);
+        for (state, now, expected) in [
+            (Pending, 0, Some(86_500)),
+            (Pending, 90_000, Some(86_500)),
+            (Uploaded, 10, Some(70)),
+            (Uploaded, 90_000, Some(90_060)),
+            (Ready, 10, Some(1000)),
+            (Ready, 999, Some(1000)),
+            (Ready, 1000, None),
+            (Failed, 10, Some(1000)),
+            (Failed, 5000, None),
+            (Orphaned, 86_500, None),
+            (Deleted, 10, Some(1000)),
+            (Deleted, 1001, None),
+        ] {
+            let next = record.next_look(state, grace, at(now));
+            assert_eq!(next, expected.map(at), "{state:?} at {now}");
+        }
+    }
+
+    fn record(url_expires_at: SystemTime, session_expires_at: SystemTime) -> UploadRecord {
+        let (app, now) = (AppName::parse("shop").unwrap(), SystemTime::UNIX_EPOCH);
+        let secrets = MintSecrets::new(vec![Secret::new("a secret")]).unwrap();
+        UploadRecord {
+            key: MintedKey::mint(&secrets, &app, now, [0; 6], &CleanName::image(), "jpg"),
+            app,
+            owner: OwnerId::parse(b"owner").ok(),
+            state: UploadState::Pending,
+            reason: None,
+            declared: Declared { media_type: MediaType::Jpeg, size: None, sha256: None },
+            stored: None,
+            multipart: None,
+            created_at: now,
+            url_expires_at,
+            session_expires_at,
+            updated_at: now,
+            revision: 0,
+            look_at: None,
         }
     }
 

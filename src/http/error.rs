@@ -213,7 +213,10 @@ const fn status_of(error: &Error) -> StatusCode {
         | Error::InvalidKey => StatusCode::BAD_REQUEST,
         Error::PublicUploadDisabled => StatusCode::FORBIDDEN,
         Error::UnknownApp | Error::NotFound | Error::UploadNotFound => StatusCode::NOT_FOUND,
-        Error::NotUploaded | Error::Conflict => StatusCode::CONFLICT,
+        Error::NotUploaded
+        | Error::Conflict
+        | Error::IdempotencyConflict
+        | Error::WrongParts(_) => StatusCode::CONFLICT,
         Error::UploadExpired => StatusCode::GONE,
         Error::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
         Error::FileTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
@@ -221,6 +224,7 @@ const fn status_of(error: &Error) -> StatusCode {
         Error::VerificationFailed(_) => StatusCode::UNPROCESSABLE_ENTITY,
         Error::RateLimited(_) => StatusCode::TOO_MANY_REQUESTS,
         Error::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        Error::MultipartUnsupported => StatusCode::NOT_IMPLEMENTED,
         Error::StorageFailed => StatusCode::BAD_GATEWAY,
         Error::RecordsUnavailable => StatusCode::SERVICE_UNAVAILABLE,
         Error::StorageTimeout => StatusCode::GATEWAY_TIMEOUT,

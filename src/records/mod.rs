@@ -6,7 +6,9 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 
-use crate::domain::{AppName, Stored, UploadId, UploadRecord, UploadState, VerificationFailure};
+use crate::domain::{
+    AppName, IdempotencyClaim, Stored, UploadId, UploadRecord, UploadState, VerificationFailure,
+};
 
 pub use sqlite::SqliteRecords;
 
@@ -17,6 +19,8 @@ pub struct Transition {
     pub app: AppName,
     /// The upload.
     pub id: UploadId,
+    /// The revision that it must have: that of the record on which the change was decided.
+    pub revision: u32,
     /// The state that it must be in.
     pub from: UploadState,
     /// The state that it goes to.
@@ -25,8 +29,32 @@ pub struct Transition {
     pub reason: Option<VerificationFailure>,
     /// What storage has; `None` leaves what is recorded.
     pub stored: Option<Stored>,
+    /// When the sweeper is to look at the object.
+    pub look_at: Option<SystemTime>,
     /// When.
     pub at: SystemTime,
+}
+
+/// Another time at which the sweeper is to look at an object.
+#[derive(Debug, Clone)]
+pub struct Look {
+    /// The app.
+    pub app: AppName,
+    /// The upload.
+    pub id: UploadId,
+    /// The revision that it must have.
+    pub revision: u32,
+    /// The time; `None` for never again.
+    pub look_at: Option<SystemTime>,
+}
+
+/// What was done under an [`IdempotencyClaim`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claimed {
+    /// The digest of the request.
+    pub request: [u8; 32],
+    /// The upload.
+    pub id: UploadId,
 }
 
 /// A new upload URL for an upload that is still pending.
@@ -45,8 +73,9 @@ pub struct Renewal {
 /// Why the record store did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordsError {
-    /// There is a record with this id already: mint another.
-    #[error("an upload with this id exists already")]
+    /// There is a record with this id already: mint another. Or the claim is taken by now: look at
+    /// what was done under it.
+    #[error("an upload with this id, or under this claim, exists already")]
     Duplicate,
     /// The record is not in the state that the change starts from, or does not exist.
     #[error("the upload is not in the expected state")]
@@ -68,11 +97,25 @@ pub enum RecordsError {
 /// that was dropped before its answer may still be carried out. Times are kept to the millisecond.
 #[async_trait]
 pub trait Records: Send + Sync + 'static {
-    /// Adds a record.
+    /// Adds a record, and with it what it was asked for under, if the claim is not taken.
     ///
     /// # Errors
     /// [`RecordsError::Duplicate`], [`RecordsError::Unavailable`].
-    async fn insert(&self, record: UploadRecord) -> Result<(), RecordsError>;
+    async fn insert(
+        &self,
+        record: UploadRecord,
+        claim: Option<IdempotencyClaim>,
+    ) -> Result<(), RecordsError>;
+
+    /// What was done under the claim of that scope, if it has not expired.
+    ///
+    /// # Errors
+    /// [`RecordsError::Unavailable`].
+    async fn claimed(
+        &self,
+        scope: [u8; 32],
+        now: SystemTime,
+    ) -> Result<Option<Claimed>, RecordsError>;
 
     /// Reads a record; `None` if this app has none of that id.
     ///
@@ -80,7 +123,8 @@ pub trait Records: Send + Sync + 'static {
     /// [`RecordsError::Unavailable`].
     async fn get(&self, app: &AppName, id: UploadId) -> Result<Option<UploadRecord>, RecordsError>;
 
-    /// Changes the state of a record, if it is in the state that the change starts from.
+    /// Changes the state of a record, if it is of the revision and in the state that the change
+    /// starts from.
     ///
     /// # Errors
     /// [`RecordsError::Conflict`], [`RecordsError::InvalidTransition`],
@@ -92,6 +136,35 @@ pub trait Records: Send + Sync + 'static {
     /// # Errors
     /// [`RecordsError::Conflict`] if it is not pending any more, [`RecordsError::Unavailable`].
     async fn renew(&self, renewal: Renewal) -> Result<(), RecordsError>;
+
+    /// Sets the time of the next look at an object, if the record has not changed. The revision stays.
+    ///
+    /// # Errors
+    /// [`RecordsError::Conflict`], [`RecordsError::Unavailable`].
+    async fn look_again(&self, look: Look) -> Result<(), RecordsError>;
+
+    /// The uploads whose time for a look is not later than `now`, the earliest first.
+    ///
+    /// # Errors
+    /// [`RecordsError::Unavailable`].
+    async fn due(&self, now: SystemTime, limit: u32) -> Result<Vec<UploadRecord>, RecordsError>;
+
+    /// The ids of deleted uploads whose record changed at `since` or later, in the order of those
+    /// changes, each with its time.
+    ///
+    /// # Errors
+    /// [`RecordsError::Unavailable`].
+    async fn deleted_since(
+        &self,
+        since: SystemTime,
+        limit: u32,
+    ) -> Result<Vec<(UploadId, SystemTime)>, RecordsError>;
+
+    /// Forgets at most `limit` claims that expired before `now`, and says how many there were.
+    ///
+    /// # Errors
+    /// [`RecordsError::Unavailable`].
+    async fn forget_claims(&self, now: SystemTime, limit: u32) -> Result<u32, RecordsError>;
 
     /// Commits what is queued and closes the store. Calls after this are unavailable.
     async fn close(&self);

@@ -14,15 +14,16 @@ mod writer;
 mod tests;
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use rusqlite::OptionalExtension as _;
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension as _, Row, params_from_iter};
 
 use self::readers::Readers;
-use self::writer::{Write, Writer};
-use super::{Records, RecordsError, Renewal, Transition};
-use crate::domain::{AppName, UploadId, UploadRecord};
+use self::writer::{Statement, Write, Writer};
+use super::{Claimed, Look, Records, RecordsError, Renewal, Transition};
+use crate::domain::{AppName, IdempotencyClaim, UploadId, UploadRecord};
 
 /// Upload records in one SQLite database, which no other gateway process may use meanwhile.
 pub struct SqliteRecords {
@@ -54,36 +55,110 @@ impl SqliteRecords {
         let writer = Writer::start(database, Box::new(on_commit))?;
         Ok(Self { writer, readers })
     }
+
+    /// Changes one row that must be as the statement expects.
+    async fn change(&self, statement: Statement) -> Result<(), RecordsError> {
+        let if_unchanged = Some(RecordsError::Conflict);
+        self.writer.write(Write { first: statement, then: None, if_unchanged }).await.map(drop)
+    }
+
+    /// Reads all rows of a statement.
+    async fn list<T: Send + 'static>(
+        &self,
+        sql: &'static str,
+        values: Vec<Value>,
+        row: fn(&Row<'_>) -> Result<T, RecordsError>,
+    ) -> Result<Vec<Result<T, RecordsError>>, RecordsError> {
+        let read = move |connection: &Connection| {
+            let mut statement = connection.prepare_cached(sql)?;
+            let rows = statement.query_map(params_from_iter(values), |taken| Ok(row(taken)))?;
+            rows.collect::<rusqlite::Result<Vec<_>>>()
+        };
+        self.readers.read(read).await
+    }
 }
 
 #[async_trait]
 impl Records for SqliteRecords {
-    async fn insert(&self, record: UploadRecord) -> Result<(), RecordsError> {
-        let values = rows::insert_values(&record)?;
-        let write = Write { sql: rows::INSERT, values, if_unchanged: RecordsError::Duplicate };
-        self.writer.write(write).await
+    async fn insert(
+        &self,
+        record: UploadRecord,
+        claim: Option<IdempotencyClaim>,
+    ) -> Result<(), RecordsError> {
+        let mut values = rows::insert_values(&record)?;
+        let write = match claim {
+            None => Write {
+                first: (rows::INSERT, values),
+                then: None,
+                if_unchanged: Some(RecordsError::Duplicate),
+            },
+            Some(claim) => {
+                values.extend(rows::unclaimed_values(&claim, record.created_at)?);
+                Write {
+                    first: (rows::INSERT_UNCLAIMED, values),
+                    then: Some((rows::CLAIM, rows::claim_values(&claim, record.key.id())?)),
+                    if_unchanged: Some(RecordsError::Duplicate),
+                }
+            }
+        };
+        self.writer.write(write).await.map(drop)
+    }
+
+    async fn claimed(
+        &self,
+        scope: [u8; 32],
+        now: SystemTime,
+    ) -> Result<Option<Claimed>, RecordsError> {
+        let values = rows::scope_values(scope, now)?;
+        let read = move |connection: &Connection| {
+            let mut statement = connection.prepare_cached(rows::CLAIMED)?;
+            statement.query_row(params_from_iter(values), rows::claimed).optional()
+        };
+        self.readers.read(read).await
     }
 
     async fn get(&self, app: &AppName, id: UploadId) -> Result<Option<UploadRecord>, RecordsError> {
         let app = app.clone();
-        let read = move |connection: &rusqlite::Connection| {
+        let read = move |connection: &Connection| {
             let mut statement = connection.prepare_cached(rows::SELECT)?;
             let parameters = (id.to_bytes(), app.as_str());
-            statement.query_row(parameters, |row| Ok(rows::record(row, &app, id))).optional()
+            statement.query_row(parameters, |row| Ok(rows::record(row))).optional()
         };
         self.readers.read(read).await?.transpose()
     }
 
     async fn transition(&self, change: Transition) -> Result<(), RecordsError> {
         change.from.transition(change.to)?;
-        let (sql, values) = rows::transition(&change)?;
-        self.writer.write(Write { sql, values, if_unchanged: RecordsError::Conflict }).await
+        self.change(rows::transition(&change)?).await
     }
 
     async fn renew(&self, renewal: Renewal) -> Result<(), RecordsError> {
-        let values = rows::renewal_values(&renewal)?;
-        let write = Write { sql: rows::RENEW, values, if_unchanged: RecordsError::Conflict };
-        self.writer.write(write).await
+        self.change((rows::RENEW, rows::renewal_values(&renewal)?)).await
+    }
+
+    async fn look_again(&self, look: Look) -> Result<(), RecordsError> {
+        self.change((rows::LOOK_AGAIN, rows::look_values(&look)?)).await
+    }
+
+    async fn due(&self, now: SystemTime, limit: u32) -> Result<Vec<UploadRecord>, RecordsError> {
+        let due = self.list(rows::DUE, rows::until_values(now, limit)?, rows::record).await?;
+        Ok(due.into_iter().filter_map(readable).collect())
+    }
+
+    async fn deleted_since(
+        &self,
+        since: SystemTime,
+        limit: u32,
+    ) -> Result<Vec<(UploadId, SystemTime)>, RecordsError> {
+        let deleted = self.list(rows::DELETED, rows::until_values(since, limit)?, rows::deleted);
+        deleted.await?.into_iter().collect()
+    }
+
+    async fn forget_claims(&self, now: SystemTime, limit: u32) -> Result<u32, RecordsError> {
+        let forget = (rows::FORGET_CLAIMS, rows::until_values(now, limit)?);
+        let write = Write { first: forget, then: None, if_unchanged: None };
+        let forgotten = self.writer.write(write).await?;
+        Ok(u32::try_from(forgotten).unwrap_or(u32::MAX))
     }
 
     async fn close(&self) {
@@ -91,6 +166,11 @@ impl Records for SqliteRecords {
         self.readers.close().await;
         self.writer.close().await;
     }
+}
+
+/// A row that was written by nobody's rules must not keep the others from being seen.
+fn readable<T>(row: Result<T, RecordsError>) -> Option<T> {
+    row.inspect_err(|error| tracing::error!(%error, "a record is passed over")).ok()
 }
 
 /// What every call after the end of the store is told.

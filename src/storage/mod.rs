@@ -14,7 +14,7 @@ use bytes::Bytes;
 
 use crate::domain::{ContentRange, ETag, MediaType, RangeRequest, Source, StoragePath};
 
-pub use crate::domain::ObjectMeta;
+pub use crate::domain::{MultipartId, ObjectMeta};
 pub use gcs::{GcsConfig, GcsStore, GcsTimeouts, ServiceAccount};
 pub use s3::{
     AccessKey, ProcessCredentials, Provider, Regions, S3Config, S3Credentials, S3Store, S3Timeouts,
@@ -118,10 +118,6 @@ pub struct UploadedPart {
     /// Its entity tag.
     pub etag: ETag,
 }
-
-/// The provider's name of a multipart upload.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MultipartId(pub String);
 
 /// A failure of a storage call: a kind to decide by, and a detail for the log.
 #[derive(Debug, thiserror::Error)]

@@ -5,52 +5,111 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rusqlite::Row;
 use rusqlite::types::Value;
 
-use super::{RecordsError, Renewal, Transition};
+use super::{Claimed, Look, RecordsError, Renewal, Transition};
 use crate::domain::{
-    AppName, Declared, ETag, MediaType, MintedKey, OwnerId, Stored, UploadId, UploadRecord,
-    UploadState, VerificationFailure,
+    AppName, Declared, ETag, IdempotencyClaim, MediaType, MintedKey, Multipart, MultipartId,
+    OwnerId, Stored, UploadId, UploadRecord, UploadState, VerificationFailure,
 };
+
+/// The owner of an object that was found without a record. No owner has this name.
+const NO_OWNER: &str = "";
+
+/// The columns of a record that a reader takes, in the order that [`record`] takes them.
+macro_rules! columns {
+    () => {
+        "id, app, owner, key, state, reason, declared_type, declared_size, declared_sha256,
+        stored_size, stored_type, stored_etag, stored_version, stored_width, stored_height,
+        multipart_id, part_size,
+        created_at, url_expires_at, session_expires_at, updated_at, revision, look_at"
+    };
+}
+
+/// The values of [`columns`], as parameters from 1 on.
+macro_rules! values {
+    () => {
+        "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20,
+        ?21, ?22, ?23"
+    };
+}
 
 /// Adds a row, or changes nothing if the id is taken. (`INSERT OR IGNORE` would swallow every other
 /// violated constraint as well.) The parameters are those of [`insert_values`].
-pub(super) const INSERT: &str = "
-    INSERT INTO uploads (
-        id, app, owner, key, state, reason, declared_type, declared_size, declared_sha256,
-        stored_size, stored_type, stored_etag, stored_version, stored_width, stored_height,
-        created_at, url_expires_at, session_expires_at, updated_at
-    ) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)
-    ON CONFLICT (id) DO NOTHING";
+pub(super) const INSERT: &str = concat!(
+    "INSERT INTO uploads (",
+    columns!(),
+    ") VALUES (",
+    values!(),
+    ") ON CONFLICT (id) DO NOTHING"
+);
 
-/// Reads the row of an id (1) and app (2), in the order that [`record`] takes.
-pub(super) const SELECT: &str = "
-    SELECT owner, key, state, reason, declared_type, declared_size, declared_sha256,
-        stored_size, stored_type, stored_etag, stored_version, stored_width, stored_height,
-        created_at, url_expires_at, session_expires_at, updated_at
-    FROM uploads WHERE id = ?1 AND app = ?2";
+/// The same, but only if nothing was done under the scope (24) that still holds at a time (25).
+pub(super) const INSERT_UNCLAIMED: &str = concat!(
+    "INSERT INTO uploads (",
+    columns!(),
+    ") SELECT ",
+    values!(),
+    " WHERE NOT EXISTS (SELECT 1 FROM idempotency_claims WHERE scope = ?24 AND expires_at > ?25)
+    ON CONFLICT (id) DO NOTHING"
+);
 
-/// Changes the state of a row that is in the expected one.
+/// Keeps what was done under a scope; one that has expired gives way.
+pub(super) const CLAIM: &str = "
+    INSERT OR REPLACE INTO idempotency_claims (scope, request, upload, expires_at)
+    VALUES (?1, ?2, ?3, ?4)";
+
+/// Reads what was done under a scope (1), if it still holds at a time (2).
+pub(super) const CLAIMED: &str =
+    "SELECT request, upload FROM idempotency_claims WHERE scope = ?1 AND expires_at > ?2";
+
+/// Forgets claims that have expired by a time (1), at most so many (2).
+pub(super) const FORGET_CLAIMS: &str = "
+    DELETE FROM idempotency_claims WHERE scope IN
+        (SELECT scope FROM idempotency_claims WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2)";
+
+/// Reads the row of an id (1) and app (2).
+pub(super) const SELECT: &str =
+    concat!("SELECT ", columns!(), " FROM uploads WHERE id = ?1 AND app = ?2");
+
+/// Reads the rows whose time for a look is not later than a time (1), at most so many (2).
+pub(super) const DUE: &str =
+    concat!("SELECT ", columns!(), " FROM uploads WHERE look_at <= ?1 ORDER BY look_at LIMIT ?2");
+
+/// Reads which uploads were deleted at a time (1) or later, at most so many (2).
+pub(super) const DELETED: &str = "
+    SELECT id, updated_at FROM uploads
+    WHERE state = 'deleted' AND updated_at >= ?1 ORDER BY updated_at LIMIT ?2";
+
+/// Changes the state of a row that has the expected state and revision.
 const TRANSITION: &str = "
-    UPDATE uploads SET state = ?5, reason = ?6, updated_at = ?4
-    WHERE id = ?1 AND app = ?2 AND state = ?3";
+    UPDATE uploads
+    SET state = ?5, reason = ?6, look_at = ?7, updated_at = ?8, revision = revision + 1
+    WHERE id = ?1 AND app = ?2 AND state = ?3 AND revision = ?4";
 
 /// The same, with what storage has.
 const TRANSITION_STORED: &str = "
-    UPDATE uploads SET state = ?5, reason = ?6, updated_at = ?4, stored_size = ?7, stored_type = ?8,
-        stored_etag = ?9, stored_version = ?10, stored_width = ?11, stored_height = ?12
-    WHERE id = ?1 AND app = ?2 AND state = ?3";
+    UPDATE uploads
+    SET state = ?5, reason = ?6, look_at = ?7, updated_at = ?8, revision = revision + 1,
+        stored_size = ?9, stored_type = ?10, stored_etag = ?11, stored_version = ?12,
+        stored_width = ?13, stored_height = ?14
+    WHERE id = ?1 AND app = ?2 AND state = ?3 AND revision = ?4";
 
 /// Moves the end of the upload URLs of a row that is pending; never back. The parameters are those
 /// of [`renewal_values`].
 pub(super) const RENEW: &str = "
-    UPDATE uploads SET url_expires_at = MAX(url_expires_at, ?4), updated_at = ?5
+    UPDATE uploads
+    SET url_expires_at = MAX(url_expires_at, ?4), updated_at = ?5, revision = revision + 1
     WHERE id = ?1 AND app = ?2 AND state = ?3";
+
+/// Sets the time of the next look at a row of the expected revision.
+pub(super) const LOOK_AGAIN: &str =
+    "UPDATE uploads SET look_at = ?4 WHERE id = ?1 AND app = ?2 AND revision = ?3";
 
 /// The parameters of [`INSERT`].
 pub(super) fn insert_values(record: &UploadRecord) -> Result<Vec<Value>, RecordsError> {
     let mut values = vec![
         id(record.key.id()),
         text(record.app.as_str()),
-        text(record.owner.as_str()),
+        text(record.owner.as_ref().map_or(NO_OWNER, OwnerId::as_str)),
         text(record.key.as_str()),
         text(record.state.as_str()),
         optional(record.reason.map(|reason| text(reason.as_str()))),
@@ -59,12 +118,48 @@ pub(super) fn insert_values(record: &UploadRecord) -> Result<Vec<Value>, Records
         optional(record.declared.sha256.map(|digest| Value::Blob(digest.to_vec()))),
     ];
     values.extend(stored_values(record.stored.as_ref())?);
+    let multipart = record.multipart.as_ref();
+    values.push(optional(multipart.map(|multipart| text(&multipart.id.0))));
+    values.push(optional(multipart.map(|multipart| size(multipart.part_size)).transpose()?));
     for time in
         [record.created_at, record.url_expires_at, record.session_expires_at, record.updated_at]
     {
         values.push(millis(time)?);
     }
+    values.push(Value::Integer(record.revision.into()));
+    values.push(optional(record.look_at.map(millis).transpose()?));
     Ok(values)
+}
+
+/// The two more parameters of [`INSERT_UNCLAIMED`].
+pub(super) fn unclaimed_values(
+    claim: &IdempotencyClaim,
+    now: SystemTime,
+) -> Result<[Value; 2], RecordsError> {
+    Ok([Value::Blob(claim.scope.to_vec()), millis(now)?])
+}
+
+/// The parameters of [`CLAIM`].
+pub(super) fn claim_values(
+    claim: &IdempotencyClaim,
+    upload: UploadId,
+) -> Result<Vec<Value>, RecordsError> {
+    Ok(vec![
+        Value::Blob(claim.scope.to_vec()),
+        Value::Blob(claim.request.to_vec()),
+        id(upload),
+        millis(claim.expires_at)?,
+    ])
+}
+
+/// The parameters of a statement that takes a time and a limit.
+pub(super) fn until_values(time: SystemTime, limit: u32) -> Result<Vec<Value>, RecordsError> {
+    Ok(vec![millis(time)?, Value::Integer(limit.into())])
+}
+
+/// The parameters of [`CLAIMED`].
+pub(super) fn scope_values(scope: [u8; 32], now: SystemTime) -> Result<Vec<Value>, RecordsError> {
+    Ok(vec![Value::Blob(scope.to_vec()), millis(now)?])
 }
 
 /// The statement of a transition and its parameters.
@@ -73,9 +168,11 @@ pub(super) fn transition(change: &Transition) -> Result<(&'static str, Vec<Value
         id(change.id),
         text(change.app.as_str()),
         text(change.from.as_str()),
-        millis(change.at)?,
+        Value::Integer(change.revision.into()),
         text(change.to.as_str()),
         optional(change.reason.map(|reason| text(reason.as_str()))),
+        optional(change.look_at.map(millis).transpose()?),
+        millis(change.at)?,
     ];
     if change.stored.is_none() {
         return Ok((TRANSITION, values));
@@ -92,6 +189,16 @@ pub(super) fn renewal_values(renewal: &Renewal) -> Result<Vec<Value>, RecordsErr
         text(UploadState::Pending.as_str()),
         millis(renewal.url_expires_at)?,
         millis(renewal.at)?,
+    ])
+}
+
+/// The parameters of [`LOOK_AGAIN`].
+pub(super) fn look_values(look: &Look) -> Result<Vec<Value>, RecordsError> {
+    Ok(vec![
+        id(look.id),
+        text(look.app.as_str()),
+        Value::Integer(look.revision.into()),
+        optional(look.look_at.map(millis).transpose()?),
     ])
 }
 
@@ -138,16 +245,17 @@ fn millis(time: SystemTime) -> Result<Value, RecordsError> {
         })
 }
 
-/// Takes a record out of a row of [`SELECT`].
-pub(super) fn record(
-    row: &Row<'_>,
-    app: &AppName,
-    id: UploadId,
-) -> Result<UploadRecord, RecordsError> {
-    let mut columns = Columns { row, id, next: 0 };
+/// Takes a record out of a row of all columns.
+pub(super) fn record(row: &Row<'_>) -> Result<UploadRecord, RecordsError> {
+    let mut columns = Columns { row, id: None, next: 0 };
+    let id = UploadId::from_bytes(&columns.value()?);
+    columns.id = Some(id);
     Ok(UploadRecord {
-        app: app.clone(),
-        owner: columns.parsed(|text| OwnerId::parse(text.as_bytes()).ok())?,
+        app: columns.parsed(|text| AppName::parse(text).ok())?,
+        owner: columns.parsed(|text| match text {
+            NO_OWNER => Some(None),
+            text => OwnerId::parse(text.as_bytes()).ok().map(Some),
+        })?,
         key: columns.parsed(|text| MintedKey::from_record(text).filter(|key| key.id() == id))?,
         state: columns.parsed(UploadState::parse)?,
         reason: columns.parsed_if_any(VerificationFailure::parse)?,
@@ -157,11 +265,34 @@ pub(super) fn record(
             sha256: columns.value()?,
         },
         stored: stored(&mut columns)?,
+        multipart: multipart(&mut columns)?,
         created_at: columns.time()?,
         url_expires_at: columns.time()?,
         session_expires_at: columns.time()?,
         updated_at: columns.time()?,
+        revision: columns.value()?,
+        look_at: columns.time_if_any()?,
     })
+}
+
+/// Takes what was done under a claim out of a row of [`CLAIMED`].
+pub(super) fn claimed(row: &Row<'_>) -> rusqlite::Result<Claimed> {
+    Ok(Claimed { request: row.get(0)?, id: UploadId::from_bytes(&row.get(1)?) })
+}
+
+/// Takes a deleted upload out of a row of [`DELETED`].
+pub(super) fn deleted(row: &Row<'_>) -> Result<(UploadId, SystemTime), RecordsError> {
+    let mut columns = Columns { row, id: None, next: 0 };
+    let id = UploadId::from_bytes(&columns.value()?);
+    columns.id = Some(id);
+    Ok((id, columns.time()?))
+}
+
+fn multipart(columns: &mut Columns<'_>) -> Result<Option<Multipart>, RecordsError> {
+    let id: Option<String> = columns.value()?;
+    let part_size = columns.unsigned_if_any()?;
+    let whole = id.map(MultipartId).zip(part_size);
+    Ok(whole.map(|(id, part_size)| Multipart { id, part_size }))
 }
 
 fn stored(columns: &mut Columns<'_>) -> Result<Option<Stored>, RecordsError> {
@@ -177,7 +308,8 @@ fn stored(columns: &mut Columns<'_>) -> Result<Option<Stored>, RecordsError> {
 /// The columns of a row, read from left to right.
 struct Columns<'a> {
     row: &'a Row<'a>,
-    id: UploadId,
+    /// `None` until it has been read.
+    id: Option<UploadId>,
     next: usize,
 }
 
@@ -218,16 +350,26 @@ impl Columns<'_> {
 
     fn time(&mut self) -> Result<SystemTime, RecordsError> {
         let column = self.next;
-        let millis: i64 = self.value()?;
-        u64::try_from(millis)
-            .ok()
-            .and_then(|millis| UNIX_EPOCH.checked_add(Duration::from_millis(millis)))
-            .ok_or_else(|| self.unreadable(column, "it is no time"))
+        self.time_if_any()?.ok_or_else(|| self.unreadable(column, "it is empty"))
+    }
+
+    fn time_if_any(&mut self) -> Result<Option<SystemTime>, RecordsError> {
+        let column = self.next;
+        let millis: Option<i64> = self.value()?;
+        millis
+            .map(|millis| {
+                u64::try_from(millis)
+                    .ok()
+                    .and_then(|millis| UNIX_EPOCH.checked_add(Duration::from_millis(millis)))
+                    .ok_or_else(|| self.unreadable(column, "it is no time"))
+            })
+            .transpose()
     }
 
     /// Says which column of which record is wrong, but not what is in it: it can name a person.
     fn unreadable(&self, column: usize, what: &str) -> RecordsError {
         let name = self.row.as_ref().column_name(column).unwrap_or("?");
-        RecordsError::Unavailable(format!("the record {} cannot be read: {name}: {what}", self.id))
+        let id = self.id.map_or_else(|| "without a readable id".to_owned(), |id| id.to_string());
+        RecordsError::Unavailable(format!("the record {id} cannot be read: {name}: {what}"))
     }
 }

@@ -1,6 +1,7 @@
 //! What the store promises, on real files.
 
-use std::collections::HashMap;
+mod model;
+
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -9,7 +10,6 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
 use std::time::{Duration, SystemTime};
 
-use proptest::prelude::*;
 use rusqlite::Connection;
 
 use super::writer::{MAX_GROUP, MAX_WAITING};
@@ -90,16 +90,19 @@ fn key(number: u64) -> MintedKey {
 fn pending(number: u64) -> UploadRecord {
     UploadRecord {
         app: app("shop"),
-        owner: OwnerId::parse(b"ann").unwrap(),
+        owner: OwnerId::parse(b"ann").ok(),
         key: key(number),
         state: UploadState::Pending,
         reason: None,
         declared: Declared { media_type: MediaType::Png, size: None, sha256: None },
         stored: None,
+        multipart: None,
         created_at: at(1_800_000_000_000),
         url_expires_at: at(1_800_000_900_000),
         session_expires_at: at(1_800_086_400_000),
         updated_at: at(1_800_000_000_000),
+        revision: 0,
+        look_at: Some(at(1_800_090_000_000)),
     }
 }
 
@@ -107,10 +110,12 @@ fn change(record: &UploadRecord, from: UploadState, to: UploadState) -> Transiti
     Transition {
         app: record.app.clone(),
         id: record.key.id(),
+        revision: record.revision,
         from,
         to,
         reason: None,
         stored: None,
+        look_at: None,
         at: at(1_800_000_001_000),
     }
 }
@@ -140,13 +145,13 @@ async fn a_record_is_of_one_app_and_inserted_once() {
     let records = place.open();
     let record = pending(1);
     assert_eq!(get(&records, &record).await, None);
-    records.insert(record.clone()).await.unwrap();
+    records.insert(record.clone(), None).await.unwrap();
     assert_eq!(get(&records, &record).await, Some(record.clone()));
     assert_eq!(records.get(&app("blog"), record.key.id()).await.unwrap(), None);
 
     let mut other = record.clone();
-    other.owner = OwnerId::parse(b"bob").unwrap();
-    assert!(matches!(records.insert(other).await, Err(RecordsError::Duplicate)));
+    other.owner = OwnerId::parse(b"bob").ok();
+    assert!(matches!(records.insert(other, None).await, Err(RecordsError::Duplicate)));
     assert_eq!(get(&records, &record).await, Some(record), "the first stays as it was");
 }
 
@@ -158,7 +163,7 @@ async fn a_transition_needs_its_state_its_app_and_the_machine() {
     let record = pending(1);
     let conflict = |answer| matches!(answer, Err(RecordsError::Conflict));
     assert!(conflict(records.transition(change(&record, Pending, Uploaded)).await), "no record");
-    records.insert(record.clone()).await.unwrap();
+    records.insert(record.clone(), None).await.unwrap();
 
     assert!(conflict(records.transition(change(&record, Uploaded, Ready)).await));
     let mut foreign = change(&record, Pending, Deleted);
@@ -169,9 +174,13 @@ async fn a_transition_needs_its_state_its_app_and_the_machine() {
     assert_eq!(get(&records, &record).await, Some(record.clone()), "none of these did anything");
 
     records.transition(change(&record, Pending, Uploaded)).await.unwrap();
+    let again = records.transition(change(&record, Uploaded, Ready)).await;
+    assert!(conflict(again), "decided on the revision before");
     let mut expected = record;
     expected.state = Uploaded;
     expected.updated_at = at(1_800_000_001_000);
+    expected.revision = 1;
+    expected.look_at = None;
     assert_eq!(get(&records, &expected).await, Some(expected));
 }
 
@@ -181,7 +190,7 @@ async fn a_transition_keeps_or_replaces_what_storage_said() {
     let place = Place::new();
     let records = place.open();
     let record = pending(1);
-    records.insert(record.clone()).await.unwrap();
+    records.insert(record.clone(), None).await.unwrap();
 
     let mut first = change(&record, Pending, Uploaded);
     let stored = Stored {
@@ -196,12 +205,14 @@ async fn a_transition_keeps_or_replaces_what_storage_said() {
     assert_eq!(get(&records, &record).await.unwrap().stored, Some(stored.clone()));
 
     let mut second = change(&record, Uploaded, Failed);
+    second.revision = 1;
     second.reason = Some(VerificationFailure::Dimensions);
     records.transition(second).await.unwrap();
     let read = get(&records, &record).await.unwrap();
     assert_eq!((read.stored, read.reason), (Some(stored), Some(VerificationFailure::Dimensions)));
 
     let mut third = change(&record, Failed, Deleted);
+    third.revision = 2;
     let bare = Stored { size: 0, content_type: None, etag: None, version: None, dimensions: None };
     third.stored = Some(bare.clone());
     records.transition(third).await.unwrap();
@@ -215,13 +226,13 @@ async fn what_does_not_fit_is_refused_and_nothing_else() {
     let records = place.open();
     let mut large = pending(1);
     large.declared.size = Some(u64::MAX);
-    assert!(is_unavailable(records.insert(large).await));
+    assert!(is_unavailable(records.insert(large, None).await));
     let mut old = pending(2);
     old.created_at = SystemTime::UNIX_EPOCH - Duration::from_secs(1);
-    assert!(is_unavailable(records.insert(old).await));
+    assert!(is_unavailable(records.insert(old, None).await));
     let mut largest = pending(3);
     largest.declared.size = Some(i64::MAX as u64);
-    records.insert(largest.clone()).await.unwrap();
+    records.insert(largest.clone(), None).await.unwrap();
     assert_eq!(get(&records, &largest).await, Some(largest));
 }
 
@@ -230,7 +241,7 @@ async fn an_unreadable_row_is_named_but_not_shown() {
     let place = Place::new();
     let records = place.open();
     let record = pending(1);
-    records.insert(record.clone()).await.unwrap();
+    records.insert(record.clone(), None).await.unwrap();
     place.shell().execute("UPDATE uploads SET state = 'secret state'", []).unwrap();
     let error = records.get(&record.app, record.key.id()).await.unwrap_err().to_string();
     assert!(error.contains(record.key.id().as_str()) && error.contains("state"), "{error}");
@@ -246,7 +257,7 @@ async fn of_two_concurrent_transitions_one_wins() {
     let records = Arc::new(place.open());
     for number in 0..20 {
         let record = pending(number);
-        records.insert(record.clone()).await.unwrap();
+        records.insert(record.clone(), None).await.unwrap();
         let race = [Uploaded, Orphaned].map(|to| {
             let (records, change) = (records.clone(), change(&record, Pending, to));
             tokio::spawn(async move { records.transition(change).await.map(|()| to) })
@@ -266,10 +277,11 @@ async fn what_waits_is_committed_as_one_group() {
     const WAITING: usize = 2000;
     let place = Place::new();
     let (records, held) = open_held(&place);
-    records.insert(pending(0)).await.unwrap();
+    records.insert(pending(0), None).await.unwrap();
     assert_eq!(held.committed.recv(), Ok(1), "and now it is held");
 
-    let calls: Vec<_> = (1..=WAITING as u64).map(|n| begin(records.insert(pending(n)))).collect();
+    let calls: Vec<_> =
+        (1..=WAITING as u64).map(|n| begin(records.insert(pending(n), None))).collect();
     drop(held.go_on);
     for call in calls {
         call.await.unwrap();
@@ -289,18 +301,18 @@ async fn duplicates_and_conflicts_in_a_group_are_their_own() {
     let place = Place::new();
     let (records, held) = open_held(&place);
     let known = pending(0);
-    records.insert(known.clone()).await.unwrap();
+    records.insert(known.clone(), None).await.unwrap();
     assert_eq!(held.committed.recv(), Ok(1));
 
     let calls = [
-        begin(records.insert(pending(1))),
-        begin(records.insert(pending(0))),
-        begin(records.insert(pending(1))),
+        begin(records.insert(pending(1), None)),
+        begin(records.insert(pending(0), None)),
+        begin(records.insert(pending(1), None)),
         begin(records.transition(change(&known, Uploaded, Ready))),
         begin(records.transition(change(&known, Pending, Uploaded))),
         begin(records.transition(change(&known, Pending, Uploaded))),
-        begin(records.transition(change(&known, Uploaded, Ready))),
-        begin(records.insert(pending(2))),
+        begin(records.transition(Transition { revision: 1, ..change(&known, Uploaded, Ready) })),
+        begin(records.insert(pending(2), None)),
     ];
     drop(held.go_on);
     let mut answers = Vec::new();
@@ -330,7 +342,7 @@ async fn every_one_of_many_concurrent_inserts_is_answered_and_there() {
         .map(|number| {
             let records = records.clone();
             tokio::spawn(async move {
-                records.insert(pending(number)).await.unwrap();
+                records.insert(pending(number), None).await.unwrap();
                 // What was answered is there for every later read.
                 assert!(get(&records, &pending(number)).await.is_some());
             })
@@ -351,29 +363,32 @@ async fn every_one_of_many_concurrent_inserts_is_answered_and_there() {
 async fn a_full_queue_refuses_at_once() {
     let place = Place::new();
     let (records, held) = open_held(&place);
-    records.insert(pending(0)).await.unwrap();
+    records.insert(pending(0), None).await.unwrap();
     assert_eq!(held.committed.recv(), Ok(1));
     // The same few records again and again: the queue does not know what it holds.
     let few: Vec<_> = (0..16).map(pending).collect();
     let calls: Vec<_> =
-        (0..MAX_WAITING).map(|n| begin(records.insert(few[n % 16].clone()))).collect();
-    assert!(is_unavailable(records.insert(pending(16)).await), "without waiting for the writer");
+        (0..MAX_WAITING).map(|n| begin(records.insert(few[n % 16].clone(), None))).collect();
+    assert!(
+        is_unavailable(records.insert(pending(16), None).await),
+        "without waiting for the writer"
+    );
     drop(held.go_on);
     for call in calls {
         assert!(matches!(call.await, Ok(()) | Err(RecordsError::Duplicate)));
     }
-    records.insert(pending(16)).await.unwrap();
+    records.insert(pending(16), None).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_caller_that_leaves_breaks_nothing() {
     let place = Place::new();
     let (records, held) = open_held(&place);
-    records.insert(pending(0)).await.unwrap();
+    records.insert(pending(0), None).await.unwrap();
     assert_eq!(held.committed.recv(), Ok(1));
-    let stays = begin(records.insert(pending(1)));
-    drop(begin(records.insert(pending(2))));
-    let stays_too = begin(records.insert(pending(3)));
+    let stays = begin(records.insert(pending(1), None));
+    drop(begin(records.insert(pending(2), None)));
+    let stays_too = begin(records.insert(pending(3), None));
     drop(held.go_on);
     stays.await.unwrap();
     stays_too.await.unwrap();
@@ -384,10 +399,10 @@ async fn a_caller_that_leaves_breaks_nothing() {
 async fn reads_do_not_wait_for_a_busy_writer() {
     let place = Place::new();
     let records = place.open();
-    records.insert(pending(0)).await.unwrap();
+    records.insert(pending(0), None).await.unwrap();
     let shell = place.shell();
     shell.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let waiting = begin(records.insert(pending(1)));
+    let waiting = begin(records.insert(pending(1), None));
     for _ in 0..50 {
         assert_eq!(get(&records, &pending(0)).await, Some(pending(0)));
         assert_eq!(get(&records, &pending(1)).await, None);
@@ -410,7 +425,7 @@ async fn a_full_disk_is_unavailable_and_nothing_is_lost() {
     let records = SqliteRecords { writer, readers };
     let mut answered = 0;
     let error = loop {
-        match records.insert(pending(answered)).await {
+        match records.insert(pending(answered), None).await {
             Ok(()) => answered += 1,
             Err(error) => break error,
         }
@@ -428,7 +443,7 @@ async fn a_full_disk_is_unavailable_and_nothing_is_lost() {
         assert_eq!(get(&reopened, &pending(number)).await, Some(pending(number)));
     }
     assert_eq!(get(&reopened, &pending(answered)).await, None);
-    reopened.insert(pending(answered)).await.unwrap();
+    reopened.insert(pending(answered), None).await.unwrap();
     place.check_integrity();
 }
 
@@ -436,7 +451,7 @@ async fn a_full_disk_is_unavailable_and_nothing_is_lost() {
 async fn a_failed_commit_answers_the_whole_group_and_keeps_nothing_of_it() {
     let place = Place::new();
     let (records, held) = open_held(&place);
-    records.insert(pending(0)).await.unwrap();
+    records.insert(pending(0), None).await.unwrap();
     assert_eq!(held.committed.recv(), Ok(1));
     // A deferred constraint: each statement succeeds, and COMMIT itself fails.
     let shell = place.shell();
@@ -449,9 +464,9 @@ async fn a_failed_commit_answers_the_whole_group_and_keeps_nothing_of_it() {
         .unwrap();
     let deletion = change(&pending(0), UploadState::Pending, UploadState::Deleted);
     let calls = [
-        begin(records.insert(pending(1))),
+        begin(records.insert(pending(1), None)),
         begin(records.transition(deletion)),
-        begin(records.insert(pending(2))),
+        begin(records.insert(pending(2), None)),
     ];
     drop(held.go_on);
     for call in calls {
@@ -461,7 +476,7 @@ async fn a_failed_commit_answers_the_whole_group_and_keeps_nothing_of_it() {
     assert_eq!(get(&records, &pending(1)).await, None);
 
     shell.execute_batch("DROP TRIGGER break").unwrap();
-    records.insert(pending(1)).await.unwrap();
+    records.insert(pending(1), None).await.unwrap();
     assert_eq!(held.committed.iter().next(), Some(1), "the failed group was not reported");
 }
 
@@ -470,9 +485,9 @@ async fn a_writer_that_panics_is_unavailable_and_reads_go_on() {
     let place = Place::new();
     let on_commit = |_, _| panic!("the observer of a test");
     let records = SqliteRecords::open_observed(&place.path, on_commit).unwrap();
-    records.insert(pending(0)).await.unwrap();
-    assert!(is_unavailable(records.insert(pending(1)).await));
-    assert!(is_unavailable(records.insert(pending(2)).await));
+    records.insert(pending(0), None).await.unwrap();
+    assert!(is_unavailable(records.insert(pending(1), None).await));
+    assert!(is_unavailable(records.insert(pending(2), None).await));
     assert_eq!(get(&records, &pending(0)).await, Some(pending(0)));
     records.close().await;
 }
@@ -483,11 +498,11 @@ async fn a_writer_that_panics_is_unavailable_and_reads_go_on() {
 async fn closing_commits_what_is_queued_and_ends_the_store() {
     let place = Place::new();
     let (records, held) = open_held(&place);
-    records.insert(pending(0)).await.unwrap();
+    records.insert(pending(0), None).await.unwrap();
     assert_eq!(held.committed.recv(), Ok(1));
-    let queued: Vec<_> = (1..10).map(|n| begin(records.insert(pending(n)))).collect();
+    let queued: Vec<_> = (1..10).map(|n| begin(records.insert(pending(n), None))).collect();
     let first = begin(records.close());
-    assert!(is_unavailable(records.insert(pending(10)).await), "closing already");
+    assert!(is_unavailable(records.insert(pending(10), None).await), "closing already");
     drop(held.go_on);
     first.await;
     for call in queued {
@@ -555,195 +570,12 @@ async fn every_commit_waits_for_the_disk() {
     assert_eq!((mode.as_str(), level), ("wal", 2), "2 is FULL");
 }
 
-// Against a model.
-
-fn any_time() -> impl Strategy<Value = SystemTime> {
-    (0u64..1 << 47).prop_map(at)
-}
-
-fn any_stored() -> impl Strategy<Value = Stored> {
-    let text = proptest::option::of("\\PC{0,20}");
-    let etag = proptest::option::of("(W/)?\"[!#-~]{0,40}\"");
-    let dimensions = proptest::option::of(any::<(u32, u32)>());
-    (0..=i64::MAX as u64, text.clone(), etag, text, dimensions).prop_map(
-        |(size, content_type, etag, version, dimensions)| Stored {
-            size,
-            content_type,
-            etag: etag.map(|text| ETag::parse(&text).unwrap()),
-            version,
-            dimensions,
-        },
-    )
-}
-
-prop_compose! {
-    fn any_record()(
-        number in 0u64..12,
-        app_name in "[a-z0-9]{1,63}",
-        owner in "[!-~]{1,128}",
-        state in proptest::sample::select(&UploadState::ALL[..]),
-        reason in proptest::option::of(proptest::sample::select(&VerificationFailure::ALL[..])),
-        media_type in proptest::sample::select(&MediaType::ALL[..]),
-        size in proptest::option::of(0..=i64::MAX as u64),
-        sha256: Option<[u8; 32]>,
-        stored in proptest::option::of(any_stored()),
-        times in [any_time(), any_time(), any_time(), any_time()],
-    ) -> UploadRecord {
-        let [created_at, url_expires_at, session_expires_at, updated_at] = times;
-        UploadRecord {
-            app: app(&app_name),
-            owner: OwnerId::parse(owner.as_bytes()).unwrap(),
-            key: key(number),
-            state,
-            reason,
-            declared: Declared { media_type, size, sha256 },
-            stored,
-            created_at,
-            url_expires_at,
-            session_expires_at,
-            updated_at,
-        }
-    }
-}
-
-/// One step of a random history. Transitions pick their record by number and may be wrong in every
-/// way.
-#[derive(Debug, Clone)]
-enum Step {
-    Insert(Box<UploadRecord>),
-    Transition {
-        number: u64,
-        wrong_app: bool,
-        from: Option<UploadState>,
-        to: UploadState,
-        reason: Option<VerificationFailure>,
-        stored: Option<Stored>,
-        at: SystemTime,
-    },
-}
-
-fn any_step() -> impl Strategy<Value = Step> {
-    let state = proptest::sample::select(&UploadState::ALL[..]);
-    let reason = proptest::option::of(proptest::sample::select(&VerificationFailure::ALL[..]));
-    let transition = (
-        0u64..12,
-        proptest::bool::weighted(0.1),
-        // `None`: the state that it is in.
-        proptest::option::weighted(0.3, state.clone()),
-        state,
-        reason,
-        proptest::option::of(any_stored()),
-        any_time(),
-    );
-    prop_oneof![
-        1 => any_record().prop_map(|record| Step::Insert(Box::new(record))),
-        2 => transition.prop_map(|(number, wrong_app, from, to, reason, stored, at)| {
-            Step::Transition { number, wrong_app, from, to, reason, stored, at }
-        }),
-    ]
-}
-
-/// The reference: what the trait's documentation says, in a map.
-#[derive(Default)]
-struct Model(HashMap<UploadId, UploadRecord>);
-
-impl Model {
-    fn insert(&mut self, record: &UploadRecord) -> &'static str {
-        match self.0.entry(record.key.id()) {
-            std::collections::hash_map::Entry::Occupied(_) => "duplicate",
-            std::collections::hash_map::Entry::Vacant(free) => {
-                free.insert(record.clone());
-                "ok"
-            }
-        }
-    }
-
-    fn transition(&mut self, change: &Transition) -> &'static str {
-        if !change.from.may_become(change.to) {
-            return "invalid";
-        }
-        let found = self.0.get_mut(&change.id);
-        let Some(record) = found.filter(|r| r.app == change.app && r.state == change.from) else {
-            return "conflict";
-        };
-        record.state = change.to;
-        record.reason = change.reason;
-        record.updated_at = change.at;
-        if change.stored.is_some() {
-            record.stored.clone_from(&change.stored);
-        }
-        "ok"
-    }
-}
-
-fn outcome(answer: Result<(), RecordsError>) -> &'static str {
-    match answer {
-        Ok(()) => "ok",
-        Err(RecordsError::Duplicate) => "duplicate",
-        Err(RecordsError::Conflict) => "conflict",
-        Err(RecordsError::InvalidTransition(_)) => "invalid",
-        Err(RecordsError::Unavailable(_)) => "unavailable",
-    }
-}
-
-async fn replay(steps: Vec<Step>) {
-    let place = Place::new();
-    let (mut records, mut model) = (place.open(), Model::default());
-    let half = steps.len() / 2;
-    for (number, step) in steps.into_iter().enumerate() {
-        if number == half {
-            records.close().await;
-            records = place.open();
-        }
-        match step {
-            Step::Insert(record) => {
-                let expected = model.insert(&record);
-                assert_eq!(outcome(records.insert(*record).await), expected);
-            }
-            Step::Transition { number, wrong_app, from, to, reason, stored, at } => {
-                let id = key(number).id();
-                let known = model.0.get(&id);
-                let owning = known.filter(|_| !wrong_app).map(|record| record.app.clone());
-                let change = Transition {
-                    app: owning.unwrap_or_else(|| app("another-app")),
-                    id,
-                    from: from.or(known.map(|r| r.state)).unwrap_or(UploadState::Pending),
-                    to,
-                    reason,
-                    stored,
-                    at,
-                };
-                let expected = model.transition(&change);
-                assert_eq!(outcome(records.transition(change).await), expected);
-            }
-        }
-    }
-    for number in 0..12 {
-        let id = key(number).id();
-        let expected = model.0.get(&id);
-        let owning = expected.map_or_else(|| app("another-app"), |record| record.app.clone());
-        assert_eq!(records.get(&owning, id).await.unwrap().as_ref(), expected);
-    }
-    records.close().await;
-    place.check_integrity();
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(32))]
-
-    #[test]
-    fn random_histories_agree_with_the_model(steps in proptest::collection::vec(any_step(), 0..40)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(replay(steps));
-    }
-}
-
 #[tokio::test]
 async fn a_renewal_moves_the_end_of_a_pending_uploads_urls_and_never_back() {
     let place = Place::new();
     let records = place.open();
     let record = pending(1);
-    records.insert(record.clone()).await.unwrap();
+    records.insert(record.clone(), None).await.unwrap();
     let renewal = |end| Renewal {
         app: record.app.clone(),
         id: record.key.id(),
@@ -759,7 +591,205 @@ async fn a_renewal_moves_the_end_of_a_pending_uploads_urls_and_never_back() {
     let other_app = Renewal { app: app("other"), ..renewal(1_800_002_000_000) };
     assert!(matches!(records.renew(other_app).await, Err(RecordsError::Conflict)));
     let uploaded = change(&record, UploadState::Pending, UploadState::Uploaded);
-    records.transition(uploaded).await.unwrap();
+    let before = records.transition(uploaded.clone()).await;
+    assert!(matches!(before, Err(RecordsError::Conflict)), "it knew of an earlier end");
+    records.transition(Transition { revision: 2, ..uploaded }).await.unwrap();
     let late = records.renew(renewal(1_800_002_000_000)).await;
     assert!(matches!(late, Err(RecordsError::Conflict)));
+}
+
+// What the sweeper asks.
+
+#[tokio::test]
+async fn what_is_due_comes_in_order_and_goes_when_it_was_looked_at() {
+    let place = Place::new();
+    let records = place.open();
+    for (number, look_at) in [(1, Some(30)), (2, Some(10)), (3, None), (4, Some(20)), (5, Some(40))]
+    {
+        let record = UploadRecord { look_at: look_at.map(at), ..pending(number) };
+        records.insert(record, None).await.unwrap();
+    }
+    let due = async |now, limit| {
+        let due = records.due(at(now), limit).await.unwrap();
+        due.iter().map(|record| record.key.id()).collect::<Vec<_>>()
+    };
+    let ids = |numbers: &[u64]| numbers.iter().map(|n| key(*n).id()).collect::<Vec<_>>();
+    assert_eq!(due(9, 10).await, ids(&[]));
+    assert_eq!(due(30, 10).await, ids(&[2, 4, 1]));
+    assert_eq!(due(30, 2).await, ids(&[2, 4]));
+
+    let look = |number, revision, look_at: Option<u64>| Look {
+        app: app("shop"),
+        id: key(number).id(),
+        revision,
+        look_at: look_at.map(at),
+    };
+    records.look_again(look(2, 0, None)).await.unwrap();
+    records.look_again(look(4, 0, Some(35))).await.unwrap();
+    let stale = records.look_again(look(1, 7, None)).await;
+    assert!(matches!(stale, Err(RecordsError::Conflict)), "it has changed since");
+    assert_eq!(due(50, 10).await, ids(&[1, 4, 5]));
+}
+
+#[tokio::test]
+async fn an_unreadable_row_does_not_keep_the_others_from_being_looked_at() {
+    let place = Place::new();
+    let records = place.open();
+    for number in 1..=3 {
+        let record = UploadRecord { look_at: Some(at(number)), ..pending(number) };
+        records.insert(record, None).await.unwrap();
+    }
+    let broken = "UPDATE uploads SET state = 'odd' WHERE look_at = 2";
+    assert_eq!(place.shell().execute(broken, []).unwrap(), 1);
+    let due = records.due(at(10), 10).await.unwrap();
+    let found: Vec<_> = due.iter().map(|record| record.key.id()).collect();
+    assert_eq!(found, [key(1).id(), key(3).id()]);
+}
+
+#[tokio::test]
+async fn the_questions_of_the_sweeper_are_answered_by_an_index() {
+    let place = Place::new();
+    let records = place.open();
+    records.insert(pending(1), None).await.unwrap();
+    for (sql, index) in [
+        (rows::DUE, "USING INDEX uploads_to_look_at"),
+        (rows::DELETED, "INDEX uploads_deleted"),
+        (rows::FORGET_CLAIMS, "INDEX idempotency_claims_expired"),
+        (rows::CLAIMED, "USING PRIMARY KEY"),
+        (rows::SELECT, "USING PRIMARY KEY"),
+    ] {
+        let shell = place.shell();
+        let mut statement = shell.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let values = vec![Value::Null; statement.parameter_count()];
+        let values = params_from_iter(values);
+        let plan = statement.query_map(values, |row| row.get::<_, String>(3)).unwrap();
+        let plan: Vec<_> = plan.map(Result::unwrap).collect();
+        assert!(plan.iter().any(|step| step.contains(index)), "{sql}: {plan:?}");
+        assert!(!plan.iter().any(|step| step.starts_with("SCAN")), "{sql}: {plan:?}");
+        assert!(!plan.iter().any(|step| step.contains("TEMP B-TREE FOR ORDER")), "{sql}: {plan:?}");
+    }
+}
+
+#[tokio::test]
+async fn deletions_can_be_followed() {
+    let place = Place::new();
+    let records = place.open();
+    for number in 1..=4 {
+        let record = pending(number);
+        records.insert(record.clone(), None).await.unwrap();
+        if number != 2 {
+            let deleted = change(&record, UploadState::Pending, UploadState::Deleted);
+            records.transition(Transition { at: at(number * 10), ..deleted }).await.unwrap();
+        }
+    }
+    let since = async |time, limit| records.deleted_since(at(time), limit).await.unwrap();
+    let gone = |number: u64| (key(number).id(), at(number * 10));
+    assert_eq!(since(0, 10).await, [gone(1), gone(3), gone(4)]);
+    assert_eq!(since(0, 2).await, [gone(1), gone(3)]);
+    assert_eq!(since(30, 10).await, [gone(3), gone(4)]);
+    assert_eq!(since(41, 10).await, []);
+}
+
+// Idempotency.
+
+fn claim(scope: u8, request: u8, expires_at: u64) -> IdempotencyClaim {
+    IdempotencyClaim { scope: [scope; 32], request: [request; 32], expires_at: at(expires_at) }
+}
+
+#[tokio::test]
+async fn a_claim_is_taken_once_until_it_expires() {
+    let place = Place::new();
+    let records = place.open();
+    let insert = async |number: u64, now: u64, claim: IdempotencyClaim| {
+        let record = UploadRecord { created_at: at(now), ..pending(number) };
+        records.insert(record, Some(claim)).await
+    };
+    let claimed = async |scope: u8, now| records.claimed([scope; 32], at(now)).await.unwrap();
+    assert_eq!(claimed(1, 0).await, None);
+    insert(1, 0, claim(1, 7, 100)).await.unwrap();
+    let first = Claimed { request: [7; 32], id: key(1).id() };
+    assert_eq!(claimed(1, 99).await, Some(first));
+    assert_eq!(claimed(2, 0).await, None);
+
+    let taken = insert(2, 50, claim(1, 8, 200)).await;
+    assert!(matches!(taken, Err(RecordsError::Duplicate)));
+    assert_eq!(get(&records, &pending(2)).await, None, "no record without its claim");
+    assert_eq!(claimed(1, 50).await, Some(first));
+
+    assert_eq!(claimed(1, 100).await, None, "it is over");
+    insert(2, 100, claim(1, 8, 200)).await.unwrap();
+    assert_eq!(claimed(1, 150).await, Some(Claimed { request: [8; 32], id: key(2).id() }));
+
+    let same_id = insert(2, 150, claim(3, 9, 300)).await;
+    assert!(matches!(same_id, Err(RecordsError::Duplicate)));
+    assert_eq!(claimed(3, 150).await, None, "no claim without its record");
+}
+
+#[tokio::test]
+async fn of_many_with_one_claim_one_is_recorded() {
+    let place = Place::new();
+    let (records, held) = open_held(&place);
+    records.insert(pending(0), None).await.unwrap();
+    assert_eq!(held.committed.recv(), Ok(1));
+    let calls: Vec<_> =
+        (1..=8).map(|n| begin(records.insert(pending(n), Some(claim(1, 1, 1 << 45))))).collect();
+    drop(held.go_on);
+    let mut answered = Vec::new();
+    for call in calls {
+        answered.push(call.await.is_ok());
+    }
+    assert_eq!(answered.iter().filter(|ok| **ok).count(), 1, "{answered:?}, in one group");
+}
+
+#[tokio::test]
+async fn expired_claims_are_forgotten_a_few_at_a_time() {
+    let place = Place::new();
+    let records = place.open();
+    for number in 1..=5 {
+        let scope = u8::try_from(number).unwrap();
+        records.insert(pending(number), Some(claim(scope, 0, number * 10))).await.unwrap();
+    }
+    // The claims of the test lie long before the records, so each is of its time.
+    assert_eq!(records.forget_claims(at(30), 2).await.unwrap(), 2);
+    assert_eq!(records.forget_claims(at(30), 2).await.unwrap(), 1);
+    assert_eq!(records.forget_claims(at(30), 2).await.unwrap(), 0);
+    assert!(records.claimed([4; 32], at(0)).await.unwrap().is_some());
+}
+
+// Databases of earlier versions.
+
+#[tokio::test]
+async fn a_database_of_the_first_version_is_migrated() {
+    let place = Place::new();
+    let shell = place.shell();
+    shell.execute_batch(include_str!("migrations/V1__uploads.sql")).unwrap();
+    // As refinery has left it.
+    let (version, name) = (1, "uploads");
+    let first =
+        refinery::Migration::unapplied("V1__uploads", include_str!("migrations/V1__uploads.sql"))
+            .unwrap();
+    shell
+        .execute_batch(
+            "CREATE TABLE refinery_schema_history (version INT4 PRIMARY KEY, name VARCHAR(255),
+                applied_on VARCHAR(255), checksum VARCHAR(255))",
+        )
+        .unwrap();
+    let applied = "INSERT INTO refinery_schema_history VALUES (?1, ?2, ?3, ?4)";
+    let checksum = first.checksum().to_string();
+    shell.execute(applied, (version, name, "2026-11-21T12:00:00Z", checksum)).unwrap();
+    let insert = "INSERT INTO uploads (id, app, owner, key, state, declared_type, created_at,
+            url_expires_at, session_expires_at, updated_at)
+        VALUES (?1, 'shop', 'ann', ?2, ?3, 'image/png', 1, 100, 1000, 5)";
+    for (number, state) in [(1, "pending"), (2, "uploaded"), (3, "ready")] {
+        let key = key(number);
+        shell.execute(insert, (key.id().to_bytes(), key.as_str(), state)).unwrap();
+    }
+    drop(shell);
+
+    let records = place.open();
+    for (number, look_at) in [(1, 1000 + 3_600_000), (2, 5), (3, 100 + 3_600_000)] {
+        let record = get(&records, &pending(number)).await.unwrap();
+        assert_eq!((record.revision, record.look_at), (0, Some(at(look_at))), "{number}");
+        assert_eq!((record.owner, record.multipart), (OwnerId::parse(b"ann").ok(), None));
+    }
 }

@@ -21,20 +21,23 @@ pub(super) const MAX_GROUP: usize = 512;
 /// Told the size of each committed group, and how long it took.
 pub(super) type OnCommit = Box<dyn FnMut(usize, Duration) + Send>;
 
-/// One statement that is to change one row.
+/// A statement and its parameters, in order.
+pub(super) type Statement = (&'static str, Vec<Value>);
+
+/// A change that is carried out wholly or not at all.
 pub(super) struct Write {
-    /// The statement.
-    pub(super) sql: &'static str,
-    /// Its parameters, in order.
-    pub(super) values: Vec<Value>,
-    /// The answer if it changes no row.
-    pub(super) if_unchanged: RecordsError,
+    /// What decides whether there is anything to change.
+    pub(super) first: Statement,
+    /// What goes with it, carried out only if the first changed a row.
+    pub(super) then: Option<Statement>,
+    /// The answer if the first changes no row; `None` if that is fine.
+    pub(super) if_unchanged: Option<RecordsError>,
 }
 
 /// A write, and who waits for it.
 struct Waiting {
     write: Write,
-    answer: oneshot::Sender<Result<(), RecordsError>>,
+    answer: oneshot::Sender<Result<usize, RecordsError>>,
 }
 
 /// The way to the writer's thread.
@@ -60,8 +63,8 @@ impl Writer {
     }
 
     /// Queues a write and waits until it is on disk. Once queued it is carried out, whether anybody
-    /// still waits or not.
-    pub(super) async fn write(&self, write: Write) -> Result<(), RecordsError> {
+    /// still waits or not. Answers how many rows the first statement changed.
+    pub(super) async fn write(&self, write: Write) -> Result<usize, RecordsError> {
         let (answer, answered) = oneshot::channel();
         self.enqueue(Waiting { write, answer })?;
         answered.await.unwrap_or_else(|_| Err(stopped()))
@@ -116,7 +119,10 @@ fn run(
                 for (waiting, changed) in group.drain(..).zip(changed) {
                     let Waiting { write, answer } = waiting;
                     // Whoever does not wait any more does not need the answer.
-                    let _ = answer.send(if changed { Ok(()) } else { Err(write.if_unchanged) });
+                    let _ = answer.send(match write.if_unchanged {
+                        Some(error) if changed == 0 => Err(error),
+                        _ => Ok(changed),
+                    });
                 }
                 on_commit(size, took);
             }
@@ -130,8 +136,8 @@ fn run(
 }
 
 /// Carries out a group in one transaction: all of it is on disk when this returns, or nothing is.
-/// For each write, whether it changed its row.
-fn commit(connection: &mut Connection, group: &[Waiting]) -> rusqlite::Result<Vec<bool>> {
+/// For each write, how many rows its first statement changed.
+fn commit(connection: &mut Connection, group: &[Waiting]) -> rusqlite::Result<Vec<usize>> {
     // A rollback that failed itself must not leave the store unusable for good.
     if !connection.is_autocommit() {
         connection.execute_batch("ROLLBACK")?;
@@ -139,9 +145,18 @@ fn commit(connection: &mut Connection, group: &[Waiting]) -> rusqlite::Result<Ve
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut changed = Vec::with_capacity(group.len());
     for Waiting { write, .. } in group {
-        let mut statement = transaction.prepare_cached(write.sql)?;
-        changed.push(statement.execute(params_from_iter(&write.values))? > 0);
+        let rows = execute(&transaction, &write.first)?;
+        if rows > 0
+            && let Some(then) = &write.then
+        {
+            execute(&transaction, then)?;
+        }
+        changed.push(rows);
     }
     transaction.commit()?;
     Ok(changed)
+}
+
+fn execute(connection: &Connection, (sql, values): &Statement) -> rusqlite::Result<usize> {
+    connection.prepare_cached(sql)?.execute(params_from_iter(values))
 }

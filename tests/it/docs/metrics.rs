@@ -18,7 +18,7 @@ pub(super) struct Metric {
 /// Every metric, as its declaration in the source has it: what nothing has moved yet does not show
 /// in the registry's text.
 pub(super) fn declared() -> BTreeMap<String, Metric> {
-    let source = read("src/metrics.rs");
+    let source = read("src/metrics/mod.rs");
     let table = source.split("\nmetrics! {\n").nth(1).unwrap().split("\n}\n").next().unwrap();
     let declarations = table.lines().map(str::trim).filter(|line| !line.starts_with("//"));
     declarations

@@ -48,6 +48,12 @@ impl Plain {
         self
     }
 
+    /// Sends a header once more.
+    pub fn and_header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// Sets the body.
     pub fn with_body(mut self, body: impl Into<Bytes>) -> Self {
         self.body = body.into();

@@ -2,13 +2,13 @@
 //! is owned by the gateway, never global. Labels are closed sets; a label that comes from a request
 //! does not exist.
 
+mod app;
+
 use std::sync::Arc;
 
 use prometheus::{HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
-use crate::domain::{
-    AbortCause, AppName, FallbackReason, FallbackResult, HealReason, Source, UploadState,
-};
+pub use app::AppMetrics;
 
 /// The `app` label of requests that name no configured app.
 pub const UNKNOWN_APP: &str = "_unknown";
@@ -122,136 +122,10 @@ impl Metrics {
     }
 }
 
-/// The metrics of one app, with the series that it can move present from the start.
-#[derive(Debug, Clone)]
-pub struct AppMetrics {
-    app: AppName,
-    all: Arc<Metrics>,
-}
-
-/// The outcomes of a presign that has reached an app.
-const PRESIGN_OUTCOMES: &[&str] = &[
-    "ok",
-    "ambiguous_owner_id",
-    "body_too_large",
-    "file_too_large",
-    "internal",
-    "invalid_file_name",
-    "invalid_json",
-    "invalid_owner_id",
-    "invalid_request",
-    "missing_owner_id",
-    "public_upload_disabled",
-    "rate_limited",
-    "records_unavailable",
-    "request_timeout",
-    "size_required",
-    "storage_failed",
-    "type_mismatch",
-    "unsupported_constraint",
-    "unsupported_image_type",
-];
-
-impl AppMetrics {
-    /// The metrics of an app that reads from `storage` and, if it has one, from a CDN.
-    #[must_use]
-    pub fn new(all: &Arc<Metrics>, app: &AppName, storage: Source, has_cdn: bool) -> Self {
-        let this = Self { app: app.clone(), all: Arc::clone(all) };
-        let name = app.as_str();
-        all.reads.with_label_values(&[name, storage.label(), "200"]);
-        for state in UploadState::ALL {
-            all.uploads.with_label_values(&[name, state.as_str()]);
-        }
-        for outcome in PRESIGN_OUTCOMES {
-            all.presigns.with_label_values(&[name, outcome]);
-        }
-        for limit in ["owner", "client_ip", "app", "upload"] {
-            all.rate_limited.with_label_values(&[name, limit]);
-        }
-        for cause in AbortCause::ALL {
-            all.streams_aborted.with_label_values(&[name, cause.label()]);
-        }
-        for reason in HealReason::ALL {
-            all.streams_healed.with_label_values(&[name, reason.label()]);
-        }
-        if has_cdn {
-            this.touch_cdn();
-        }
-        this
-    }
-
-    fn touch_cdn(&self) {
-        let name = self.app.as_str();
-        self.all.reads.with_label_values(&[name, Source::Cdn.label(), "200"]);
-        self.all.cdn_requests.with_label_values(&[name, "ok"]);
-        self.all.cdn_breaker_state.with_label_values(&[name]);
-        for result in FallbackResult::ALL {
-            self.all.origin_share.with_label_values(&[name, result.label()]);
-        }
-        for reason in FallbackReason::ALL {
-            self.all.cdn_requests.with_label_values(&[name, reason.label()]);
-            for result in FallbackResult::ALL {
-                self.all.cdn_fallbacks.with_label_values(&[name, reason.label(), result.label()]);
-            }
-        }
-    }
-
-    /// Counts a read that was answered.
-    pub fn read(&self, source: Source, code: &str) {
-        self.all.reads.with_label_values(&[self.app.as_str(), source.label(), code]).inc();
-    }
-
-    /// Observes the time to the first byte, in seconds.
-    pub fn first_byte(&self, source: Source, seconds: f64) {
-        let labels = [self.app.as_str(), source.label()];
-        self.all.read_first_byte.with_label_values(&labels).observe(seconds);
-    }
-
-    /// Counts a request to the CDN that gave a usable answer.
-    pub fn cdn_answered(&self) {
-        self.all.cdn_requests.with_label_values(&[self.app.as_str(), "ok"]).inc();
-    }
-
-    /// Counts a request to the CDN that failed.
-    pub fn cdn_failed(&self, reason: FallbackReason) {
-        self.all.cdn_requests.with_label_values(&[self.app.as_str(), reason.label()]).inc();
-    }
-
-    /// Counts a read that fell back.
-    pub fn fell_back(&self, reason: FallbackReason, result: FallbackResult) {
-        let labels = [self.app.as_str(), reason.label(), result.label()];
-        self.all.cdn_fallbacks.with_label_values(&labels).inc();
-    }
-
-    /// Counts a body that was continued from storage.
-    pub fn healed(&self, reason: HealReason) {
-        self.all.streams_healed.with_label_values(&[self.app.as_str(), reason.label()]).inc();
-    }
-
-    /// Counts a body that was broken off.
-    pub fn aborted(&self, cause: AbortCause) {
-        self.all.streams_aborted.with_label_values(&[self.app.as_str(), cause.label()]).inc();
-    }
-
-    /// Counts a presign request.
-    pub fn presign(&self, outcome: &str) {
-        self.all.presigns.with_label_values(&[self.app.as_str(), outcome]).inc();
-    }
-
-    /// Counts an upload that entered a state.
-    pub fn upload(&self, state: UploadState) {
-        self.all.uploads.with_label_values(&[self.app.as_str(), state.as_str()]).inc();
-    }
-
-    /// Counts a request that a limit refused.
-    pub fn rate_limited(&self, limit: &str) {
-        self.all.rate_limited.with_label_values(&[self.app.as_str(), limit]).inc();
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::{AppName, Source};
 
     #[test]
     fn every_metric_has_help_prefix_and_unit() {

@@ -6,7 +6,7 @@ use http::HeaderValue;
 use url::Url;
 
 use crate::domain::{AppName, KeyPrefix, MediaType, Rate};
-use crate::storage::{AccessKey, Provider, ServiceAccount};
+use crate::storage::StorageKind;
 
 /// A tenant's configuration.
 #[derive(Debug, Clone)]
@@ -40,10 +40,7 @@ impl AppConfig {
     /// Whether the app's storage is reached with the process's own credentials.
     #[must_use]
     pub fn uses_process_credentials(&self) -> bool {
-        match &self.storage.kind {
-            StorageKind::S3(access) => access.key.is_none(),
-            StorageKind::Gcs(_) | StorageKind::Embedded => false,
-        }
+        self.storage.kind.uses_process_credentials()
     }
 }
 
@@ -65,59 +62,6 @@ pub struct StorageConfig {
     pub bucket: String,
     /// The part of the bucket that is the app's: no other app has one that overlaps.
     pub key_prefix: KeyPrefix,
-}
-
-/// A provider, and how to get at it.
-#[derive(Debug, Clone)]
-pub enum StorageKind {
-    /// Amazon S3, or something that speaks its protocol.
-    S3(S3Access),
-    /// Google Cloud Storage.
-    Gcs(GcsAccess),
-    /// The store that is built into this program, for development.
-    Embedded,
-}
-
-impl StorageKind {
-    /// Whether an upload URL can be made to keep what exists; else why not, for the tenant.
-    ///
-    /// # Errors
-    /// What to write instead.
-    pub fn check_keeps_what_exists(&self) -> Result<(), String> {
-        match self {
-            Self::S3(access) if !access.provider.keeps_what_exists() => Err(format!(
-                "{} is not known to obey If-None-Match on a PUT, so an upload URL could be used \
-                 more than once: write false, or use other storage",
-                access.provider.title()
-            )),
-            Self::S3(_) | Self::Gcs(_) | Self::Embedded => Ok(()),
-        }
-    }
-}
-
-/// How to get at an S3 store.
-#[derive(Debug, Clone)]
-pub struct S3Access {
-    /// Who runs it: what it cannot do is refused.
-    pub provider: Provider,
-    /// The region that requests are signed for, and without an endpoint sent to.
-    pub region: String,
-    /// Scheme, host and port of a store other than Amazon's; no path.
-    pub endpoint: Option<Url>,
-    /// Whether the bucket stands in the path, and not in the host name.
-    pub path_style: bool,
-    /// The app's own key, of visible ASCII; without one, the process's credentials, which the
-    /// operator has granted it for this bucket.
-    pub key: Option<AccessKey>,
-}
-
-/// How to get at Google Cloud Storage.
-#[derive(Debug, Clone)]
-pub struct GcsAccess {
-    /// Scheme, host and port of a server other than Google's; no path.
-    pub endpoint: Option<Url>,
-    /// Who the gateway is there. Only an emulator on this machine does without.
-    pub service_account: Option<ServiceAccount>,
 }
 
 /// What may be uploaded, and how long an upload may take.

@@ -5,14 +5,13 @@ use std::time::Duration;
 use http::HeaderValue;
 use url::Url;
 
-use super::config::{
-    AppConfig, CdnConfig, Cors, RateLimits, ReadPolicy, StorageKind, UploadPolicy,
-};
+use super::config::{AppConfig, CdnConfig, Cors, RateLimits, ReadPolicy, UploadPolicy};
 use super::load::LoadContext;
 use super::secrets::SecretScope;
-use super::storage_file::{storage, upstream_url};
+use super::storage_file::storage;
 use crate::config::{Place, Section, nearest, public_base_url, rate};
 use crate::domain::{AppName, KeyPrefix, MediaType, Rate};
+use crate::storage::StorageKind;
 
 /// The life of an upload URL, unless the file says otherwise.
 const URL_EXPIRY: Duration = Duration::from_secs(15 * 60);
@@ -39,7 +38,7 @@ pub(super) fn app(
         .text(|text| public_base_url(text, policy.allow_loopback))
         .optional();
     let cdn_url =
-        file.key("CloudFrontURL").non_empty().text(|text| upstream_url(text, policy)).optional();
+        file.key("CloudFrontURL").non_empty().text(|text| policy.parse_url(text)).optional();
     let cdn_prefix = file.key("CloudFrontPathPrefix").text(KeyPrefix::parse).optional();
     let (storage, storage_place) = file
         .section("Storage", |section| (storage(section, policy, secrets), section.place().clone()));

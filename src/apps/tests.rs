@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::config::ConfigError;
 use crate::domain::{AppName, Grant, Grants, MediaType, Rate};
-use crate::storage::Provider;
+use crate::storage::{Provider, S3Access, StorageKind};
 use crate::upstream::guard::AddressPolicy;
 
 const STORAGE: &str = "Bucket = 'media'\nAccessKeyID = 'AKID'\nSecretAccessKey = 'hunter2'\n";

@@ -11,14 +11,13 @@ use clap::Args;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use crate::apps::S3Access;
 use crate::dev::folder::{BUCKET, DataFolder};
 use crate::dev::walkthrough::{self, Addresses};
 use crate::dev::{DevCdn, DevStore, DevStoreOptions};
 use crate::domain::{Secret, Source};
 use crate::gateway::{Configuration, Gateway};
 use crate::server::{ShutdownTrigger, shutdown};
-use crate::storage::{AccessKey, Provider, S3Config, S3Credentials, S3Store, S3Timeouts};
+use crate::storage::{AccessKey, Provider, S3Access, S3Config, S3Credentials, S3Store, S3Timeouts};
 use crate::upstream::{AddressPolicy, Client};
 
 use super::configuration::{load_overridden, report};

@@ -4,6 +4,7 @@
 
 mod call;
 mod gcs;
+mod kind;
 mod s3;
 
 use std::pin::Pin;
@@ -15,9 +16,11 @@ use bytes::Bytes;
 use crate::domain::{ContentRange, ETag, MediaType, RangeRequest, Source, StoragePath};
 
 pub use crate::domain::{MultipartId, ObjectMeta};
-pub use gcs::{GcsConfig, GcsStore, GcsTimeouts, ServiceAccount};
+pub use gcs::{GcsAccess, GcsConfig, GcsStore, GcsTimeouts, ServiceAccount};
+pub use kind::{FileContext, Kind, Means, StorageKind};
 pub use s3::{
-    AccessKey, ProcessCredentials, Provider, Regions, S3Config, S3Credentials, S3Store, S3Timeouts,
+    AccessKey, ProcessCredentials, Provider, Regions, S3Access, S3Config, S3Credentials, S3Store,
+    S3Timeouts,
 };
 
 /// The bytes of an object, as they come from the provider. An error ends the body; a body never

@@ -203,7 +203,7 @@ fn what_providers_can_do_is_what_the_program_takes_them_for() {
         assert_eq!(row.cell("Deletes only the version that was looked at"), deletes, "{name}");
         let regions = match provider.regions(None) {
             Regions::Any(region) => region,
-            Regions::One(names) => names[0],
+            Regions::One { own, .. } => own,
             Regions::OfHost(_) | Regions::Required => "what the host says",
         };
         assert!(row.cell("Region").contains(regions), "{name}");

@@ -6,6 +6,7 @@
 //!
 //! | file | what it knows |
 //! |---|---|
+//! | `access.rs` | what an app's file says of it |
 //! | `config.rs` | where the bucket is, who we are there, how long we wait |
 //! | `credentials.rs` | a service account: its signatures and its tokens |
 //! | `grants.rs` | signed URLs: what a promise becomes |
@@ -15,6 +16,7 @@
 //! | `retries.rs` | when to try again, and after how long |
 //! | `errors.rs` | what a failed call means |
 
+mod access;
 mod config;
 mod credentials;
 mod errors;
@@ -37,6 +39,7 @@ use super::{
 use crate::domain::{MediaType, Source, StoragePath};
 use crate::upstream::Client;
 
+pub use access::GcsAccess;
 pub use config::{GcsConfig, GcsTimeouts};
 pub use credentials::ServiceAccount;
 

@@ -3,6 +3,7 @@
 //! | file | what it knows |
 //! |---|---|
 //! | `provider.rs` | who speaks the protocol, and how much of it |
+//! | `access.rs` | what an app's file says of it |
 //! | `config.rs` | where the bucket is, how long we wait |
 //! | `credentials.rs` | who we are there: a key of the app's, or what the process has |
 //! | `sigv4.rs` | presigned URLs: the signature |
@@ -11,6 +12,7 @@
 //! | `transport.rs` | the SDK's way to the network |
 //! | `errors.rs` | what a failed call means |
 
+mod access;
 mod config;
 mod credentials;
 mod errors;
@@ -34,6 +36,7 @@ use super::{
 use crate::domain::{MediaType, Source, StoragePath};
 use crate::upstream::Client;
 
+pub use access::S3Access;
 pub use config::{S3Config, S3Timeouts};
 pub use credentials::{AccessKey, ProcessCredentials, S3Credentials};
 pub use provider::{Provider, Regions};

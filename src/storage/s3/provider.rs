@@ -31,8 +31,13 @@ pub enum Provider {
 pub enum Regions {
     /// Any; this one, if nobody says.
     Any(&'static str),
-    /// This one, under any of these names. The first is its own.
-    One(&'static [&'static str]),
+    /// This one; tools that know only Amazon's may call it by the alias.
+    One {
+        /// Its own name.
+        own: &'static str,
+        /// What it is taken for too.
+        alias: &'static str,
+    },
     /// The one that is in the endpoint's host.
     OfHost(String),
     /// The one that somebody must name.
@@ -154,7 +159,7 @@ impl Provider {
                 Some(region) => Regions::OfHost(region),
                 None => Regions::Any("us-east-1"),
             },
-            Self::R2 => Regions::One(&["auto", "us-east-1"]),
+            Self::R2 => Regions::One { own: "auto", alias: "us-east-1" },
             Self::B2 => host.and_then(region_of_b2).map_or(Regions::Required, Regions::OfHost),
             // `s3_region` of its configuration, which its manual sets so everywhere.
             Self::Garage => Regions::Any("garage"),
@@ -259,7 +264,11 @@ mod tests {
                 of_host("us-east-1"),
             ),
             (P::Aws, Some("proxy.example"), Regions::Any("us-east-1")),
-            (P::R2, Some("0123.r2.cloudflarestorage.com"), Regions::One(&["auto", "us-east-1"])),
+            (
+                P::R2,
+                Some("0123.r2.cloudflarestorage.com"),
+                Regions::One { own: "auto", alias: "us-east-1" },
+            ),
             (P::B2, Some("s3.us-west-004.backblazeb2.com"), of_host("us-west-004")),
             (P::B2, Some("shop.s3.us-west-004.backblazeb2.com"), of_host("us-west-004")),
             (P::B2, Some("f004.backblazeb2.com"), Regions::Required),

@@ -2,10 +2,9 @@
 
 use std::future::pending;
 
-use safelight::apps::S3Access;
 use safelight::dev::{DevStore, DevStoreOptions};
 use safelight::domain::{Secret, Source};
-use safelight::storage::{AccessKey, Provider, S3Config, S3Credentials, S3Timeouts};
+use safelight::storage::{AccessKey, Provider, S3Access, S3Config, S3Credentials, S3Timeouts};
 use tokio::net::TcpListener;
 
 use super::seaweed::key_of;

@@ -4,6 +4,7 @@
 
 mod call;
 mod gcs;
+mod kind;
 mod renewal;
 mod s3;
 
@@ -17,10 +18,14 @@ use crate::domain::{ContentRange, ETag, MediaType, RangeRequest, Source, Storage
 
 pub use crate::domain::{MultipartId, ObjectMeta};
 pub use gcs::{
-    GOOGLE_STORAGE, GcsConfig, GcsCredentials, GcsProcessCredentials, GcsStore, GcsSurroundings,
-    GcsTimeouts, ServiceAccount,
+    GOOGLE_STORAGE, GcsAccess, GcsAccount, GcsConfig, GcsCredentials, GcsProcessCredentials,
+    GcsStore, GcsSurroundings, GcsTimeouts, ServiceAccount,
 };
-pub use s3::{AccessKey, ProcessCredentials, S3Config, S3Credentials, S3Store, S3Timeouts};
+pub use kind::{FileContext, Kind, Means, StorageKind};
+pub use s3::{
+    AccessKey, ProcessCredentials, Provider, Regions, S3Access, S3Config, S3Credentials, S3Store,
+    S3Timeouts,
+};
 
 /// The bytes of an object, as they come from the provider. An error ends the body; a body never
 /// ends cleanly before the promised length.

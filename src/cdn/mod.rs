@@ -1,5 +1,6 @@
 //! An app's CDN: how it is asked, and what counts as an answer.
 
+pub mod health;
 mod verdict;
 
 use std::time::SystemTime;

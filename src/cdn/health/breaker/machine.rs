@@ -182,23 +182,35 @@ impl Machine {
     }
 
     /// Nobody waits for the answer any more, because storage was faster.
-    pub(super) fn outrun(&mut self, slip: &Slip) {
-        if !self.is_stale(slip) {
-            self.silence.outrun(slip.number);
-            self.free_probe(slip);
+    pub(super) fn outrun(&mut self, slip: &Slip, now: Instant) -> Option<Change> {
+        if self.is_stale(slip) {
+            return None;
         }
+        if slip.is_probe {
+            self.free_probe(slip);
+            return None;
+        }
+        self.silence.outrun(slip.number);
+        // At a quiet app nobody may be waiting by the time that enough of these are overdue.
+        self.silence.is_complete(now).then(|| self.open(Why::Silence, Duration::ZERO, now))
     }
 
-    /// A request may be overdue: looks whether that makes enough of them.
-    pub(super) fn overdue(&mut self, slip: &Slip, now: Instant) -> Option<Change> {
-        if self.is_stale(slip) || now < slip.overdue_at {
+    /// When somebody who waits should look first whether the CDN is silent. The last look is when
+    /// the own request is overdue.
+    pub(super) fn first_look(&self, slip: &Slip) -> Instant {
+        let of_all = self.silence.may_be_complete_at().filter(|_| !slip.is_probe);
+        of_all.map_or(slip.overdue_at, |at| at.min(slip.overdue_at))
+    }
+
+    /// A request has no answer yet: looks whether that makes enough of them.
+    pub(super) fn still_waiting(&mut self, slip: &Slip, now: Instant) -> Option<Change> {
+        if self.is_stale(slip) {
             None
         } else if slip.is_probe {
-            Some(self.open(Why::ProbeFailed, Duration::ZERO, now))
-        } else if self.silence.is_complete(now) {
-            Some(self.open(Why::Silence, Duration::ZERO, now))
+            let overdue = now >= slip.overdue_at;
+            overdue.then(|| self.open(Why::ProbeFailed, Duration::ZERO, now))
         } else {
-            None
+            self.silence.is_complete(now).then(|| self.open(Why::Silence, Duration::ZERO, now))
         }
     }
 

@@ -20,8 +20,6 @@ mod evidence;
 mod machine;
 mod outcomes;
 mod silence;
-#[cfg(test)]
-mod tests;
 
 use std::fmt;
 use std::pin::pin;
@@ -226,7 +224,8 @@ impl Ticket {
             let elapsed = now.saturating_duration_since(self.slip.began);
             self.breaker.times.record(elapsed, now);
         }
-        machine.outrun(&self.slip);
+        let change = machine.outrun(&self.slip, now);
+        self.breaker.tell(machine, change);
     }
 
     /// When the silence of this request becomes evidence.
@@ -235,32 +234,33 @@ impl Ticket {
         self.slip.overdue_at
     }
 
-    /// Says that there is no answer yet. From [`overdue_at`](Self::overdue_at) on that may open the
-    /// breaker.
-    pub fn report_overdue(&self, now: Instant) {
+    /// Says that there is no answer yet. Where enough requests are overdue, that opens the breaker.
+    pub fn still_waiting(&self, now: Instant) {
         let mut machine = self.breaker.lock();
-        let change = machine.overdue(&self.slip, now);
+        let change = machine.still_waiting(&self.slip, now);
         self.breaker.tell(machine, change);
     }
 
-    /// Waits until the breaker has opened, and reports this request when it is overdue. Whoever
-    /// waits for the CDN waits for this too, and then goes to storage.
+    /// Waits until the breaker has opened, and looks meanwhile whether the CDN has fallen silent.
+    /// Whoever waits for the CDN waits for this too, and then goes to storage.
     ///
     /// Poll the answer first (`select! { biased; … }`): after a pause of the whole process answers
     /// and clocks are ready together, and an answer that is there is no silence.
     pub async fn given_up(&self) {
         // Made before the look at the machine: it is told of every opening after that.
         let mut opened = pin!(self.breaker.opened.notified());
-        if self.is_stale() {
-            return;
+        let first_look = self.breaker.lock().first_look(&self.slip);
+        for look in [first_look, self.slip.overdue_at] {
+            if self.is_stale() {
+                return;
+            }
+            tokio::select! {
+                biased;
+                () = &mut opened => return,
+                () = tokio::time::sleep_until(look.into()) => {}
+            }
+            self.still_waiting(tokio::time::Instant::now().into_std());
         }
-        let overdue = tokio::time::sleep_until(self.slip.overdue_at.into());
-        tokio::select! {
-            biased;
-            () = &mut opened => return,
-            () = overdue => {}
-        }
-        self.report_overdue(tokio::time::Instant::now().into_std());
         if !self.is_stale() {
             opened.await;
         }
@@ -290,3 +290,6 @@ impl fmt::Debug for Ticket {
         f.debug_struct("Ticket").field("slip", &self.slip).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,9 +26,10 @@ const UNKNOWN: Duration = Duration::from_millis(250);
 /// No patience is longer, whatever a probe took: by then every request has failed by itself.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// For how long a request counts that was given up because storage was faster. It was not answered,
-/// and would still be out; after the default first-byte timeout it would have failed.
-const OUTRUN_COUNTS_FOR: Duration = Duration::from_secs(1);
+/// For how long a request counts that was given up because storage was faster, unless the CDN is
+/// heard. It was not answered, and would still be out. As long as the window of the failure ratio:
+/// at a quiet app with hedges no read waits until it is overdue, and these are all there is.
+const OUTRUN_COUNTS_FOR: Duration = Duration::from_secs(10);
 
 /// At what age a request is overdue, from the p95 of recent answers and the time that the last
 /// probe took. The probe shows that a CDN is slower than it used to be when all others were given
@@ -88,6 +89,11 @@ impl Silence {
         self.waiting.iter().filter(overdue).take(ENOUGH).count() == ENOUGH
     }
 
+    /// When there may be enough: the time at which the fifth is overdue, if five are out.
+    pub(super) fn may_be_complete_at(&self) -> Option<Instant> {
+        self.waiting.get(ENOUGH - 1).map(|fifth| fifth.overdue_at)
+    }
+
     fn place(&self, number: u64) -> Option<usize> {
         self.waiting.binary_search_by_key(&number, |waiting| waiting.number).ok()
     }
@@ -141,6 +147,7 @@ mod tests {
         let silence = five(begun);
         assert!(!silence.is_complete(begun + ms(53)), "four are overdue");
         assert!(silence.is_complete(begun + ms(54)));
+        assert_eq!(silence.may_be_complete_at(), Some(begun + ms(54)));
     }
 
     #[test]
@@ -169,9 +176,9 @@ mod tests {
         let mut silence = five(begun);
         (0..4).for_each(|number| silence.outrun(number));
         assert!(silence.is_complete(begun + ms(54)));
-        assert!(silence.is_complete(begun + ms(999)));
-        assert!(!silence.is_complete(begun + ms(1000)));
-        silence.sent(5, begun + ms(1002), begun + ms(1052));
+        assert!(silence.is_complete(begun + ms(9_999)));
+        assert!(!silence.is_complete(begun + ms(10_000)));
+        silence.sent(5, begun + ms(10_002), begun + ms(10_052));
         assert_eq!(silence.waiting.len(), 3, "3 and 4 are left, and 5");
     }
 }

@@ -153,12 +153,12 @@ mod tests {
         for _ in 0..10 {
             let mut waiting = Box::pin(limit.enter());
             assert!((&mut waiting).now_or_never().is_none());
-            // Its turn has come, and it leaves without having noticed.
             drop(waiting);
         }
         let mut chosen = Box::pin(limit.enter());
         assert!((&mut chosen).now_or_never().is_none());
         drop(first);
+        // Its turn has come, and it leaves without having noticed.
         drop(chosen);
         drop(second);
         assert_eq!((limit.out(), limit.waiting()), (0, 0));

@@ -385,13 +385,19 @@ impl Model {
             Event::Wait(millis) => self.now += millis,
             Event::Admit => return self.admit(),
             Event::Answer(which) => {
-                self.take(which).map(|ticket| ticket.answered(ms(which as u64 % 500), at));
+                if let Some(ticket) = self.take(which) {
+                    ticket.answered(ms(which as u64 % 500), at);
+                }
             }
             Event::Fail(which, fault) => {
-                self.take(which).map(|ticket| ticket.failed(FAULTS[fault](), at));
+                if let Some(ticket) = self.take(which) {
+                    ticket.failed(FAULTS[fault](), at);
+                }
             }
             Event::Outrun(which) => {
-                self.take(which).map(|ticket| ticket.outrun(at));
+                if let Some(ticket) = self.take(which) {
+                    ticket.outrun(at);
+                }
             }
             Event::Drop(which) => drop(self.take(which)),
             Event::Waiting(which) => {

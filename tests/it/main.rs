@@ -22,6 +22,7 @@ mod operations;
 mod process_credentials;
 mod reads;
 mod s3;
+mod signed_cdn;
 mod signing;
 mod tidy;
 mod uploads;

@@ -6,7 +6,9 @@ mod idempotency;
 mod inspect;
 pub mod presign;
 pub mod read;
+pub mod reconcile;
 pub mod renew;
+pub mod sweep;
 pub mod upload;
 pub mod verify;
 
@@ -38,7 +40,7 @@ fn records_failed(error: &RecordsError) -> Error {
             tracing::error!(%error, "the record store was asked for the impossible");
             Error::Internal
         }
-        RecordsError::Unavailable(_) => {
+        RecordsError::InUse(_) | RecordsError::Unavailable(_) => {
             tracing::error!(%error, "the record store failed");
             Error::RecordsUnavailable
         }

@@ -610,11 +610,12 @@ async fn what_is_due_comes_in_order_and_goes_when_it_was_looked_at() {
         records.insert(record, None).await.unwrap();
     }
     let due = async |now, limit| {
-        let due = records.due(at(now), limit).await.unwrap();
+        let due = records.due(&app("shop"), at(now), limit).await.unwrap();
         due.iter().map(|record| record.key.id()).collect::<Vec<_>>()
     };
     let ids = |numbers: &[u64]| numbers.iter().map(|n| key(*n).id()).collect::<Vec<_>>();
     assert_eq!(due(9, 10).await, ids(&[]));
+    assert_eq!(records.due(&app("blog"), at(30), 10).await.unwrap(), [], "each app has its own");
     assert_eq!(due(30, 10).await, ids(&[2, 4, 1]));
     assert_eq!(due(30, 2).await, ids(&[2, 4]));
 
@@ -641,7 +642,7 @@ async fn an_unreadable_row_does_not_keep_the_others_from_being_looked_at() {
     }
     let broken = "UPDATE uploads SET state = 'odd' WHERE look_at = 2";
     assert_eq!(place.shell().execute(broken, []).unwrap(), 1);
-    let due = records.due(at(10), 10).await.unwrap();
+    let due = records.due(&app("shop"), at(10), 10).await.unwrap();
     let found: Vec<_> = due.iter().map(|record| record.key.id()).collect();
     assert_eq!(found, [key(1).id(), key(3).id()]);
 }

@@ -1,0 +1,122 @@
+//! Comparing each app's part of its bucket with the records, page by page.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use futures_util::StreamExt as _;
+use futures_util::stream;
+
+use crate::actions::reconcile::{Remedy, reconcile};
+use crate::apps::App;
+use crate::domain::AppName;
+use crate::storage::Listed;
+
+use super::Sweeper;
+use super::report::AppReport;
+
+/// How many objects a page has: the most that a listing gives at once.
+const PAGE: u16 = 1000;
+
+/// How many pages one run of a gateway takes of each bucket.
+const PAGES_A_RUN: usize = 20;
+
+/// How long after a whole bucket was compared it is begun anew.
+const EVERY: Duration = Duration::from_secs(86_400);
+
+/// How many objects of a page are compared at once.
+const OBJECTS_AT_ONCE: usize = 4;
+
+/// How much of a bucket is compared in one run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pages {
+    /// A few pages, and the whole bucket once a day at most.
+    Few,
+    /// All.
+    All,
+}
+
+/// Where the comparison of each bucket is. Kept in memory: after a restart it begins anew.
+#[derive(Debug, Default)]
+pub(super) struct Passes(Mutex<HashMap<AppName, Pass>>);
+
+#[derive(Debug, Clone, Default)]
+struct Pass {
+    /// Where the next page begins; `None` for the first one.
+    next: Option<String>,
+    /// Whether that page failed the last time. Some stores forget where a listing was.
+    has_failed: bool,
+    /// When the next pass may begin.
+    not_before: Option<Instant>,
+}
+
+impl Sweeper {
+    /// Goes on where the last run stopped.
+    pub(super) async fn compare_bucket(&self, app: &App, remedy: Remedy, report: &mut AppReport) {
+        let mut pass = self.passes.get(&app.name);
+        if pass.not_before.is_some_and(|time| time > Instant::now()) {
+            return;
+        }
+        let limit = match self.schedule.pages {
+            Pages::Few => PAGES_A_RUN,
+            Pages::All => usize::MAX,
+        };
+        for _ in 0..limit {
+            let from = pass.next.take();
+            match self.compare_page(app, remedy, from.as_deref(), report).await {
+                Some(None) => {
+                    pass = Pass { not_before: Some(Instant::now() + EVERY), ..Pass::default() };
+                    break;
+                }
+                Some(next) => pass = Pass { next, ..Pass::default() },
+                None => {
+                    report.has_stopped = true;
+                    let next = from.filter(|_| !pass.has_failed);
+                    pass = Pass { next, has_failed: true, not_before: None };
+                    break;
+                }
+            }
+        }
+        self.passes.set(&app.name, pass);
+    }
+
+    /// Compares one page, and says where the next one begins. `None` if storage or the record store
+    /// failed: the page is to be compared again.
+    async fn compare_page(
+        &self,
+        app: &App,
+        remedy: Remedy,
+        from: Option<&str>,
+        report: &mut AppReport,
+    ) -> Option<Option<String>> {
+        let listed = app.store.list(app.key_prefix.as_str(), from, PAGE).await;
+        let page = listed.inspect_err(|error| {
+            tracing::error!(app = %app.name, %error, "the bucket cannot be listed");
+        });
+        let page = page.ok()?;
+        let compare = async |object: Listed| {
+            reconcile(app, &self.services, &object, remedy, SystemTime::now()).await
+        };
+        let mut compared =
+            stream::iter(page.objects).map(compare).buffer_unordered(OBJECTS_AT_ONCE);
+        while let Some(found) = compared.next().await {
+            // A failure was logged where it was found.
+            if let Some(discrepancy) = found.ok()? {
+                report.count_discrepancy(discrepancy);
+                app.metrics.differs(discrepancy);
+            }
+        }
+        Some(page.next)
+    }
+}
+
+impl Passes {
+    fn get(&self, app: &AppName) -> Pass {
+        let passes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        passes.get(app).cloned().unwrap_or_default()
+    }
+
+    fn set(&self, app: &AppName, pass: Pass) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(app.clone(), pass);
+    }
+}

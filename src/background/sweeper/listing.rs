@@ -51,6 +51,19 @@ struct Pass {
 }
 
 impl Sweeper {
+    /// Compares every bucket with the records, one after the other, and does nothing else.
+    pub async fn compare(&self) -> Vec<AppReport> {
+        let mut reports = Vec::new();
+        if let Some(remedy) = self.schedule.reconcile {
+            for app in self.apps.iter() {
+                let mut report = AppReport::new(app.name.clone());
+                self.compare_bucket(app, remedy, &mut report).await;
+                reports.push(report);
+            }
+        }
+        reports
+    }
+
     /// Goes on where the last run stopped.
     pub(super) async fn compare_bucket(&self, app: &App, remedy: Remedy, report: &mut AppReport) {
         let mut pass = self.passes.get(&app.name);

@@ -422,7 +422,7 @@ async fn a_full_disk_is_unavailable_and_nothing_is_lost() {
     database.connection.pragma_update(None, "max_page_count", 12).unwrap();
     let readers = Readers::open(&place.path).unwrap();
     let writer = Writer::start(database, Box::new(|_, _| {})).unwrap();
-    let records = SqliteRecords { writer, readers };
+    let records = SqliteRecords { writer: Some(writer), readers };
     let mut answered = 0;
     let error = loop {
         match records.insert(pending(answered), None).await {

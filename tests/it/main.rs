@@ -18,5 +18,6 @@ mod process_credentials;
 mod reads;
 mod s3;
 mod signing;
+mod sweeping;
 mod tidy;
 mod uploads;

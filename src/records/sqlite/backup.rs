@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
-use super::{RecordsError, open};
+use super::open;
 
 /// The copy while it is being written; removed if it does not come to its end.
 struct Partial {
@@ -20,9 +20,9 @@ struct Partial {
 /// disk. Blocks for as long as the copy takes.
 ///
 /// # Errors
-/// [`RecordsError::Unavailable`], with a text for the operator: there is such a file already, the
-/// directory cannot be written or is full, or the database cannot be read.
-pub fn back_up(source: &Path, target: &Path) -> Result<u64, RecordsError> {
+/// A text for the operator: there is such a file already, the directory cannot be written or is
+/// full, or the database cannot be read.
+pub fn back_up(source: &Path, target: &Path) -> Result<u64, String> {
     if target.symlink_metadata().is_ok() {
         return Err(exists(target));
     }
@@ -41,7 +41,7 @@ pub fn back_up(source: &Path, target: &Path) -> Result<u64, RecordsError> {
 }
 
 /// Whether a copy is whole; how many uploads it has.
-fn checked(copy: &Path) -> Result<u64, RecordsError> {
+fn checked(copy: &Path) -> Result<u64, String> {
     let unreadable = |error: rusqlite::Error| failed("check", copy, &error);
     let database = open::reading_connection(copy).map_err(unreadable)?;
     let verdict: String = database
@@ -60,7 +60,7 @@ fn count(database: &Connection) -> rusqlite::Result<u64> {
 
 impl Partial {
     /// An empty file beside the target, which SQLite fills. It names owners: it is for nobody else.
-    fn create(target: &Path) -> Result<Self, RecordsError> {
+    fn create(target: &Path) -> Result<Self, String> {
         let mut name = target.as_os_str().to_owned();
         name.push(format!(".partial-{}", std::process::id()));
         let path = PathBuf::from(name);
@@ -74,7 +74,7 @@ impl Partial {
     }
 
     /// Gives the file its name, if nothing else has it by now.
-    fn publish(self, target: &Path) -> Result<(), RecordsError> {
+    fn publish(self, target: &Path) -> Result<(), String> {
         let unsaved = |error: std::io::Error| failed("save", target, &error);
         File::open(&self.path).and_then(|file| file.sync_all()).map_err(unsaved)?;
         match fs::hard_link(&self.path, target) {
@@ -97,11 +97,11 @@ impl Drop for Partial {
     }
 }
 
-fn exists(target: &Path) -> RecordsError {
+fn exists(target: &Path) -> String {
     let target = target.display();
-    RecordsError::Unavailable(format!("{target} exists already: a backup replaces nothing"))
+    format!("{target} exists already, and a backup replaces nothing")
 }
 
-fn failed(what: &str, path: &Path, error: &dyn std::fmt::Display) -> RecordsError {
-    RecordsError::Unavailable(format!("cannot {what} {}: {error}", path.display()))
+fn failed(what: &str, path: &Path, error: &dyn std::fmt::Display) -> String {
+    format!("cannot {what} {}: {error}", path.display())
 }

@@ -13,7 +13,7 @@ use crate::actions::Services;
 use crate::actions::reconcile::Remedy;
 use crate::actions::sweep::preview;
 use crate::apps::App;
-use crate::background::sweeper::{AppReport, Pages, Schedule, Sweeper};
+use crate::background::sweeper::{AppReport, Failing, Pages, Schedule, Sweeper};
 use crate::gateway::{Configuration, Prepared, remedy, services};
 use crate::records::{Records, RecordsError, SqliteRecords};
 use crate::settings::{Reconcile, RecordsUrl};
@@ -118,15 +118,18 @@ async fn wet_run(args: &SweepArgs, prepared: Prepared, services: Services) -> bo
     };
     let sweeper = sweeper(prepared, services, reconcile);
     let mut done = Done::default();
+    let (mut forgotten, mut succeeded) = (0, true);
     loop {
         let report = sweeper.run().await;
         done.add(&report.apps);
-        if report.is_whole() || report.has_failed() {
+        forgotten += report.claims_forgotten.unwrap_or_default();
+        succeeded &= !report.has_failed();
+        if report.is_whole() {
             done.print("nothing was due");
-            if let Some(count @ 1..) = report.claims_forgotten {
-                println!("forgotten: {count} expired idempotency keys");
+            if forgotten > 0 {
+                println!("{forgotten} expired idempotency keys were forgotten");
             }
-            return !report.has_failed();
+            return succeeded;
         }
     }
 }
@@ -143,7 +146,7 @@ async fn dry_run(args: &SweepArgs, prepared: Prepared, services: Services) -> bo
     if args.reconcile.is_some() || is_set {
         // To list and to tell changes nothing.
         let reports = sweeper(prepared, services, Some(Remedy::Report)).compare().await;
-        succeeded &= !reports.iter().any(|report| report.has_stopped);
+        succeeded &= !reports.iter().any(|report| report.has_comparison_failed);
         let mut done = Done::default();
         done.add(&reports);
         println!();
@@ -166,6 +169,9 @@ async fn preview_app(app: &App, services: &Services, rows: &mut Vec<[String; 4]>
             return false;
         }
     };
+    if due.len() >= MOST_PREVIEWED as usize {
+        eprintln!("app {}: more is due than the first {MOST_PREVIEWED}", app.name);
+    }
     let mut failures = 0;
     for record in due {
         let would = match preview(app, services, &record, SystemTime::now()).await {
@@ -198,8 +204,13 @@ impl Done {
             for (label, count) in looks.chain(found) {
                 *self.0.entry((report.app.to_string(), label)).or_default() += count;
             }
-            if report.has_stopped {
-                eprintln!("app {}: stopped, because storage or records fail", report.app);
+            match report.stopped_by {
+                Some(Failing::Storage) => eprintln!("app {}: its storage fails", report.app),
+                Some(Failing::Records) => eprintln!("app {}: the records fail", report.app),
+                None => {}
+            }
+            if report.has_comparison_failed {
+                eprintln!("app {}: its bucket cannot be compared", report.app);
             }
         }
     }

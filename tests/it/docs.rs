@@ -107,6 +107,7 @@ fn links_lead_somewhere() {
         "docs/configuration.md",
         "docs/doctor.md",
         "docs/metrics.md",
+        "docs/operations.md",
         "docs/providers/gcs.md",
         "docs/providers/s3.md",
         "dashboards/README.md",

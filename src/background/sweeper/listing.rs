@@ -24,6 +24,10 @@ const PAGES_A_RUN: usize = 20;
 /// How long after a whole bucket was compared it is begun anew.
 const EVERY: Duration = Duration::from_secs(86_400);
 
+/// How long after a failure the comparison goes on. It is in no hurry, and looks at uploads, which
+/// need no listing, do not wait for it.
+const AFTER_A_FAILURE: Duration = Duration::from_secs(3600);
+
 /// How many objects of a page are compared at once.
 const OBJECTS_AT_ONCE: usize = 4;
 
@@ -83,9 +87,10 @@ impl Sweeper {
                 }
                 Some(next) => pass = Pass { next, ..Pass::default() },
                 None => {
-                    report.has_stopped = true;
+                    report.has_comparison_failed = true;
                     let next = from.filter(|_| !pass.has_failed);
-                    pass = Pass { next, has_failed: true, not_before: None };
+                    let not_before = Some(Instant::now() + AFTER_A_FAILURE);
+                    pass = Pass { next, has_failed: true, not_before };
                     break;
                 }
             }

@@ -28,7 +28,7 @@ use self::listing::Passes;
 use self::pauses::Pauses;
 
 pub use self::listing::Pages;
-pub use self::report::{AppReport, Report};
+pub use self::report::{AppReport, Failing, Report};
 
 /// How many apps are swept at once. Together with the looks at once this bounds what the sweeper
 /// asks of storage, and what it takes from clients.
@@ -84,7 +84,7 @@ impl Sweeper {
 
     async fn run_on(&self) {
         let interval = self.schedule.interval;
-        // What became due while no process ran does not wait for a whole interval.
+        // What became due while no process ran waits for two fifths of an interval at most.
         tokio::time::sleep(jittered(interval, random()).saturating_sub(interval * 4 / 5)).await;
         loop {
             let report = self.run().await;
@@ -119,14 +119,17 @@ impl Sweeper {
             return report;
         }
         self.sweep_queue(app, &mut report).await;
-        if let Some(remedy) = self.schedule.reconcile
-            && !report.has_stopped
-        {
-            self.compare_bucket(app, remedy, &mut report).await;
+        match report.stopped_by {
+            // The records are everybody's: they have no app to be left alone.
+            Some(Failing::Records) => return report,
+            Some(Failing::Storage) => {
+                self.pauses.failed(&app.name, self.schedule.interval, Instant::now());
+                return report;
+            }
+            None => self.pauses.worked(&app.name),
         }
-        match report.has_stopped {
-            true => self.pauses.failed(&app.name, self.schedule.interval, Instant::now()),
-            false => self.pauses.worked(&app.name),
+        if let Some(remedy) = self.schedule.reconcile {
+            self.compare_bucket(app, remedy, &mut report).await;
         }
         report
     }

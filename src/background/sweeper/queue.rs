@@ -10,7 +10,7 @@ use crate::apps::App;
 use crate::domain::{LookOutcome, UploadRecord};
 
 use super::Sweeper;
-use super::report::AppReport;
+use super::report::{AppReport, Failing};
 
 /// How many uploads are taken out of the records at once.
 const BATCH: u32 = 256;
@@ -30,15 +30,14 @@ impl Sweeper {
     pub(super) async fn sweep_queue(&self, app: &App, report: &mut AppReport) {
         for _ in 0..MAX_BATCHES {
             let Some(due) = self.due(app, BATCH).await else {
-                report.count(LookOutcome::RecordsFailed);
-                report.has_stopped = true;
+                report.stopped_by = Some(Failing::Records);
                 return;
             };
             if due.is_empty() {
                 return;
             }
             self.look_at_all(app, due, report).await;
-            if report.has_stopped {
+            if report.stopped_by.is_some() {
                 return;
             }
         }
@@ -56,7 +55,9 @@ impl Sweeper {
             app.metrics.looked(outcome);
             failures = if outcome.is_failure() { failures + 1 } else { 0 };
             if failures == MAX_FAILURES {
-                report.has_stopped = true;
+                let records_fail = outcome == LookOutcome::RecordsFailed;
+                let failing = if records_fail { Failing::Records } else { Failing::Storage };
+                report.stopped_by = Some(failing);
                 return;
             }
         }

@@ -24,10 +24,21 @@ pub struct AppReport {
     pub discrepancies: BTreeMap<Discrepancy, u64>,
     /// Whether it was left alone because its storage had failed before.
     pub is_paused: bool,
-    /// Whether its storage or the record store failed, so that work which was due is left.
-    pub has_stopped: bool,
+    /// What failed, so that work which was due is left.
+    pub stopped_by: Option<Failing>,
+    /// Whether comparing its bucket failed.
+    pub has_comparison_failed: bool,
     /// Whether more is due than one run does.
     pub is_behind: bool,
+}
+
+/// What keeps the sweeper from its work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failing {
+    /// The app's storage.
+    Storage,
+    /// The record store.
+    Records,
 }
 
 impl Report {
@@ -66,7 +77,8 @@ impl AppReport {
             looks: BTreeMap::new(),
             discrepancies: BTreeMap::new(),
             is_paused: false,
-            has_stopped: false,
+            stopped_by: None,
+            has_comparison_failed: false,
             is_behind: false,
         }
     }
@@ -80,6 +92,9 @@ impl AppReport {
     }
 
     fn has_failed(&self) -> bool {
-        self.has_stopped || self.is_paused || self.looks.keys().any(|outcome| outcome.is_failure())
+        self.stopped_by.is_some()
+            || self.has_comparison_failed
+            || self.is_paused
+            || self.looks.keys().any(|outcome| outcome.is_failure())
     }
 }

@@ -794,3 +794,73 @@ async fn a_database_of_the_first_version_is_migrated() {
         assert_eq!((record.owner, record.multipart), (OwnerId::parse(b"ann").ok(), None));
     }
 }
+
+// Beside the process that writes.
+
+#[tokio::test]
+async fn a_reader_beside_the_writer_sees_everything_and_changes_nothing() {
+    let place = Place::new();
+    assert!(SqliteRecords::open_for_reading(&place.path).is_err(), "there is nothing to read");
+    assert!(!place.path.exists(), "a reader makes no database");
+    let records = place.open();
+    let reader = SqliteRecords::open_for_reading(&place.path).unwrap();
+    records.insert(pending(1), None).await.unwrap();
+    let found = reader.get(&app("shop"), key(1).id()).await.unwrap();
+    assert_eq!(found, Some(pending(1)));
+    let due = reader.due(&app("shop"), at(u64::from(u32::MAX) * 1000), 10).await.unwrap();
+    assert_eq!(due, [pending(1)]);
+
+    let refused = [
+        reader.insert(pending(2), None).await,
+        reader.transition(change(&pending(1), UploadState::Pending, UploadState::Orphaned)).await,
+        reader.forget_claims(at(1), 1).await.map(drop),
+    ];
+    for answer in refused {
+        assert!(answer.unwrap_err().to_string().contains("opened for reading"));
+    }
+    reader.close().await;
+    records.insert(pending(3), None).await.unwrap();
+    assert!(matches!(SqliteRecords::open(&place.path), Err(RecordsError::InUse(_))));
+}
+
+#[tokio::test]
+async fn a_reader_takes_its_own_version_only() {
+    let place = Place::new();
+    place.open().close().await;
+    let newest = "(SELECT max(version) FROM refinery_schema_history)";
+    for (change, told) in [
+        (
+            format!("UPDATE refinery_schema_history SET version = 99 WHERE version = {newest}"),
+            "newer",
+        ),
+        (format!("DELETE FROM refinery_schema_history WHERE version = {newest}"), "older"),
+    ] {
+        place.shell().execute(&change, []).unwrap();
+        let Err(error) = SqliteRecords::open_for_reading(&place.path) else { panic!("{told}") };
+        assert!(error.to_string().contains(told), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_backup_is_a_database_of_its_own() {
+    let place = Place::new();
+    let records = place.open();
+    let target = place.path.with_file_name("copy.db");
+    for number in 1..=5 {
+        records.insert(pending(number), None).await.unwrap();
+    }
+    assert_eq!(back_up(&place.path, &target), Ok(5));
+    records.insert(pending(6), None).await.unwrap();
+    let copy = SqliteRecords::open(&target).unwrap();
+    for number in 1..=6 {
+        let found = copy.get(&app("shop"), key(number).id()).await.unwrap();
+        assert_eq!(found, (number < 6).then(|| pending(number)));
+    }
+    copy.insert(pending(7), None).await.unwrap();
+    copy.close().await;
+    let refused = back_up(&place.path, &target).unwrap_err();
+    assert!(refused.contains("exists already"), "{refused}");
+    let partial = |name: &str| name.contains("partial");
+    let names = std::fs::read_dir(place.path.parent().unwrap()).unwrap();
+    assert!(!names.into_iter().any(|entry| partial(entry.unwrap().file_name().to_str().unwrap())));
+}

@@ -94,7 +94,7 @@ async fn sweep(args: &SweepArgs, loaded: Loaded) -> ExitCode {
     };
     let succeeded = match args.dry_run {
         true => dry_run(args, prepared, services).await,
-        false => wet_run(args, prepared, services).await,
+        false => real_run(args, prepared, services).await,
     };
     records.close().await;
     if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -110,7 +110,7 @@ async fn open(path: PathBuf, for_reading: bool) -> Result<SqliteRecords, Records
 }
 
 /// Does everything that is due; says whether nothing failed.
-async fn wet_run(args: &SweepArgs, prepared: Prepared, services: Services) -> bool {
+async fn real_run(args: &SweepArgs, prepared: Prepared, services: Services) -> bool {
     let reconcile = match args.reconcile {
         Some(ReconcileArg::Report) => Some(Remedy::Report),
         Some(ReconcileArg::Adopt) => Some(Remedy::Adopt),

@@ -6,6 +6,7 @@ use safelight::storage::{ObjectStore as _, StorageErrorKind};
 use serde_json::json;
 
 use super::{BUSY, Place, expire, finalize, looks, shell, status, until, until_done, until_state};
+use crate::harness::gateway::Setup;
 use crate::harness::photos::{JPEG, PNG};
 use crate::harness::plain_client::Plain;
 
@@ -204,6 +205,28 @@ async fn finalizing_while_the_sweeper_looks() {
         let series = format!("safelight_uploads_total{{app=\"shop\",state=\"{state}\"}}");
         assert_eq!(metrics.value(&series), 16.0, "{state}");
     }
+}
+
+/// More than is taken out of the records at once.
+#[tokio::test]
+async fn a_backlog_is_worked_off() {
+    const UPLOADS: usize = 300;
+    let place = Place::real().await;
+    let limits = "[RateLimit]\nPerOwner = { Rate = \"6000/m\", Burst = 1000 }";
+    let setup = Setup::with_app("shop", place.app(limits)).and_settings(BUSY);
+    let gateway = setup.start().await;
+    join_all((0..UPLOADS).map(|_| gateway.granted("shop", JPEG.file))).await;
+    let overdue = async || {
+        let series = "safelight_sweeper_overdue_seconds{app=\"shop\"}";
+        gateway.metrics().await.value(series)
+    };
+    let sql = "UPDATE uploads SET url_expires_at = 1, session_expires_at = 1, look_at = 1";
+    assert_eq!(shell(&gateway).execute(sql, []).unwrap(), UPLOADS);
+    until("all are given up", async || looks(&gateway, "shop", "orphaned").await == 300.0).await;
+    until("nothing is overdue", async || overdue().await == 0.0).await;
+    let left = "SELECT count(*) FROM uploads WHERE state <> 'orphaned' OR look_at IS NOT NULL";
+    let left: i64 = shell(&gateway).query_row(left, [], |row| row.get(0)).unwrap();
+    assert_eq!(left, 0);
 }
 
 #[tokio::test]

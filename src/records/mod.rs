@@ -10,7 +10,7 @@ use crate::domain::{
     AppName, IdempotencyClaim, Stored, UploadId, UploadRecord, UploadState, VerificationFailure,
 };
 
-pub use sqlite::{SqliteRecords, back_up};
+pub use sqlite::{SqliteRecords, Tuning, back_up};
 
 /// A compare-and-set change of an upload's state.
 #[derive(Debug, Clone)]

@@ -31,6 +31,9 @@ const AFTER_A_FAILURE: Duration = Duration::from_secs(3600);
 /// How many objects of a page are compared at once.
 const OBJECTS_AT_ONCE: usize = 4;
 
+/// After so many failures, with no success in between, the page is left for later.
+const MAX_FAILURES: usize = 3;
+
 /// How much of a bucket is compared in one run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pages {
@@ -117,11 +120,24 @@ impl Sweeper {
         };
         let mut compared =
             stream::iter(page.objects).map(compare).buffer_unordered(OBJECTS_AT_ONCE);
+        let mut failures = 0;
         while let Some(found) = compared.next().await {
-            // A failure was logged where it was found.
-            if let Some(discrepancy) = found.ok()? {
-                report.count_discrepancy(discrepancy);
-                app.metrics.differs(discrepancy);
+            match found {
+                Ok(Some(discrepancy)) => {
+                    report.count_discrepancy(discrepancy);
+                    app.metrics.differs(discrepancy);
+                    failures = 0;
+                }
+                Ok(None) => failures = 0,
+                // Logged where it was found. One object that cannot be read, in an archive perhaps,
+                // does not keep those behind it from being found.
+                Err(_) => {
+                    report.has_comparison_failed = true;
+                    failures += 1;
+                    if failures == MAX_FAILURES {
+                        return None;
+                    }
+                }
             }
         }
         Some(page.next)

@@ -41,7 +41,8 @@ pub(super) fn app(
     let cdn_prefix = file.key("CloudFrontPathPrefix").text(KeyPrefix::parse).optional();
     let (storage, storage_place) = file
         .section("Storage", |section| (storage(section, policy, secrets), section.place().clone()));
-    let upload = file.section("Upload", |section| upload(section, context.max_url_expiry));
+    let upload = file
+        .section("Upload", |section| upload(section, context.max_url_expiry, accept_foreign_keys));
     let rate_limit = file.section("RateLimit", rate_limits);
     let read = file.section("Read", read_policy);
     let cors = file.section("CORS", |section| Cors {
@@ -69,7 +70,11 @@ pub(super) fn app(
     Some((app, storage_place))
 }
 
-fn upload(section: &mut Section<'_>, max_url_expiry: Duration) -> UploadPolicy {
+fn upload(
+    section: &mut Section<'_>,
+    max_url_expiry: Duration,
+    accept_foreign_keys: bool,
+) -> UploadPolicy {
     let not_zero = |number: &u64| if *number == 0 { Err("write more than 0") } else { Ok(()) };
     let allowed_types = section
         .key("AllowedTypes")
@@ -99,6 +104,19 @@ fn upload(section: &mut Section<'_>, max_url_expiry: Duration) -> UploadPolicy {
             }
         })
         .or(SESSION_EXPIRY.max(url_expiry));
+    let prevent_overwrite = section.key("PreventOverwrite").boolean().or(false);
+    let serve_only_ready = section
+        .key("ServeOnlyReady")
+        .boolean()
+        .check(|only_ready| match (only_ready, prevent_overwrite, accept_foreign_keys) {
+            (true, false, _) => Err("it needs PreventOverwrite = true: an upload URL that may be \
+                                     used twice makes other bytes of what was found ready"),
+            (true, _, true) => Err("keys that other systems made have no record and are never \
+                                    ready: give them an app of their own, or remove \
+                                    AcceptForeignKeys"),
+            _ => Ok(()),
+        })
+        .or(false);
     UploadPolicy {
         allowed_types,
         max_bytes,
@@ -106,7 +124,8 @@ fn upload(section: &mut Section<'_>, max_url_expiry: Duration) -> UploadPolicy {
         url_expiry,
         session_expiry,
         require_size: section.key("RequireSize").boolean().or(false),
-        prevent_overwrite: section.key("PreventOverwrite").boolean().or(false),
+        prevent_overwrite,
+        serve_only_ready,
     }
 }
 

@@ -9,6 +9,7 @@ mod error;
 mod etag;
 mod file_name;
 mod grant;
+mod idempotency;
 mod key;
 mod media_type;
 mod object;
@@ -25,6 +26,7 @@ pub use error::{Error, RateLimitVerdict, VerificationFailure};
 pub use etag::ETag;
 pub use file_name::{CleanName, FileName, InvalidFileName};
 pub use grant::{Grant, Grants};
+pub use idempotency::{IdempotencyClaim, IdempotencyKey};
 pub use key::{
     InvalidKey, KeyPrefix, MINT_ENTROPY_BYTES, MintSecrets, MintedKey, ObjectKey, StoragePath,
     UploadId,

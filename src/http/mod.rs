@@ -7,6 +7,7 @@ mod body;
 pub mod conditions;
 mod cors;
 mod error;
+mod idempotency;
 mod limits;
 mod log;
 mod owner;

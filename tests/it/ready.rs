@@ -230,7 +230,8 @@ async fn a_verdict_by_another_node_is_seen() {
     let etag = meta.etag.unwrap();
     let sql = "UPDATE uploads SET state = 'ready', revision = 2, stored_size = ?1,
                stored_type = 'image/jpeg', stored_etag = ?2 WHERE key = ?3";
-    let values = rusqlite::params![JPEG.bytes.len(), etag.as_str(), upload.grant.key()];
+    let size = i64::try_from(meta.size).unwrap();
+    let values = rusqlite::params![size, etag.as_str(), upload.grant.key()];
     assert_eq!(scene.database().execute(sql, values).unwrap(), 1);
     let served = loop {
         let answer = scene.read(&upload).await;

@@ -12,11 +12,11 @@ use crate::actions::Services;
 use crate::actions::verify::change_state;
 use crate::apps::{LoadContext, S3Access, Workshop, read_app};
 use crate::domain::{
-    AppName, CleanName, Declared, ETag, Grants, MINT_ENTROPY_BYTES, MediaType, MintSecrets,
-    OwnerId, Secret, Stored, UploadRecord, UploadState,
+    AppName, CleanName, Declared, ETag, Grants, IdempotencyClaim, MINT_ENTROPY_BYTES, MediaType,
+    MintSecrets, OwnerId, Secret, Stored, UploadRecord, UploadState,
 };
 use crate::identity::UploadTokens;
-use crate::records::{Claimed, IdempotencyClaim, Look, Renewal, SqliteRecords, Transition};
+use crate::records::{Claimed, Look, Renewal, SqliteRecords, Transition};
 use crate::upstream::{AddressPolicy, Client};
 
 /// A record store whose answers to reads can be held back, counted, and refused.

@@ -5,6 +5,7 @@ pub mod dead_ends;
 pub mod embedded;
 pub mod fake_gcs;
 pub mod gateway;
+pub mod lax_s3;
 pub mod photos;
 pub mod plain_client;
 pub mod program;

@@ -9,9 +9,12 @@ use crate::harness::wire_cdn::{Act, Framing};
 
 const FROM_CDN: &str = "safelight; fwd=uri-miss; detail=cdn";
 
+/// What a CDN does, as often as it is wanted.
+type MakeAct = fn() -> Act;
+
 /// Answers that show another object.
-fn others() -> Vec<(&'static str, fn() -> Act)> {
-    vec![
+fn others() -> [(&'static str, MakeAct); 3] {
+    [
         ("another strong tag", || Act::but(|reply| reply.set("ETag", "\"another\""))),
         ("the tag of an upload in parts", || {
             Act::but(|reply| reply.set("ETag", "\"0123456789abcdef0123456789abcdef-2\""))

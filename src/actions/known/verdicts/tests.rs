@@ -139,6 +139,16 @@ async fn a_store_that_is_gone_takes_only_what_is_not_remembered() {
     assert_eq!(revision_of(scene.ask().await), 2, "a failure is not remembered");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_store_that_hangs_is_as_good_as_gone() {
+    let scene = Scene::ready().await;
+    scene.records.close_gate();
+    assert_eq!(scene.ask().await.unwrap_err(), NoAnswer);
+    assert!(scene.verdicts.recall(scene.id()).is_none());
+    scene.records.gate.add_permits(1);
+    assert_eq!(revision_of(scene.ask().await), 2, "the next question is another one");
+}
+
 #[tokio::test]
 async fn an_upload_of_another_app_is_none() {
     let scene = Scene::ready().await;

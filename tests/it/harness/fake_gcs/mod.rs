@@ -2,6 +2,7 @@
 //! objects, and a front before it does what it does not (see `front.rs` and `signatures.rs`).
 
 mod front;
+mod manners;
 mod signatures;
 
 use std::fs::{self, File};
@@ -20,6 +21,7 @@ use url::Url;
 use super::plain_client::Plain;
 use super::seaweed::UNTIL_INPUT_ENDS;
 use front::Front;
+pub use manners::Manners;
 
 pub const BUCKET: &str = "media";
 
@@ -63,8 +65,12 @@ impl FakeGcs {
 
     /// The same, where the server's clock is ahead of ours.
     pub async fn config_ahead_by(&self, clock_ahead: Duration) -> GcsConfig {
-        let front = Front::new(self.base.clone(), KEY_FILE, clock_ahead);
-        let endpoint = front.serve().await;
+        self.config_with(Manners { clock_ahead, ..Manners::default() }).await
+    }
+
+    /// The same, of a bucket that is set so, on a server that behaves so.
+    pub async fn config_with(&self, manners: Manners) -> GcsConfig {
+        let endpoint = Front::new(self.base.clone(), KEY_FILE, manners).serve().await;
         let account = ServiceAccount::parse(Secret::new(KEY_FILE)).expect("a key file");
         GcsConfig {
             bucket: BUCKET.into(),

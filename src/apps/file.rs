@@ -8,9 +8,10 @@ use url::Url;
 use super::config::{AppConfig, CdnConfig, Cors, RateLimits, ReadPolicy, UploadPolicy};
 use super::load::LoadContext;
 use super::secrets::SecretScope;
-use super::storage_file::{storage, upstream_url};
+use super::storage_file::storage;
 use crate::config::{Place, Section, nearest, public_base_url, rate};
 use crate::domain::{AppName, KeyPrefix, MediaType, Rate};
+use crate::storage::StorageKind;
 
 /// The life of an upload URL, unless the file says otherwise.
 const URL_EXPIRY: Duration = Duration::from_secs(15 * 60);
@@ -37,12 +38,14 @@ pub(super) fn app(
         .text(|text| public_base_url(text, policy.allow_loopback))
         .optional();
     let cdn_url =
-        file.key("CloudFrontURL").non_empty().text(|text| upstream_url(text, policy)).optional();
+        file.key("CloudFrontURL").non_empty().text(|text| policy.parse_url(text)).optional();
     let cdn_prefix = file.key("CloudFrontPathPrefix").text(KeyPrefix::parse).optional();
     let (storage, storage_place) = file
         .section("Storage", |section| (storage(section, policy, secrets), section.place().clone()));
-    let upload = file
-        .section("Upload", |section| upload(section, context.max_url_expiry, accept_foreign_keys));
+    let kind = storage.as_ref().map(|storage| &storage.kind);
+    let upload = file.section("Upload", |section| {
+        upload(section, context.max_url_expiry, kind, accept_foreign_keys)
+    });
     let rate_limit = file.section("RateLimit", rate_limits);
     let read = file.section("Read", read_policy);
     let cors = file.section("CORS", |section| Cors {
@@ -73,6 +76,7 @@ pub(super) fn app(
 fn upload(
     section: &mut Section<'_>,
     max_url_expiry: Duration,
+    storage: Option<&StorageKind>,
     accept_foreign_keys: bool,
 ) -> UploadPolicy {
     let not_zero = |number: &u64| if *number == 0 { Err("write more than 0") } else { Ok(()) };
@@ -104,19 +108,16 @@ fn upload(
             }
         })
         .or(SESSION_EXPIRY.max(url_expiry));
-    let prevent_overwrite = section.key("PreventOverwrite").boolean().or(false);
-    let serve_only_ready = section
-        .key("ServeOnlyReady")
-        .boolean()
-        .check(|only_ready| match (only_ready, prevent_overwrite, accept_foreign_keys) {
-            (true, false, _) => Err("it needs PreventOverwrite = true: an upload URL that may be \
-                                     used twice makes other bytes of what was found ready"),
-            (true, _, true) => Err("keys that other systems made have no record and are never \
-                                    ready: give them an app of their own, or remove \
-                                    AcceptForeignKeys"),
-            _ => Ok(()),
-        })
-        .or(false);
+    let prevent_overwrite = section.key("PreventOverwrite").boolean();
+    let prevent_overwrite = prevent_overwrite.check(|wanted| match storage {
+        Some(storage) if *wanted => storage.check_keeps_what_exists(),
+        Some(_) | None => Ok(()),
+    });
+    // Where it was refused, that is error enough.
+    let is_refused = prevent_overwrite.is_wrong();
+    let prevent_overwrite = prevent_overwrite.or(false);
+    let serve_only_ready =
+        serve_only_ready(section, prevent_overwrite || is_refused, accept_foreign_keys);
     UploadPolicy {
         allowed_types,
         max_bytes,
@@ -127,6 +128,22 @@ fn upload(
         prevent_overwrite,
         serve_only_ready,
     }
+}
+
+fn serve_only_ready(
+    section: &mut Section<'_>,
+    prevent_overwrite: bool,
+    accept_foreign_keys: bool,
+) -> bool {
+    let given = section.key("ServeOnlyReady").boolean();
+    let given = given.check(|wanted| match (wanted, prevent_overwrite, accept_foreign_keys) {
+        (true, false, _) => Err("it needs PreventOverwrite = true: an upload URL that may be used \
+                                 twice makes other bytes of what was found ready"),
+        (true, _, true) => Err("keys that other systems made have no record and are never ready: \
+                                give them an app of their own, or remove AcceptForeignKeys"),
+        _ => Ok(()),
+    });
+    given.or(false)
 }
 
 fn rate_limits(section: &mut Section<'_>) -> RateLimits {

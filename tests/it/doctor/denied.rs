@@ -43,6 +43,14 @@ impl ObjectStore for Denying {
     ) -> Result<SignedRequest, StorageError> {
         self.store.sign_put(grant, now).await
     }
+    async fn sign_get(
+        &self,
+        _: &StoragePath,
+        _: Duration,
+        _: SystemTime,
+    ) -> Result<SignedRequest, StorageError> {
+        unreachable!("nobody is sent to the store")
+    }
     async fn head(&self, path: &StoragePath) -> Result<ObjectMeta, StorageError> {
         self.store.head(path).await.map_err(|error| match error.kind {
             StorageErrorKind::NotFound => denied(),
@@ -120,6 +128,7 @@ async fn examined(
         loop_token: &HeaderValue::from_static("a-mark"),
         embedded: None,
         process: None,
+        google: None,
         apps: 1,
     };
     let mut app = App::build(apps.remove(0), &workshop).unwrap();

@@ -6,6 +6,8 @@ pub mod embedded;
 pub mod fake_gcs;
 pub mod gateway;
 pub mod lax_s3;
+pub mod memory_records;
+pub mod memory_store;
 pub mod photos;
 pub mod plain_client;
 pub mod program;

@@ -99,13 +99,21 @@ impl Program {
     /// # Panics
     /// If the process ends without it; what it said is in the message.
     pub fn wait_for(&mut self, message: &str) -> Value {
+        self.wait_for_line(message, |event| event["message"] == message)
+    }
+
+    /// Reads the log up to the next line that is the one meant; `what` is for the message.
+    ///
+    /// # Panics
+    /// If the process ends without it; what it said is in the message.
+    pub fn wait_for_line(&mut self, what: &str, is_it: impl Fn(&Value) -> bool) -> Value {
         loop {
             let Ok(line) = self.lines.recv_timeout(PATIENCE) else {
-                panic!("no line says {message:?}:\n{}", self.log.join("\n"));
+                panic!("no line says {what:?}:\n{}", self.log.join("\n"));
             };
             let event = serde_json::from_str::<Value>(&line).unwrap_or_default();
             self.log.push(line);
-            if event["message"] == message {
+            if is_it(&event) {
                 return event;
             }
         }

@@ -22,6 +22,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 
 use super::BUCKET;
+use super::google::Google;
 use super::manners::Manners;
 use super::signatures::{Account, Signed, decoded, encode};
 use crate::harness::plain_client::{Answer, Plain};
@@ -46,6 +47,8 @@ pub struct Front {
     peer: String,
     account: Account,
     manners: Manners,
+    /// Whose tokens are accepted besides those that the account's key signs.
+    google: Option<Arc<Google>>,
     /// Held by whoever looks at an object and then changes it.
     writing: Mutex<()>,
 }
@@ -72,7 +75,18 @@ impl Received {
 
 impl Front {
     pub fn new(peer: String, key_file: &str, manners: Manners) -> Self {
-        Self { peer, account: Account::of(key_file), manners, writing: Mutex::new(()) }
+        let account = Account::of(key_file);
+        Self { peer, account, manners, google: None, writing: Mutex::new(()) }
+    }
+
+    /// Accepts the tokens that are handed out there, too.
+    pub fn trusting(self, google: Arc<Google>) -> Self {
+        Self { google: Some(google), ..self }
+    }
+
+    fn lets_in(&self, authorization: &str, now: SystemTime) -> bool {
+        let handed_out = self.google.as_ref().is_some_and(|google| google.lets_in(authorization));
+        handed_out || self.account.verify_bearer(authorization, now).is_some()
     }
 
     /// Serves until the runtime ends. Gives the endpoint.
@@ -143,9 +157,9 @@ impl Front {
         } else {
             let authorization = head.headers.get(AUTHORIZATION);
             let token = authorization.and_then(|value| value.to_str().ok());
-            token
-                .and_then(|token| self.account.verify_bearer(token, now))
-                .ok_or(Refusal(401, "AuthenticationRequired"))?;
+            if !token.is_some_and(|token| self.lets_in(token, now)) {
+                return Err(Refusal(401, "AuthenticationRequired"));
+            }
         }
         let (bucket, object) =
             path.trim_start_matches('/').split_once('/').unwrap_or((&path[1..], ""));

@@ -137,8 +137,10 @@ fn serve_only_ready(
 ) -> bool {
     let given = section.key("ServeOnlyReady").boolean();
     let given = given.check(|wanted| match (wanted, prevent_overwrite, accept_foreign_keys) {
-        (true, false, _) => Err("it needs PreventOverwrite = true: an upload URL that may be used \
-                                 twice makes other bytes of what was found ready"),
+        (true, false, _) => {
+            Err("it needs PreventOverwrite = true: an upload URL that may be used \
+                                 twice makes other bytes of what was found ready")
+        }
         (true, _, true) => Err("keys that other systems made have no record and are never ready: \
                                 give them an app of their own, or remove AcceptForeignKeys"),
         _ => Ok(()),

@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use super::*;
 use crate::actions::Services;
 use crate::actions::verify::change_state;
-use crate::apps::{LoadContext, S3Access, Workshop, read_app};
+use crate::apps::{LoadContext, Workshop, read_app};
 use crate::domain::{
     AppName, CleanName, Declared, ETag, Grants, IdempotencyClaim, MINT_ENTROPY_BYTES, MediaType,
     MintSecrets, OwnerId, Secret, Stored, UploadRecord, UploadState,
@@ -227,14 +227,14 @@ fn app(metrics: &Arc<Metrics>) -> App {
     };
     let file = "[Storage]\nBucket = 'media'\nAccessKeyID = 'a'\nSecretAccessKey = 's'";
     let config = read_app(&shop(), "shop.toml", file, &[], &context).unwrap();
-    let embedded: Option<&S3Access> = None;
     let workshop = Workshop {
         client: &Client::new(AddressPolicy::default()).unwrap(),
         metrics,
         public_base_url: &"https://media.test".parse().unwrap(),
         loop_token: &http::HeaderValue::from_static("loop"),
-        embedded,
+        embedded: None,
         process: None,
+        google: None,
         apps: 1,
     };
     App::build(config, &workshop).unwrap()

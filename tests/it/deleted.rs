@@ -122,3 +122,20 @@ async fn a_gateway_with_deleted_keys_asks_no_record_for_others() {
     assert!(answer.status == 200 && answer.body == WEBP.bytes);
     assert_eq!(scene.gateway.metrics().await.sum("safelight_record_lookups_total"), 0.0);
 }
+
+/// The record would only have confirmed it; everything else is read without one.
+#[tokio::test]
+async fn it_stays_gone_while_the_record_store_is_down() {
+    for sections in ["", "[Upload]\nPreventOverwrite = true\nServeOnlyReady = true"] {
+        let scene = Scene::new(sections).await;
+        let ((gone, gone_key), (stays, _)) = (scene.ready().await, scene.ready().await);
+        assert_eq!(scene.gateway.get(&stays).await.status, 200);
+        scene.delete_elsewhere(&gone_key);
+        scene.until_heard(1.0).await;
+        let database = rusqlite::Connection::open(scene.gateway.records_file()).unwrap();
+        database.execute_batch("ALTER TABLE uploads RENAME TO uploads_elsewhere").unwrap();
+        scene.assert_gone(&gone).await;
+        let answer = scene.gateway.get(&stays).await;
+        assert!(answer.status == 200 && answer.body == JPEG.bytes, "{sections}");
+    }
+}

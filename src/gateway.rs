@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use crate::actions::Services;
+use crate::actions::known::Known;
 use crate::actions::reconcile::Remedy;
 use crate::apps::{App, AppConfig, Apps, Workshop};
 use crate::background::sweeper::{Pages, Schedule, Sweeper};
@@ -69,6 +70,7 @@ pub struct Gateway {
     admin: Running,
     sweeper: Running,
     limits_sweeper: JoinHandle<()>,
+    follower: JoinHandle<()>,
 }
 
 /// A task and what ends it.
@@ -143,7 +145,8 @@ impl Gateway {
         let admin_address = local_address(&admin_listener)?;
 
         let records = open_records(&settings.records, &metrics).await?;
-        let services = services(&settings, Arc::clone(&records))?;
+        let services = services(&settings, Arc::clone(&records), &metrics).await?;
+        let known = Arc::clone(&services.known);
         let schedule = Schedule {
             interval: settings.sweeper.interval,
             reconcile: remedy(settings.sweeper.reconcile),
@@ -173,6 +176,7 @@ impl Gateway {
             admin: open_admin(admin_listener, &metrics, admin),
             sweeper: spawn_sweeper(sweeper),
             limits_sweeper: tokio::spawn(sweep_limits(apps)),
+            follower: tokio::spawn(async move { known.follow().await }),
             readiness,
         };
         gateway.readiness.set(true);
@@ -187,6 +191,7 @@ impl Gateway {
         self.sweeper.stop().await;
         self.public.stop().await;
         self.limits_sweeper.abort();
+        self.follower.abort();
         self.records.close().await;
         // Last, so that the end can be watched.
         self.admin.stop().await;
@@ -214,9 +219,15 @@ fn loop_token(settings: &Settings) -> HeaderValue {
 ///
 /// # Errors
 /// A text for the operator.
-pub fn services(settings: &Settings, records: Arc<dyn Records>) -> Result<Services, String> {
+pub async fn services(
+    settings: &Settings,
+    records: Arc<dyn Records>,
+    metrics: &Arc<Metrics>,
+) -> Result<Services, String> {
+    let known = Known::load(Arc::clone(&records), Arc::clone(metrics)).await;
     Ok(Services {
         records,
+        known: Arc::new(known.map_err(|error| format!("reading the deleted keys: {error}"))?),
         mint_secrets: settings.keys.mint.clone(),
         tokens: UploadTokens::new(settings.keys.signing.clone())
             .ok_or("Keys.SigningSecrets is empty")?,

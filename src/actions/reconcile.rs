@@ -100,8 +100,11 @@ async fn adopt(
     record.state = UploadState::Ready;
     record.stored = Some(seen.stored());
     record.look_at = record.next_look(UploadState::Ready, services.grace, now);
+    let id = record.key.id();
     match services.records.insert(record, None).await {
         Ok(()) => {
+            // A read may have found that there is no record.
+            services.known.forget(id);
             app.metrics.upload(UploadState::Ready);
             Ok(Some(Discrepancy::Adopted))
         }

@@ -13,7 +13,7 @@ use crate::domain::{Error, LookOutcome, ObjectMeta, UploadRecord, UploadState};
 use crate::records::{Look, RecordsError, Transition};
 
 use super::inspect::{failed, head};
-use super::verify::{Finding, Occasion, change_state, is_same, verify};
+use super::verify::{Finding, Occasion, change_state, verify};
 use super::{Services, records_failed};
 
 /// The longest pause between two looks at an upload whose looks keep failing.
@@ -151,7 +151,7 @@ fn retry_at(
 fn sight(record: &UploadRecord, meta: Option<&ObjectMeta>) -> Sight {
     match (meta, &record.stored) {
         (None, _) => Sight::Missing,
-        (Some(meta), Some(stored)) if is_same(stored, meta) => Sight::Same,
+        (Some(meta), Some(stored)) if stored.covers(meta) => Sight::Same,
         (Some(_), _) => Sight::Other,
     }
 }

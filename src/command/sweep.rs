@@ -85,7 +85,8 @@ async fn sweep(args: &SweepArgs, loaded: Loaded) -> ExitCode {
             return ExitCode::from(EX_UNAVAILABLE);
         }
     };
-    let services = match services(&prepared.settings, Arc::clone(&records)) {
+    let opened = services(&prepared.settings, Arc::clone(&records), &prepared.metrics).await;
+    let services = match opened {
         Ok(services) => services,
         Err(error) => {
             eprintln!("{error}");

@@ -51,6 +51,7 @@ macro_rules! metrics {
                 let this = Self { registry, $( $field, )+ };
                 for outcome in ["ok", "failed"] {
                     this.config_reloads.with_label_values(&[outcome]);
+                    this.deletions_followed.with_label_values(&[outcome]);
                     this.sweeper_run.with_label_values(&[outcome]);
                 }
                 Arc::new(this)
@@ -111,6 +112,14 @@ metrics! {
     records_group_size: HistogramVec("safelight_records_group_size", ["engine"]; GROUP_EDGES),
     /// Seconds that one commit of the record store took.
     records_commit: HistogramVec("safelight_records_commit_seconds", ["engine"]; COMMIT_EDGES),
+    /// Records that reads wanted, by outcome: hit (it was remembered), miss (the record store was asked) or failed.
+    record_lookups: IntCounterVec("safelight_record_lookups_total", ["app", "outcome"]),
+    /// Verdicts of ready that are remembered.
+    ready_verdicts: IntGauge("safelight_ready_verdicts"),
+    /// Deleted keys that reads are held against.
+    deleted_keys: IntGauge("safelight_deleted_keys"),
+    /// Looks for the deletions of other nodes, by outcome: ok or failed.
+    deletions_followed: IntCounterVec("safelight_deletions_followed_total", ["outcome"]),
     /// Seconds that one run of the sweeper took, by outcome: ok or failed.
     sweeper_run: HistogramVec("safelight_sweeper_run_seconds", ["outcome"]; SWEEP_EDGES),
     /// Uploads that the sweeper looked at, by what it came to.

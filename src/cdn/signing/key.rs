@@ -82,7 +82,7 @@ impl SigningKey {
         Ok(Self { signer: signer.into(), public })
     }
 
-    /// Signs with SHA-256: 0.7 ms of a processor's work with RSA (`bench/README.md`), less with ECDSA.
+    /// Signs with SHA-256: half a millisecond of a processor's work with RSA (`bench/README.md`), less with ECDSA.
     pub(super) fn sign(&self, content: &[u8]) -> Result<Vec<u8>, rustls::Error> {
         self.signer.sign(content)
     }

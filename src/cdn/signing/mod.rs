@@ -3,8 +3,8 @@
 //! A signature under a *custom policy* with a wildcard holds for every object of an app, so one is
 //! made every few minutes and goes out with each request until the next: a read costs no signature.
 //! It travels in cookies, not in the query. CloudFront takes either; with cookies the URL is the one
-//! that everybody asks for, so that no cache policy can let a signature into the cache key, and no
-//! access log of the distribution shows it, as query strings are shown.
+//! that is asked for without: whatever a cache policy makes of query strings, there is one copy of an
+//! object, and the distribution's access log, which shows query strings, shows no signature.
 //! ("Set signed cookies using a custom policy", CloudFront Developer Guide.)
 
 mod key;

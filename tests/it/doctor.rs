@@ -17,8 +17,8 @@ use safelight::domain::{MediaType, Source, StoragePath};
 use safelight::gateway::{Configuration, Prepared};
 use safelight::metrics::Metrics;
 use safelight::storage::{
-    GetOptions, ListPage, MultipartId, ObjectMeta, ObjectRead, ObjectStore, PutGrant, S3Config,
-    SignedRequest, StorageError, StorageErrorKind, UploadedPart,
+    GetOptions, ListPage, MultipartId, ObjectMeta, ObjectRead, ObjectStore, PartGrant, PutGrant,
+    S3Config, SignedRequest, StorageError, StorageErrorKind, UploadedPart,
 };
 use safelight::upstream::Client;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -354,15 +354,13 @@ impl ObjectStore for Denying {
         &self,
         _: &StoragePath,
         _: MediaType,
+        _: bool,
     ) -> Result<MultipartId, StorageError> {
         unreachable!("the probe is small")
     }
     async fn sign_part(
         &self,
-        _: &StoragePath,
-        _: &MultipartId,
-        _: u16,
-        _: Duration,
+        _: &PartGrant<'_>,
         _: SystemTime,
     ) -> Result<SignedRequest, StorageError> {
         unreachable!("the probe is small")

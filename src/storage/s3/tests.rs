@@ -1,5 +1,6 @@
 //! The store against a server that answers as recorded.
 
+use std::time::Duration;
 use std::sync::{Arc, Mutex};
 
 use http_body_util::BodyExt as _;

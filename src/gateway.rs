@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use crate::actions::Services;
-use crate::apps::{App, AppConfig, Apps, S3Access, Workshop};
+use crate::apps::{App, AppConfig, Apps, Workshop};
 use crate::http::FrontDoor;
 use crate::http::admin::{AdminDoor, Readiness};
 use crate::identity::UploadTokens;
@@ -20,7 +20,7 @@ use crate::metrics::Metrics;
 use crate::records::{Records, SqliteRecords};
 use crate::server::{Listening, Shutdown, ShutdownTrigger, serve, shutdown};
 use crate::settings::{RecordsUrl, Settings};
-use crate::storage::ProcessCredentials;
+use crate::storage::{GcsProcessCredentials, GcsSurroundings, ProcessCredentials, S3Access};
 use crate::upstream::Client;
 
 /// How long requests have to finish once no more are accepted.
@@ -83,11 +83,19 @@ impl Configuration {
     /// # Errors
     /// A text for each app that cannot be built.
     pub async fn prepare(self) -> Result<Prepared, Vec<String>> {
-        let process = match self.apps.iter().any(AppConfig::uses_process_credentials) {
-            true => Some(ProcessCredentials::start().await.map_err(|error| vec![error])?),
+        let told = |error| vec![error];
+        let process = match self.apps.iter().any(AppConfig::uses_aws_process_credentials) {
+            true => Some(ProcessCredentials::start().await.map_err(told)?),
             false => None,
         };
-        self.build(process.as_ref())
+        let google = match self.apps.iter().any(AppConfig::uses_google_process_credentials) {
+            true => {
+                let surroundings = GcsSurroundings::from_environment().map_err(told)?;
+                Some(GcsProcessCredentials::start(surroundings).await.map_err(told)?)
+            }
+            false => None,
+        };
+        self.build(process.as_ref(), google.as_ref())
     }
 
     /// Builds the same and throws it away, and asks nothing of anybody: what only shows then is
@@ -99,15 +107,20 @@ impl Configuration {
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn check(self) -> Result<(), Vec<String>> {
-        self.build(Some(&ProcessCredentials::none())).map(drop)
+        let (process, google) = (ProcessCredentials::none(), GcsProcessCredentials::none());
+        self.build(Some(&process), Some(&google)).map(drop)
     }
 
-    fn build(self, process: Option<&ProcessCredentials>) -> Result<Prepared, Vec<String>> {
+    fn build(
+        self,
+        process: Option<&ProcessCredentials>,
+        google: Option<&GcsProcessCredentials>,
+    ) -> Result<Prepared, Vec<String>> {
         let Self { settings, apps, embedded } = self;
         let metrics = Metrics::new();
         let client = Client::new(settings.server.address_policy.clone()).map_err(|e| vec![e])?;
         let loop_token = loop_token(&settings);
-        let given = Given { embedded: embedded.as_ref(), process };
+        let given = Given { embedded: embedded.as_ref(), process, google };
         let apps = build_apps(apps, &settings, &metrics, &client, &loop_token, given)?;
         Ok(Prepared { settings, apps, client, metrics, loop_token })
     }
@@ -197,6 +210,7 @@ fn loop_token(settings: &Settings) -> HeaderValue {
 struct Given<'a> {
     embedded: Option<&'a S3Access>,
     process: Option<&'a ProcessCredentials>,
+    google: Option<&'a GcsProcessCredentials>,
 }
 
 fn build_apps(
@@ -214,6 +228,7 @@ fn build_apps(
         loop_token,
         embedded: given.embedded,
         process: given.process,
+        google: given.google,
         apps: configs.len(),
     };
     let (mut built, mut errors) = (Vec::new(), Vec::new());

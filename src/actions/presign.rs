@@ -152,9 +152,13 @@ pub(super) async fn sign(
         StorageErrorKind::Unsupported => Error::UnsupportedConstraint(
             "this app's storage cannot enforce a checksum: leave sha256 out".into(),
         ),
-        _ => {
+        kind => {
             tracing::error!(app = %app.name, %error, "the upload URL could not be signed");
-            Error::StorageFailed
+            match kind {
+                // Where the provider's own key signs, it may be waited for in vain.
+                StorageErrorKind::Timeout => Error::StorageTimeout,
+                _ => Error::StorageFailed,
+            }
         }
     })
 }

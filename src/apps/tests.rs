@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::config::ConfigError;
 use crate::domain::{AppName, Grant, Grants, MediaType, Rate};
+use crate::storage::{GcsAccount, Provider, S3Access, StorageKind};
 use crate::upstream::guard::AddressPolicy;
 
 const STORAGE: &str = "Bucket = 'media'\nAccessKeyID = 'AKID'\nSecretAccessKey = 'hunter2'\n";
@@ -116,6 +117,112 @@ fn the_least_file_has_the_defaults() {
     assert_eq!(app.read.first_byte_timeout, Duration::from_secs(1));
     assert_eq!(app.read.stall_timeout, Duration::from_secs(5));
     assert_eq!(app.cors, Cors::default());
+}
+
+/// What the file says of an S3 store, from `Endpoint`, `Provider` and `Region`.
+fn s3_access(lines: &str) -> Result<S3Access, Vec<String>> {
+    match parse(&with("", lines, ""))?.storage.kind {
+        StorageKind::S3(access) => Ok(access),
+        StorageKind::Gcs(_) | StorageKind::Embedded => panic!("s3 is the default"),
+    }
+}
+
+#[test]
+fn the_host_tells_the_provider_and_its_region() {
+    use Provider as P;
+    let r2 = "Endpoint = 'https://0123abcd.eu.r2.cloudflarestorage.com'";
+    let b2 = "Endpoint = 'https://s3.us-west-004.backblazeb2.com'";
+    let amazon = "Endpoint = 'https://s3.eu-central-1.amazonaws.com'";
+    let own = "Endpoint = 'https://s3.example'";
+    for (endpoint, more, provider, region) in [
+        ("", "", P::Aws, "us-east-1"),
+        ("", "Region = 'eu-west-1'", P::Aws, "eu-west-1"),
+        ("", "Provider = 'aws'", P::Aws, "us-east-1"),
+        (amazon, "", P::Aws, "eu-central-1"),
+        (amazon, "Region = 'eu-central-1'", P::Aws, "eu-central-1"),
+        (r2, "", P::R2, "auto"),
+        (r2, "Region = 'auto'", P::R2, "auto"),
+        (r2, "Region = 'us-east-1'\nProvider = 'r2'", P::R2, "us-east-1"),
+        (b2, "", P::B2, "us-west-004"),
+        (b2, "Provider = 'b2'\nRegion = 'us-west-004'", P::B2, "us-west-004"),
+        (own, "", P::Other, "us-east-1"),
+        (own, "Provider = ''", P::Other, "us-east-1"),
+        (own, "Provider = 'other'\nRegion = 'here'", P::Other, "here"),
+        (own, "Provider = 'garage'", P::Garage, "garage"),
+        (own, "Provider = 'garage'\nRegion = 'home'", P::Garage, "home"),
+        (own, "Provider = 'seaweedfs'", P::SeaweedFs, "us-east-1"),
+        (own, "Provider = 'ceph'\nRegion = 'default'", P::Ceph, "default"),
+        (own, "Provider = 'minio'", P::MinIo, "us-east-1"),
+        (own, "Provider = 'b2'\nRegion = 'us-west-004'", P::B2, "us-west-004"),
+    ] {
+        let access = s3_access(&format!("{endpoint}\n{more}")).unwrap();
+        assert_eq!(
+            (access.provider, access.region.as_str()),
+            (provider, region),
+            "{endpoint} {more}"
+        );
+    }
+    for (endpoint, more, expected) in [
+        ("", "Provider = 'garage'", "7: Storage.Provider: without Storage.Endpoint the storage is"),
+        (
+            r2,
+            "Provider = 'aws'",
+            "7: Storage.Provider: Storage.Endpoint is a host of Cloudflare R2",
+        ),
+        (
+            amazon,
+            "Provider = 'other'",
+            "7: Storage.Provider: Storage.Endpoint is a host of Amazon S3",
+        ),
+        (own, "Provider = 'garrage'", "7: Storage.Provider: did you mean \"garage\"?"),
+        (
+            own,
+            "Provider = 'wasabi'",
+            "7: Storage.Provider: there are aws, r2, b2, seaweedfs, garage",
+        ),
+        (own, "Provider = 7", "7: Storage.Provider: expected a string"),
+        (r2, "Region = 'weur'", "7: Storage.Region: Cloudflare R2 has one region: write \"auto\""),
+        (
+            b2,
+            "Region = 'us-east-1'",
+            "7: Storage.Region: the host of Storage.Endpoint is of the region",
+        ),
+        (amazon, "Region = 'us-east-1'", "7: Storage.Region: the host of Storage.Endpoint is of"),
+        (own, "Provider = 'b2'", "2: Storage.Region is missing"),
+    ] {
+        let errors = s3_access(&format!("{endpoint}\n{more}")).unwrap_err();
+        let told = [errors.len() == 1, errors[0].contains(&format!("shop.toml:{expected}"))];
+        assert_eq!(told, [true; 2], "{endpoint} {more}: {errors:#?}");
+    }
+    // An endpoint that cannot be read tells nothing, and accuses nobody.
+    let errors = s3_access("Endpoint = 'ftp://x'\nProvider = 'garage'").unwrap_err();
+    assert!(errors.len() == 1 && errors[0].contains("Storage.Endpoint"), "{errors:#?}");
+}
+
+#[test]
+fn no_upload_url_works_once_where_the_provider_overwrites() {
+    for provider in Provider::ALL {
+        let storage = format!(
+            "Endpoint = 'https://s3.example'\nProvider = '{}'\nRegion = 'auto'",
+            provider.name()
+        );
+        let read = |wanted: bool| {
+            parse(&with("", &storage, &format!("[Upload]\nPreventOverwrite = {wanted}")))
+        };
+        assert!(read(false).is_ok(), "{provider:?}");
+        match read(true) {
+            Ok(app) => assert!(provider.keeps_what_exists() && app.upload.prevent_overwrite),
+            Err(errors) => {
+                assert!(!provider.keeps_what_exists(), "{provider:?}");
+                let expected = format!(
+                    "apps.d/shop.toml:10: Upload.PreventOverwrite: {} is not known to obey",
+                    provider.title()
+                );
+                let told = errors.len() == 1 && errors[0].starts_with(&expected);
+                assert!(told && errors[0].contains("write false"), "{errors:#?}");
+            }
+        }
+    }
 }
 
 #[test]
@@ -405,14 +512,17 @@ fn the_sample_is_the_default() {
     }
 }
 
-/// A gateway's secrets: the app shop has a service account's key file, and one that leads elsewhere.
+/// A gateway's secrets: the app shop has a service account's key file, and two that lead elsewhere.
 fn secrets_of_google() -> tempfile::TempDir {
     let secrets = tempfile::tempdir().unwrap();
     std::fs::create_dir(secrets.path().join("shop")).unwrap();
     let key = include_str!("../../tests/keys/service-account.json");
-    let elsewhere = key.replace("\"service_account\"", "\"external_account\"");
+    let of_type = |kind: &str| key.replace("\"service_account\"", &format!("\"{kind}\""));
     std::fs::write(secrets.path().join("shop/key.json"), key).unwrap();
+    let elsewhere = of_type("external_account");
     std::fs::write(secrets.path().join("shop/elsewhere.json"), elsewhere).unwrap();
+    let impersonated = of_type("impersonated_service_account");
+    std::fs::write(secrets.path().join("shop/impersonated.json"), impersonated).unwrap();
     std::fs::write(secrets.path().join("operator.json"), key).unwrap();
     secrets
 }
@@ -431,24 +541,14 @@ fn google_needs_a_key_file_of_the_apps_own() {
 
     let app = read(&strict, "CredentialsFile = 'key.json'\nKeyPrefix = 'images/'").unwrap();
     let StorageKind::Gcs(access) = app.storage.kind else { panic!("it is gcs") };
-    let account = access.service_account.unwrap();
+    let GcsAccount::Own(account) = access.account else { panic!("it has a key") };
     assert_eq!(account.client_email(), "gateway@safelight-tests.iam.gserviceaccount.com");
     assert_eq!((access.endpoint, app.storage.key_prefix.as_str()), (None, "images/"));
     let emulator = read(&dev, "Endpoint = 'http://127.0.0.1:4443'").unwrap();
     let StorageKind::Gcs(access) = emulator.storage.kind else { panic!("it is gcs") };
-    assert!(access.service_account.is_none());
+    assert!(matches!(access.account, GcsAccount::Nobody));
 
     for (policy, storage, expected) in [
-        (
-            &strict,
-            "",
-            "shop.toml:1: Storage.CredentialsFile is missing: the process's own credentials are not available in this version",
-        ),
-        (
-            &strict,
-            "Endpoint = 'https://private.googleapis.com'",
-            "shop.toml:1: Storage.CredentialsFile is missing: the process's own credentials are not available in this version",
-        ),
         (
             &strict,
             "CredentialsFile = '../operator.json'",
@@ -457,7 +557,12 @@ fn google_needs_a_key_file_of_the_apps_own() {
         (
             &strict,
             "CredentialsFile = 'elsewhere.json'",
-            "shop.toml:4: Storage.CredentialsFile: credentials of the type external_account (workload identity federation) are not available in this version: use the key file of a service account",
+            "shop.toml:4: Storage.CredentialsFile: credentials of the type external_account name places to ask for a token, and no app's file may send the gateway anywhere: use the key file of a service account, or let the operator grant the app the process's own credentials",
+        ),
+        (
+            &strict,
+            "CredentialsFile = 'impersonated.json'",
+            "shop.toml:4: Storage.CredentialsFile: credentials of the type impersonated_service_account name places to ask for a token, and no app's file may send the gateway anywhere: use the key file of a service account, or let the operator grant the app the process's own credentials",
         ),
         (
             &dev,
@@ -472,6 +577,58 @@ fn google_needs_a_key_file_of_the_apps_own() {
     ] {
         let errors = read(policy, storage).unwrap_err();
         assert_eq!(errors, [expected], "{storage}");
+    }
+}
+
+#[test]
+fn google_without_a_key_file_needs_a_grant_for_google() {
+    let shop = AppName::parse("shop").unwrap();
+    let grant = |bucket: &str, endpoint: Option<&str>| Grant {
+        app: shop.clone(),
+        bucket: bucket.into(),
+        endpoint: endpoint.map(str::to_owned),
+    };
+    let grants = Grants::from_iter([
+        grant("media", Some("https://storage.googleapis.com")),
+        grant("media", Some("http://127.0.0.1:4443")),
+        grant("private", Some("https://private.googleapis.com")),
+        // Of Amazon's.
+        grant("other", None),
+    ]);
+    let dev = policy(true, &[]);
+    let read = |storage: &str| {
+        let text = format!("[Storage]\nKind = 'gcs'\n{storage}");
+        let context = LoadContext { grants: &grants, ..context(&dev, Path::new("/nowhere")) };
+        let app = read_app(&shop, "shop.toml", &text, &[], &context);
+        let app =
+            app.map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+        assert!(!app.uses_aws_process_credentials());
+        let is_granted = app.uses_google_process_credentials();
+        let StorageKind::Gcs(access) = app.storage.kind else { panic!("it is gcs") };
+        assert_eq!(is_granted, matches!(access.account, GcsAccount::Process));
+        Ok::<_, Vec<String>>(is_granted)
+    };
+    for storage in [
+        "Bucket = 'media'",
+        "Bucket = 'media'\nEndpoint = 'https://storage.googleapis.com:443/'",
+        "Bucket = 'media'\nEndpoint = 'http://127.0.0.1:4443'",
+        "Bucket = 'private'\nEndpoint = 'https://private.googleapis.com'",
+    ] {
+        assert_eq!(read(storage), Ok(true), "{storage}");
+    }
+    assert_eq!(read("Bucket = 'media'\nEndpoint = 'http://127.0.0.1:4444'"), Ok(false), "nobody");
+    let refusal = "shop.toml:1: Storage.CredentialsFile is missing: the app is not granted the \
+                   process's own credentials; name the key file of a service account, or let the \
+                   operator add to the settings: [[Grants]] with App = \"shop\", ";
+    for (storage, entry) in [
+        ("Bucket = 'other'", "Bucket = \"other\", Endpoint = \"https://storage.googleapis.com\""),
+        ("Bucket = 'medi'", "Bucket = \"medi\", Endpoint = \"https://storage.googleapis.com\""),
+        (
+            "Bucket = 'media'\nEndpoint = 'https://private.googleapis.com'",
+            "Bucket = \"media\", Endpoint = \"https://private.googleapis.com\"",
+        ),
+    ] {
+        assert_eq!(read(storage), Err(vec![format!("{refusal}{entry}")]), "{storage}");
     }
 }
 

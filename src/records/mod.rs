@@ -10,7 +10,7 @@ use crate::domain::{
     AppName, IdempotencyClaim, Stored, UploadId, UploadRecord, UploadState, VerificationFailure,
 };
 
-pub use sqlite::SqliteRecords;
+pub use sqlite::{SqliteRecords, Tuning};
 
 /// A compare-and-set change of an upload's state.
 #[derive(Debug, Clone)]

@@ -4,6 +4,8 @@
 
 mod call;
 mod gcs;
+mod kind;
+mod renewal;
 mod s3;
 
 use std::pin::Pin;
@@ -15,8 +17,15 @@ use bytes::Bytes;
 use crate::domain::{ContentRange, ETag, MediaType, RangeRequest, Source, StoragePath};
 
 pub use crate::domain::{MultipartId, ObjectMeta};
-pub use gcs::{GcsConfig, GcsStore, GcsTimeouts, ServiceAccount};
-pub use s3::{AccessKey, ProcessCredentials, S3Config, S3Credentials, S3Store, S3Timeouts};
+pub use gcs::{
+    GOOGLE_STORAGE, GcsAccess, GcsAccount, GcsConfig, GcsCredentials, GcsProcessCredentials,
+    GcsStore, GcsSurroundings, GcsTimeouts, ServiceAccount,
+};
+pub use kind::{FileContext, Kind, Means, StorageKind};
+pub use s3::{
+    AccessKey, ProcessCredentials, Provider, Regions, S3Access, S3Config, S3Credentials, S3Store,
+    S3Timeouts,
+};
 
 /// The bytes of an object, as they come from the provider. An error ends the body; a body never
 /// ends cleanly before the promised length.
@@ -194,7 +203,8 @@ pub trait ObjectStore: Send + Sync + 'static {
     /// Which provider this is.
     fn source(&self) -> Source;
 
-    /// Signs a PUT. Makes no network call on the hot path.
+    /// Signs a PUT. Makes no network call, but where the key is the provider's own (GCS without a
+    /// key file).
     ///
     /// # Errors
     /// [`StorageErrorKind::Unsupported`] for a constraint that the provider cannot enforce: it is
@@ -202,6 +212,20 @@ pub trait ObjectStore: Send + Sync + 'static {
     async fn sign_put(
         &self,
         grant: &PutGrant<'_>,
+        now: SystemTime,
+    ) -> Result<SignedRequest, StorageError>;
+
+    /// Signs a GET of an object, which need not exist. The holder may ask for ranges and set
+    /// conditions: no header but `Host` is signed. The permission holds for `expires_in` from
+    /// `now`, in whole seconds; shorter where the credentials that sign end before. Makes a network
+    /// call where [`sign_put`](Self::sign_put) does.
+    ///
+    /// # Errors
+    /// [`StorageErrorKind::Unsupported`] for a life that the provider does not know.
+    async fn sign_get(
+        &self,
+        path: &StoragePath,
+        expires_in: Duration,
         now: SystemTime,
     ) -> Result<SignedRequest, StorageError>;
 

@@ -18,8 +18,8 @@ use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
 use safelight::domain::{MediaType, Secret, Source, StoragePath};
 use safelight::storage::{
-    AccessKey, MultipartId, ObjectStore as _, PartGrant, PutGrant, S3Config, S3Credentials,
-    S3Store, S3Timeouts, SignedRequest,
+    AccessKey, MultipartId, ObjectStore as _, PartGrant, Provider, PutGrant, S3Config,
+    S3Credentials, S3Store, S3Timeouts, SignedRequest,
 };
 use serde_json::json;
 use url::Url;
@@ -134,6 +134,7 @@ impl Account {
     fn store(&self) -> S3Store {
         open(S3Config {
             bucket: self.bucket.clone(),
+            provider: Provider::Aws,
             region: self.region.clone(),
             endpoint: Some(Url::parse(&self.endpoint).unwrap()),
             path_style: self.path_style,

@@ -4,6 +4,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::S3Store;
+use super::config::Address;
 use super::sigv4::Presign;
 use crate::domain::StoragePath;
 use crate::storage::{PartGrant, PutGrant, SignedRequest, StorageError, StorageErrorKind};
@@ -20,6 +21,7 @@ impl S3Store {
         grant: &PutGrant<'_>,
         now: SystemTime,
     ) -> Result<SignedRequest, StorageError> {
+        self.check_promises(grant)?;
         let size = grant.size.map(|size| size.to_string());
         let checksum = grant.sha256.map(aws_smithy_types::base64::encode);
 
@@ -42,7 +44,30 @@ impl S3Store {
             signed.push((CHECKSUM, checksum));
             headers.push((CHECKSUM, checksum.clone()));
         }
-        self.sign(grant.path, &[], &signed, grant.expires_in, now, headers)
+        let request = Presign { headers: &signed, ..self.bare("PUT", grant.expires_in) };
+        self.sign(request, grant.path, now, headers)
+    }
+
+    pub(super) fn grant_get(
+        &self,
+        path: &StoragePath,
+        expires_in: Duration,
+        now: SystemTime,
+    ) -> Result<SignedRequest, StorageError> {
+        self.sign(self.bare("GET", expires_in), path, now, vec![])
+    }
+
+    /// Refuses what the provider would ignore, or answer with an error.
+    fn check_promises(&self, grant: &PutGrant<'_>) -> Result<(), StorageError> {
+        let title = self.provider.title();
+        let refuse = |detail| Err(StorageError::new(StorageErrorKind::Unsupported, detail));
+        if grant.sha256.is_some() && !self.provider.checks_sha256() {
+            return refuse(format!("{title} is not known to check a SHA-256 of an upload"));
+        }
+        if grant.prevent_overwrite && !self.provider.keeps_what_exists() {
+            return refuse(format!("{title} is not known to keep what exists"));
+        }
+        Ok(())
     }
 
     pub(super) fn grant_part(
@@ -66,28 +91,26 @@ impl S3Store {
             signed.push((CHECKSUM, checksum));
             headers.push((CHECKSUM, checksum.clone()));
         }
-        self.sign(grant.path, &query, &signed, grant.expires_in, now, headers)
+        let bare = self.bare("PUT", grant.expires_in);
+        let request = Presign { query: &query, headers: &signed, ..bare };
+        self.sign(request, grant.path, now, headers)
+    }
+
+    /// A request to this server that lacks its path, and has neither query nor headers.
+    fn bare<'a>(&'a self, method: &'a str, expires_in: Duration) -> Presign<'a> {
+        let Address { scheme, host, .. } = &self.address;
+        Presign { method, scheme, host, path: "", query: &[], headers: &[], expires_in }
     }
 
     fn sign(
         &self,
+        request: Presign<'_>,
         path: &StoragePath,
-        query: &[(&str, &str)],
-        signed_headers: &[(&str, &str)],
-        expires_in: Duration,
         now: SystemTime,
         headers: Vec<(&'static str, String)>,
     ) -> Result<SignedRequest, StorageError> {
-        let (presigner, expires_in) = self.signer.presigner(expires_in, now)?;
-        let request = Presign {
-            method: "PUT",
-            scheme: &self.address.scheme,
-            host: &self.address.host,
-            path: &self.address.path_of(path),
-            query,
-            headers: signed_headers,
-            expires_in,
-        };
+        let (presigner, expires_in) = self.signer.presigner(request.expires_in, now)?;
+        let request = Presign { path: &self.address.path_of(path), expires_in, ..request };
         let signed = presigner.presign(&request, now).map_err(|refusal| {
             StorageError::new(StorageErrorKind::Unsupported, refusal.to_string())
         })?;

@@ -2,6 +2,8 @@
 //!
 //! | file | what it knows |
 //! |---|---|
+//! | `provider.rs` | who speaks the protocol, and how much of it |
+//! | `access.rs` | what an app's file says of it |
 //! | `config.rs` | where the bucket is, how long we wait |
 //! | `credentials.rs` | who we are there: a key of the app's, or what the process has |
 //! | `sigv4.rs` | presigned URLs: the signature |
@@ -10,16 +12,18 @@
 //! | `transport.rs` | the SDK's way to the network |
 //! | `errors.rs` | what a failed call means |
 
+mod access;
 mod config;
 mod credentials;
 mod errors;
 mod grants;
 mod multipart;
 mod objects;
+mod provider;
 mod sigv4;
 mod transport;
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -32,8 +36,10 @@ use super::{
 use crate::domain::{MediaType, Source, StoragePath};
 use crate::upstream::Client;
 
+pub use access::S3Access;
 pub use config::{S3Config, S3Timeouts};
 pub use credentials::{AccessKey, ProcessCredentials, S3Credentials};
+pub use provider::{Provider, Regions};
 
 use config::Address;
 use credentials::Signer;
@@ -41,6 +47,7 @@ use credentials::Signer;
 /// A bucket of an S3 server.
 pub struct S3Store {
     bucket: String,
+    provider: Provider,
     source: Source,
     address: Address,
     timeouts: S3Timeouts,
@@ -57,9 +64,9 @@ impl S3Store {
     pub fn new(config: S3Config, client: Client) -> Result<Self, String> {
         let address = Address::of(&config)?;
         let sdk = config.sdk_client(&address, client)?;
-        let S3Config { bucket, region, credentials, source, timeouts, .. } = config;
+        let S3Config { bucket, provider, region, credentials, source, timeouts, .. } = config;
         let signer = Signer::new(credentials, region);
-        Ok(Self { bucket, source, address, timeouts, signer, sdk })
+        Ok(Self { bucket, provider, source, address, timeouts, signer, sdk })
     }
 }
 
@@ -84,6 +91,15 @@ impl ObjectStore for S3Store {
         now: SystemTime,
     ) -> Result<SignedRequest, StorageError> {
         self.grant_put(grant, now)
+    }
+
+    async fn sign_get(
+        &self,
+        path: &StoragePath,
+        expires_in: Duration,
+        now: SystemTime,
+    ) -> Result<SignedRequest, StorageError> {
+        self.grant_get(path, expires_in, now)
     }
 
     async fn head(&self, path: &StoragePath) -> Result<ObjectMeta, StorageError> {

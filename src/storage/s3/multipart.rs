@@ -7,8 +7,9 @@ use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPa
 use aws_smithy_types::base64;
 
 use super::S3Store;
-use super::errors::{nonsense, storage_error};
+use super::errors::storage_error;
 use crate::domain::{ETag, MediaType, StoragePath};
+use crate::storage::call::nonsense;
 use crate::storage::{MultipartId, StorageError, StorageErrorKind, UploadedPart};
 
 impl S3Store {
@@ -18,6 +19,11 @@ impl S3Store {
         media_type: MediaType,
         checksums: bool,
     ) -> Result<MultipartId, StorageError> {
+        if checksums && !self.provider.checks_sha256() {
+            let title = self.provider.title();
+            let detail = format!("{title} is not known to check a SHA-256 of a part");
+            return Err(StorageError::new(StorageErrorKind::Unsupported, detail));
+        }
         let output = self
             .sdk
             .create_multipart_upload()

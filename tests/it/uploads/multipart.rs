@@ -2,6 +2,7 @@
 
 mod beginning;
 mod completing;
+mod faults;
 mod resuming;
 
 use bytes::Bytes;

@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use crate::actions::Services;
+use crate::actions::known::Known;
 use crate::apps::{App, AppConfig, Apps, Workshop};
 use crate::http::FrontDoor;
 use crate::http::admin::{AdminDoor, Readiness};
@@ -68,6 +69,7 @@ pub struct Gateway {
     public: Running,
     admin: Running,
     sweeper: JoinHandle<()>,
+    follower: JoinHandle<()>,
 }
 
 /// A listener's task and what ends it.
@@ -142,8 +144,11 @@ impl Gateway {
         let admin_address = local_address(&admin_listener)?;
 
         let records = open_records(&settings.records, &metrics).await?;
+        let known = Known::load(Arc::clone(&records), Arc::clone(&metrics)).await;
+        let known = Arc::new(known.map_err(|error| format!("reading the deleted keys: {error}"))?);
         let services = Services {
             records: Arc::clone(&records),
+            known: Arc::clone(&known),
             mint_secrets: settings.keys.mint.clone(),
             tokens: UploadTokens::new(settings.keys.signing.clone())
                 .ok_or("Keys.SigningSecrets is empty")?,
@@ -170,6 +175,7 @@ impl Gateway {
             public: open_public(listener, limits.max_connections.get(), &metrics, public),
             admin: open_admin(admin_listener, &metrics, admin),
             sweeper: tokio::spawn(sweep_limits(apps)),
+            follower: tokio::spawn(async move { known.follow().await }),
             readiness,
         };
         gateway.readiness.set(true);
@@ -183,6 +189,7 @@ impl Gateway {
         tokio::time::sleep(notice).await;
         self.public.stop().await;
         self.sweeper.abort();
+        self.follower.abort();
         self.records.close().await;
         // Last, so that the end can be watched.
         self.admin.stop().await;

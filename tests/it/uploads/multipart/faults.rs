@@ -11,6 +11,7 @@ use futures_util::FutureExt as _;
 use http::HeaderValue;
 use safelight::actions::Services;
 use safelight::actions::abandon::abandon;
+use safelight::actions::known::Known;
 use safelight::actions::multipart::{BeginRequest, Begun, begin, complete, uploaded_parts};
 use safelight::apps::{App, Workshop};
 use safelight::domain::{Error, OwnerId, UploadId, UploadState};
@@ -61,8 +62,10 @@ impl Sent {
         let store = MemoryStore::start().await;
         app.store = Arc::new(store.clone());
         let records = Arc::new(MemoryRecords::default());
+        let known = Known::load(Arc::clone(&records) as _, Metrics::new()).await.unwrap();
         let services = Services {
             records: Arc::clone(&records) as _,
+            known: Arc::new(known),
             mint_secrets: settings.keys.mint.clone(),
             tokens: UploadTokens::new(settings.keys.signing.clone()).unwrap(),
             grace: Duration::from_secs(3600),

@@ -17,7 +17,7 @@ use crate::actions::upload;
 use crate::apps::App;
 use crate::storage::UploadedPart;
 
-use super::super::body::{ReplyBody, read_json, read_json_or_default};
+use super::super::body::{MAX_JSON_BYTES, ReplyBody, read_json, read_json_or_default};
 use super::super::error::Problem;
 use super::super::idempotency::idempotency_key;
 use super::super::limits;
@@ -26,10 +26,6 @@ use super::super::route::Route;
 use super::{
     Call, PresignAnswer, counted, headers_of, presign_answer, success, timestamp, upload_answer,
 };
-
-/// The largest body that may hold the checksums of 100 parts, in bytes: each has 64 digits, a number,
-/// and what stands around them.
-const MAX_CHECKSUMS_BYTES: usize = 16 * 1024;
 
 /// The largest list of parts, in bytes: 10,000 of them have some 60 each.
 const MAX_LIST_BYTES: usize = 1024 * 1024;
@@ -149,7 +145,7 @@ where
     let Call { app, head: Parts { headers, .. }, .. } = call;
     let owner = owner_id(headers)?;
     let idempotency_key = idempotency_key(headers)?;
-    let body: BeginBody = read_json(headers, body, MAX_CHECKSUMS_BYTES).await?;
+    let body: BeginBody = read_json(headers, body, MAX_JSON_BYTES).await?;
     let request = BeginRequest {
         owner,
         file: body.file,
@@ -217,7 +213,7 @@ where
 {
     let (id, token) = call.upload(id)?;
     let Call { app, services, head } = call;
-    let body: PartUrlsBody = read_json(&head.headers, body, MAX_CHECKSUMS_BYTES).await?;
+    let body: PartUrlsBody = read_json(&head.headers, body, MAX_JSON_BYTES).await?;
     let PartUrlsBody { part_numbers, checksums } = body;
     let now = SystemTime::now();
     let issued = part_urls(app, services, id, &token, &part_numbers, &checksums, now).await?;

@@ -56,6 +56,7 @@ async fn a_file_that_came_all_the_same_goes() {
     assert_eq!(stored(grant.key()).await, Err(StorageErrorKind::NotFound));
 
     grant.put(JPEG.bytes).send().await.assert_success();
+    assert_eq!(gateway.get(grant.public_url()).await.status, 404, "it is there, and no image");
     finalize(&gateway, &grant).await.assert_problem(410, "upload_expired");
     abandon(&gateway, &grant).await.assert_success();
     assert_eq!(stored(grant.key()).await, Err(StorageErrorKind::NotFound));

@@ -57,8 +57,9 @@ pub struct App {
 }
 
 /// How often one upload may be asked about, finalized or renewed: a client that polls every second
-/// for a minute is fine, a loop is not.
-const PER_UPLOAD: Rate = Rate::per_minute(60, 60);
+/// for a minute is fine, a loop is not. And one that asks for the URLs of 10,000 parts at once, 100 a
+/// call, is fine twice.
+const PER_UPLOAD: Rate = Rate::per_minute(60, 200);
 
 /// What apps are built with: what they share, and what the process gives them.
 pub struct Workshop<'a> {

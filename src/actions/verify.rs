@@ -14,12 +14,13 @@ use crate::domain::{
 };
 use crate::records::Transition;
 
-use super::inspect::{head, inspect, judge};
+use super::inspect::{Seen, head, inspect, judge};
+use super::multipart::give_up;
 use super::{Services, records_failed};
 
 /// How often a verification that loses a race looks again. Every loss means that somebody else made
 /// progress, and the machine has few steps.
-const MAX_ATTEMPTS: usize = 4;
+pub(super) const MAX_ATTEMPTS: usize = 4;
 
 /// Why an upload is verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +64,41 @@ pub async fn verify(
     Err(Error::Conflict)
 }
 
+/// Gives an upload that has no verdict a good one if its object deserves it. A bad one is only told:
+/// the record stays as it is, and nothing is deleted. `None` if there is no object.
+///
+/// # Errors
+/// [`Error::Conflict`] if record or object changed meanwhile, and the failures of storage and
+/// records.
+pub(super) async fn accept(
+    app: &App,
+    services: &Services,
+    record: UploadRecord,
+    now: SystemTime,
+) -> Result<Option<Result<UploadRecord, VerificationFailure>>, Error> {
+    let Some(seen) = look_at_object(app, &record).await? else { return Ok(None) };
+    if let Err(reason) = judge(app, &record.declared, &seen) {
+        return Ok(Some(Err(reason)));
+    }
+    let mut verification = Verification { app, services, record, now };
+    if verification.record.state != UploadState::Uploaded {
+        verification.go(UploadState::Uploaded, None, seen.stored()).await?;
+    }
+    verification.go(UploadState::Ready, None, seen.stored()).await?;
+    Ok(Some(Ok(verification.record)))
+}
+
+/// What storage has under the key of a record; `None` if nothing.
+pub(super) async fn look_at_object(
+    app: &App,
+    record: &UploadRecord,
+) -> Result<Option<Seen>, Error> {
+    match head(app, record).await? {
+        Some(meta) => inspect(app, record, meta).await,
+        None => Ok(None),
+    }
+}
+
 /// One attempt, on the record as it was read.
 struct Verification<'a> {
     app: &'a App,
@@ -97,8 +133,9 @@ impl Verification<'_> {
         }
     }
 
-    /// Whatever lies under a deleted key goes.
+    /// Whatever lies under a deleted key goes; also parts, which a signed URL may have brought late.
     async fn keep_deleted(self) -> Result<Finding, Error> {
+        give_up(self.app, &self.record).await;
         if let Some(meta) = head(self.app, &self.record).await? {
             self.remove(&meta).await;
         }
@@ -109,7 +146,7 @@ impl Verification<'_> {
     async fn compare(self) -> Result<Finding, Error> {
         let Some(meta) = head(self.app, &self.record).await? else { return self.missing().await };
         match &self.record.stored {
-            Some(stored) if is_same(stored, &meta) => {
+            Some(stored) if stored.covers(&meta) => {
                 if self.record.state == UploadState::Failed {
                     self.remove(&meta).await;
                 }
@@ -190,7 +227,13 @@ pub(super) async fn change_state(
     record: &mut UploadRecord,
     change: Transition,
 ) -> Result<(), Error> {
-    services.records.transition(change.clone()).await.map_err(|error| records_failed(&error))?;
+    let changed = services.records.transition(change.clone()).await;
+    // Also where it failed: then somebody else changed the record, or nobody knows.
+    services.known.forget(change.id);
+    changed.map_err(|error| records_failed(&error))?;
+    if change.to == UploadState::Deleted {
+        services.known.deleted(change.id);
+    }
     app.metrics.upload(change.to);
     record.state = change.to;
     record.reason = change.reason;
@@ -201,15 +244,6 @@ pub(super) async fn change_state(
     Ok(())
 }
 
-/// Whether storage has what the verdict was given for. Providers without versions show none.
-fn is_same(stored: &Stored, meta: &ObjectMeta) -> bool {
-    let versions = stored.version.as_ref().zip(meta.version.as_ref());
-    stored.size == meta.size
-        && stored.etag.is_some()
-        && stored.etag == meta.etag
-        && versions.is_none_or(|(recorded, shown)| recorded == shown)
-}
-
 /// The version that a verdict was given for.
 fn version_of(stored: &Stored) -> ObjectMeta {
     ObjectMeta {
@@ -217,35 +251,5 @@ fn version_of(stored: &Stored) -> ObjectMeta {
         etag: stored.etag.clone(),
         version: stored.version.clone(),
         ..ObjectMeta::default()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::ETag;
-
-    #[test]
-    fn a_verdict_covers_the_version_that_it_was_given_for() {
-        let stored = |size, etag: Option<&str>, version: Option<&str>| Stored {
-            size,
-            content_type: None,
-            etag: etag.and_then(ETag::parse),
-            version: version.map(str::to_owned),
-            dimensions: None,
-        };
-        let recorded = stored(7, Some("\"a\""), Some("1"));
-        for (shown, same) in [
-            (stored(7, Some("\"a\""), Some("1")), true),
-            (stored(7, Some("\"a\""), None), true),
-            (stored(7, Some("\"a\""), Some("2")), false),
-            (stored(7, Some("\"b\""), Some("1")), false),
-            (stored(8, Some("\"a\""), Some("1")), false),
-            (stored(7, None, Some("1")), false),
-        ] {
-            assert_eq!(is_same(&recorded, &version_of(&shown)), same, "{shown:?}");
-        }
-        let untagged = stored(7, None, None);
-        assert!(!is_same(&untagged, &version_of(&untagged)), "without a tag nothing is proved");
     }
 }

@@ -1,21 +1,27 @@
 //! An app's CDN: how it is asked, and what counts as an answer.
 
 pub mod health;
+mod signing;
 mod verdict;
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT_ENCODING, AGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderName,
+    ACCEPT_ENCODING, AGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, ETAG, HeaderName,
     IF_NONE_MATCH, LAST_MODIFIED, RANGE,
 };
 use http::response::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 
-use crate::domain::{ETag, FallbackReason, RangeRequest, Representation, Shape, StoragePath};
+use crate::domain::{
+    ETag, FallbackReason, RangeRequest, Representation, Shape, StoragePath, Stored,
+};
 use crate::upstream::{Body, Client, Origin, Timeouts};
+
+pub use signing::{KeyPair, KeyPairId, RequestSigner, SigningKey};
 
 /// The header by which a request that comes around again is recognised (RFC 8586).
 pub const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
@@ -32,6 +38,7 @@ pub struct Cdn {
     base_path: String,
     timeouts: Timeouts,
     loop_token: HeaderValue,
+    signer: Option<Arc<RequestSigner>>,
 }
 
 /// What the CDN is asked. Nothing of the client's request gets here but what is listed.
@@ -45,6 +52,8 @@ pub struct CdnQuestion<'a> {
     pub range: Option<RangeRequest>,
     /// Versions that are not wanted again.
     pub if_none_match: &'a [ETag],
+    /// What the object is known to be; every answer that shows another one is a failure.
+    pub recorded: Option<&'a Stored>,
 }
 
 /// A usable answer of the CDN.
@@ -78,7 +87,20 @@ impl Cdn {
         loop_token: HeaderValue,
     ) -> Result<Self, String> {
         let base_path = format!("{}/", url.path().trim_end_matches('/'));
-        Ok(Self { client, origin: Origin::from_url(url)?, base_path, timeouts, loop_token })
+        let origin = Origin::from_url(url)?;
+        Ok(Self { client, origin, base_path, timeouts, loop_token, signer: None })
+    }
+
+    /// The same, where it answers signed requests only.
+    #[must_use]
+    pub fn signed_by(self, signer: RequestSigner) -> Self {
+        Self { signer: Some(Arc::new(signer)), ..self }
+    }
+
+    /// Whether requests to it are signed.
+    #[must_use]
+    pub fn is_signed(&self) -> bool {
+        self.signer.is_some()
     }
 
     /// Asks for an object.
@@ -89,6 +111,9 @@ impl Cdn {
         let (head, body) = self.send(question).await?.into_parts();
         let shape = Self::judge(question, &head)?;
         let object = representation(shape, head.status, &head.headers);
+        if let Some(recorded) = question.recorded {
+            verdict::compare(question, recorded, shape, &object)?;
+        }
         Ok(CdnAnswer { shape, object, body })
     }
 
@@ -97,7 +122,12 @@ impl Cdn {
     /// # Errors
     /// [`CdnFailure`] where there is no answer at all.
     pub async fn send(&self, question: &CdnQuestion<'_>) -> Result<Response<Body>, CdnFailure> {
-        let sent = self.client.send(&self.origin, self.request(question), &self.timeouts).await;
+        let mut request = self.request(question);
+        let signer = self.signer.as_deref();
+        if let Some(cookie) = signer.and_then(|signer| signer.cookie(SystemTime::now())) {
+            request.headers_mut().insert(COOKIE, cookie);
+        }
+        let sent = self.client.send(&self.origin, request, &self.timeouts).await;
         sent.map_err(|error| CdnFailure {
             reason: verdict::reason_of(&error),
             detail: error.to_string(),

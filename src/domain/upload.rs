@@ -2,10 +2,10 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::{AppName, ETag, MediaType, MintedKey, OwnerId, VerificationFailure};
+use super::{AppName, ETag, MediaType, MintedKey, ObjectMeta, OwnerId, VerificationFailure};
 
-/// How long after its last change an upload that has arrived, and has no verdict, is looked at
-/// again: whoever was about to give one has ended by then.
+/// How long after its last change an upload is looked at again that has arrived and has no verdict,
+/// or whose object is to go: whoever was about to see to that has ended by then.
 const VERDICT_OVERDUE: Duration = Duration::from_secs(60);
 
 /// Where an upload is in its life.
@@ -118,6 +118,19 @@ pub struct Stored {
     pub dimensions: Option<(u32, u32)>,
 }
 
+impl Stored {
+    /// Whether an object is the one that the verdict was given for. Providers without versions show
+    /// none; without a tag nothing is proved.
+    #[must_use]
+    pub fn covers(&self, meta: &ObjectMeta) -> bool {
+        let versions = self.version.as_ref().zip(meta.version.as_ref());
+        self.size == meta.size
+            && self.etag.is_some()
+            && self.etag == meta.etag
+            && versions.is_none_or(|(recorded, shown)| recorded == shown)
+    }
+}
+
 /// The provider's name of a multipart upload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MultipartId(pub String);
@@ -129,6 +142,8 @@ pub struct Multipart {
     pub id: MultipartId,
     /// The length of every part but the last, in bytes.
     pub part_size: u64,
+    /// Whether storage wants the SHA-256 of every part.
+    pub checksums: bool,
 }
 
 /// One upload.
@@ -178,15 +193,20 @@ impl UploadRecord {
         match state {
             UploadState::Pending => Some(self.session_expires_at + grace),
             UploadState::Uploaded => Some(now + VERDICT_OVERDUE),
-            // A signed URL outlives the verdict: what it can still write is looked at once more.
-            UploadState::Ready
-            | UploadState::Failed
-            | UploadState::Orphaned
-            | UploadState::Deleted => {
-                let end = self.url_expires_at + grace;
-                (end > now).then_some(end)
+            UploadState::Ready | UploadState::Orphaned => self.last_look(grace, now),
+            // The object goes after the record has said so; whether it went is looked at as well.
+            UploadState::Failed | UploadState::Deleted => {
+                Some((self.url_expires_at + grace).max(now + VERDICT_OVERDUE))
             }
         }
+    }
+
+    /// The look that is left to an upload of which all is known at `now`. A signed URL outlives the
+    /// verdict: what it can still write is looked at once more.
+    #[must_use]
+    pub fn last_look(&self, grace: Duration, now: SystemTime) -> Option<SystemTime> {
+        let end = self.url_expires_at + grace;
+        (end > now).then_some(end)
     }
 }
 
@@ -247,10 +267,11 @@ mod tests {
             (Ready, 999, Some(1000)),
             (Ready, 1000, None),
             (Failed, 10, Some(1000)),
-            (Failed, 5000, None),
+            (Failed, 990, Some(1050)),
+            (Failed, 5000, Some(5060)),
             (Orphaned, 86_500, None),
             (Deleted, 10, Some(1000)),
-            (Deleted, 1001, None),
+            (Deleted, 1001, Some(1061)),
         ] {
             let next = record.next_look(state, grace, at(now));
             assert_eq!(next, expected.map(at), "{state:?} at {now}");
@@ -276,6 +297,37 @@ mod tests {
             revision: 0,
             look_at: None,
         }
+    }
+
+    #[test]
+    fn a_verdict_covers_the_version_that_it_was_given_for() {
+        let tag = |text: Option<&str>| text.and_then(ETag::parse);
+        let version = |text: Option<&str>| text.map(str::to_owned);
+        let shown = |size, etag, of| ObjectMeta {
+            size,
+            etag: tag(etag),
+            version: version(of),
+            ..ObjectMeta::default()
+        };
+        let recorded = Stored {
+            size: 7,
+            content_type: None,
+            etag: tag(Some("\"a\"")),
+            version: version(Some("1")),
+            dimensions: None,
+        };
+        for (meta, covered) in [
+            (shown(7, Some("\"a\""), Some("1")), true),
+            (shown(7, Some("\"a\""), None), true),
+            (shown(7, Some("\"a\""), Some("2")), false),
+            (shown(7, Some("\"b\""), Some("1")), false),
+            (shown(8, Some("\"a\""), Some("1")), false),
+            (shown(7, None, Some("1")), false),
+        ] {
+            assert_eq!(recorded.covers(&meta), covered, "{meta:?}");
+        }
+        let untagged = Stored { etag: None, ..recorded };
+        assert!(!untagged.covers(&shown(7, None, Some("1"))), "without a tag nothing is proved");
     }
 
     #[test]

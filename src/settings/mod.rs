@@ -7,6 +7,7 @@ mod environment;
 mod grants;
 mod keys;
 mod not_built;
+mod sweeper;
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -21,6 +22,7 @@ use crate::domain::Grants;
 use crate::upstream::guard::AddressPolicy;
 
 pub use keys::KeySettings;
+pub use sweeper::{Reconcile, SweeperSettings};
 
 /// The longest life of a signed URL: what AWS Signature Version 4 allows.
 const LONGEST_URL_EXPIRY: Duration = Duration::from_secs(7 * 86_400);
@@ -39,6 +41,8 @@ pub struct Settings {
     pub keys: KeySettings,
     /// `[Limits]`.
     pub limits: LimitsSettings,
+    /// `[Sweeper]`.
+    pub sweeper: SweeperSettings,
     /// `[[Grants]]`.
     pub grants: Grants,
 }
@@ -106,9 +110,10 @@ impl Settings {
         });
         let keys = file.section("Keys", KeySettings::from_section);
         let limits = file.section("Limits", LimitsSettings::from_section);
+        let sweeper = file.section("Sweeper", SweeperSettings::from_section);
         let policy = server.as_ref().map(|server| &server.address_policy);
         let grants = grants::grants(file, policy);
-        Some(Self { server: server?, records, keys: keys?, limits, grants })
+        Some(Self { server: server?, records, keys: keys?, limits, sweeper, grants })
     }
 }
 

@@ -13,13 +13,16 @@ use tokio::time::MissedTickBehavior;
 
 use crate::actions::Services;
 use crate::apps::{App, AppConfig, Apps, S3Access, Workshop};
+use crate::background::events::{GoogleKeys, Handler, Push, Sender, SqsConsumer};
+use crate::domain::EventSource;
 use crate::http::FrontDoor;
 use crate::http::admin::{AdminDoor, Readiness};
 use crate::identity::UploadTokens;
-use crate::metrics::Metrics;
+use crate::identity::google_token::ExpectedToken;
+use crate::metrics::{EventMetrics, Metrics};
 use crate::records::{Records, SqliteRecords};
 use crate::server::{Listening, Shutdown, ShutdownTrigger, serve, shutdown};
-use crate::settings::{RecordsUrl, Settings};
+use crate::settings::{EventsSettings, PubSubSettings, RecordsUrl, Settings, WebhookSettings};
 use crate::storage::ProcessCredentials;
 use crate::upstream::Client;
 
@@ -55,6 +58,7 @@ pub struct Prepared {
     pub client: Client,
     metrics: Arc<Metrics>,
     loop_token: HeaderValue,
+    process: Option<ProcessCredentials>,
 }
 
 /// A running gateway.
@@ -67,6 +71,8 @@ pub struct Gateway {
     records: Arc<dyn Records>,
     public: Running,
     admin: Running,
+    /// What takes events from a queue.
+    consumer: Option<Running>,
     sweeper: JoinHandle<()>,
 }
 
@@ -83,11 +89,13 @@ impl Configuration {
     /// # Errors
     /// A text for each app that cannot be built.
     pub async fn prepare(self) -> Result<Prepared, Vec<String>> {
-        let process = match self.apps.iter().any(AppConfig::uses_process_credentials) {
+        let uses_process = self.apps.iter().any(AppConfig::uses_process_credentials)
+            || self.settings.events.uses_process_credentials();
+        let process = match uses_process {
             true => Some(ProcessCredentials::start().await.map_err(|error| vec![error])?),
             false => None,
         };
-        self.build(process.as_ref())
+        self.build(process)
     }
 
     /// Builds the same and throws it away, and asks nothing of anybody: what only shows then is
@@ -99,17 +107,17 @@ impl Configuration {
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn check(self) -> Result<(), Vec<String>> {
-        self.build(Some(&ProcessCredentials::none())).map(drop)
+        self.build(Some(ProcessCredentials::none())).map(drop)
     }
 
-    fn build(self, process: Option<&ProcessCredentials>) -> Result<Prepared, Vec<String>> {
+    fn build(self, process: Option<ProcessCredentials>) -> Result<Prepared, Vec<String>> {
         let Self { settings, apps, embedded } = self;
         let metrics = Metrics::new();
         let client = Client::new(settings.server.address_policy.clone()).map_err(|e| vec![e])?;
         let loop_token = loop_token(&settings);
-        let given = Given { embedded: embedded.as_ref(), process };
+        let given = Given { embedded: embedded.as_ref(), process: process.as_ref() };
         let apps = build_apps(apps, &settings, &metrics, &client, &loop_token, given)?;
-        Ok(Prepared { settings, apps, client, metrics, loop_token })
+        Ok(Prepared { settings, apps, client, metrics, loop_token, process })
     }
 }
 
@@ -121,7 +129,7 @@ impl Gateway {
     /// store does not open.
     pub async fn start(configuration: Configuration) -> Result<Self, String> {
         let prepared = configuration.prepare().await.map_err(|errors| errors.join("\n"))?;
-        let Prepared { settings, apps, metrics, loop_token, .. } = prepared;
+        let Prepared { settings, apps, metrics, loop_token, client, process } = prepared;
         metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let listener = bind(settings.server.listen, "Server.Listen").await?;
         let admin_listener = bind(settings.server.admin_listen, "Server.AdminListen").await?;
@@ -136,6 +144,9 @@ impl Gateway {
                 .ok_or("Keys.SigningSecrets is empty")?,
             grace: GRACE,
         };
+        let handlers = Handlers { apps: &apps, services: &services, metrics: &metrics };
+        let push = open_push(&settings.events, &client, &handlers)?;
+        let consumer = start_consumer(&settings.events, process, &handlers)?;
         let readiness = Readiness::default();
         let limits = settings.limits;
         let public = FrontDoor::new(
@@ -144,7 +155,8 @@ impl Gateway {
             Arc::clone(&metrics),
             loop_token,
             limits.max_concurrent_requests.get(),
-        );
+        )
+        .with_push(push);
         let admin = AdminDoor {
             apps: Arc::clone(&apps),
             metrics: Arc::clone(&metrics),
@@ -156,6 +168,7 @@ impl Gateway {
             records,
             public: open_public(listener, limits.max_connections.get(), &metrics, public),
             admin: open_admin(admin_listener, &metrics, admin),
+            consumer,
             sweeper: tokio::spawn(sweep_limits(apps)),
             readiness,
         };
@@ -168,7 +181,12 @@ impl Gateway {
     pub async fn stop(self, notice: Duration) {
         self.readiness.set(false);
         tokio::time::sleep(notice).await;
-        self.public.stop().await;
+        let consumer = async {
+            if let Some(consumer) = self.consumer {
+                consumer.stop().await;
+            }
+        };
+        tokio::join!(self.public.stop(), consumer);
         self.sweeper.abort();
         self.records.close().await;
         // Last, so that the end can be watched.
@@ -225,6 +243,63 @@ fn build_apps(
         }
     }
     if errors.is_empty() { Ok(Arc::new(built.into_iter().collect())) } else { Err(errors) }
+}
+
+/// What handlers of storage events are made of.
+struct Handlers<'a> {
+    apps: &'a Arc<Apps>,
+    services: &'a Services,
+    metrics: &'a Arc<Metrics>,
+}
+
+impl Handlers<'_> {
+    fn of(&self, source: EventSource) -> Handler {
+        let metrics = EventMetrics::new(self.metrics, source);
+        Handler::new(source, Arc::clone(self.apps), self.services.clone(), metrics)
+    }
+}
+
+/// Who may push events.
+fn open_push(
+    settings: &EventsSettings,
+    client: &Client,
+    handlers: &Handlers<'_>,
+) -> Result<Option<Push>, String> {
+    let mut senders = Vec::new();
+    if let Some(PubSubSettings { audience, service_account, jwks_url }) = settings.pubsub.clone() {
+        let expected = ExpectedToken { audience, email: service_account };
+        let keys = GoogleKeys::new(&jwks_url, client.clone())?;
+        senders.push((Sender::PubSub { keys, expected }, handlers.of(EventSource::PubSub)));
+    }
+    if let Some(WebhookSettings { secrets }) = settings.webhook.clone() {
+        senders.push((Sender::Webhook(secrets), handlers.of(EventSource::Webhook)));
+    }
+    Ok(Push::new(senders))
+}
+
+/// Starts taking events from a queue, if there is one. It is the operator's, and may be anywhere.
+fn start_consumer(
+    settings: &EventsSettings,
+    process: Option<ProcessCredentials>,
+    handlers: &Handlers<'_>,
+) -> Result<Option<Running>, String> {
+    let Some((sqs, process)) = settings.sqs.as_ref().zip(process) else { return Ok(None) };
+    let client = Client::unrestricted()?;
+    let consumer = SqsConsumer::new(sqs, process, client, handlers.of(EventSource::Sqs))?;
+    let (trigger, stop) = shutdown();
+    let task = tokio::spawn(async move {
+        // Until the signal; and then no longer than requests have.
+        let stopped = stop.clone();
+        let overdue = async move {
+            stopped.wait().await;
+            tokio::time::sleep(DRAIN).await;
+        };
+        tokio::select! {
+            () = consumer.run(stop.wait()) => {}
+            () = overdue => tracing::warn!("storage events were still being handled after the drain"),
+        }
+    });
+    Ok(Some(Running { trigger, task }))
 }
 
 async fn open_records(

@@ -7,6 +7,7 @@ mod base32;
 mod conditions;
 mod error;
 mod etag;
+mod events;
 mod file_name;
 mod grant;
 mod key;
@@ -23,6 +24,7 @@ pub use app_name::{AppName, InvalidAppName};
 pub use conditions::{Conditions, EtagList, IfRange, Precondition, Validators};
 pub use error::{Error, RateLimitVerdict, VerificationFailure};
 pub use etag::ETag;
+pub use events::{EventOutcome, EventSource};
 pub use file_name::{CleanName, FileName, InvalidFileName};
 pub use grant::{Grant, Grants};
 pub use key::{

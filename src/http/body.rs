@@ -91,14 +91,23 @@ pub async fn read_json<T: DeserializeOwned, B>(
 where
     B: Body<Data = Bytes> + Unpin,
 {
+    let bytes = read_bytes(headers, body, limit).await?;
+    serde_json::from_slice(&bytes).map_err(|error| Problem::InvalidJson(error.to_string()))
+}
+
+/// Reads a body, whatever it holds.
+///
+/// # Errors
+/// [`Problem::BodyTooLarge`] before anything over the limit is read, [`Problem::RequestTimeout`].
+pub async fn read_bytes<B>(headers: &HeaderMap, body: B, limit: usize) -> Result<Bytes, Problem>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
     let declared = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     if declared.is_some_and(|length: usize| length > limit) {
         return Err(Problem::BodyTooLarge { limit });
     }
-    let bytes = timeout(BODY_TIMEOUT, collect(body, limit))
-        .await
-        .map_err(|_| Problem::RequestTimeout)??;
-    serde_json::from_slice(&bytes).map_err(|error| Problem::InvalidJson(error.to_string()))
+    timeout(BODY_TIMEOUT, collect(body, limit)).await.map_err(|_| Problem::RequestTimeout)?
 }
 
 async fn collect<B>(mut body: B, limit: usize) -> Result<Bytes, Problem>

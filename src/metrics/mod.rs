@@ -3,12 +3,14 @@
 //! does not exist.
 
 mod app;
+mod events;
 
 use std::sync::Arc;
 
 use prometheus::{HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
 pub use app::AppMetrics;
+pub use events::EventMetrics;
 
 /// The `app` label of requests that name no configured app.
 pub const UNKNOWN_APP: &str = "_unknown";
@@ -23,6 +25,10 @@ const COMMIT_EDGES: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 
 
 /// Records in one commit.
 const GROUP_EDGES: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
+
+/// Seconds from what happened in a bucket to its event having been handled: seconds in the usual
+/// run, hours where events had to wait for the gateway or for storage.
+const LAG_EDGES: &[f64] = &[0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0];
 
 /// Declares the metrics: field, kind, name, labels (and the edges of a histogram).
 macro_rules! metrics {
@@ -106,6 +112,12 @@ metrics! {
     records_group_size: HistogramVec("safelight_records_group_size", ["engine"]; GROUP_EDGES),
     /// Seconds that one commit of the record store took.
     records_commit: HistogramVec("safelight_records_commit_seconds", ["engine"]; COMMIT_EDGES),
+    /// Events of storage, by where they came from and what became of them.
+    events: IntCounterVec("safelight_events_total", ["source", "outcome"]),
+    /// Seconds from what happened in the bucket to its event having been handled.
+    event_lag: HistogramVec("safelight_event_lag_seconds", ["source"]; LAG_EDGES),
+    /// Questions to the queue of events, by outcome: ok or failed.
+    event_polls: IntCounterVec("safelight_event_polls_total", ["outcome"]),
     /// Reloads of the apps' files, by outcome: ok or failed.
     config_reloads: IntCounterVec("safelight_config_reloads_total", ["outcome"]),
     /// Which build this is; always 1.

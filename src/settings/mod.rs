@@ -4,6 +4,7 @@
 //! line are.
 
 mod environment;
+mod events;
 mod grants;
 mod keys;
 mod not_built;
@@ -20,6 +21,7 @@ use crate::config::{ConfigError, Given, Section, Source, public_base_url, read, 
 use crate::domain::Grants;
 use crate::upstream::guard::AddressPolicy;
 
+pub use events::{EventsSettings, PubSubSettings, SqsSettings, WebhookSettings};
 pub use keys::KeySettings;
 
 /// The longest life of a signed URL: what AWS Signature Version 4 allows.
@@ -41,6 +43,8 @@ pub struct Settings {
     pub limits: LimitsSettings,
     /// `[[Grants]]`.
     pub grants: Grants,
+    /// `[Events]`.
+    pub events: EventsSettings,
 }
 
 /// `[Server]`: where the gateway listens, and what it may reach.
@@ -108,7 +112,9 @@ impl Settings {
         let limits = file.section("Limits", LimitsSettings::from_section);
         let policy = server.as_ref().map(|server| &server.address_policy);
         let grants = grants::grants(file, policy);
-        Some(Self { server: server?, records, keys: keys?, limits, grants })
+        let events =
+            file.section("Events", |section| EventsSettings::from_section(section, policy));
+        Some(Self { server: server?, records, keys: keys?, limits, grants, events })
     }
 }
 

@@ -3,7 +3,7 @@
 
 use crate::config::{NotBuilt, When};
 
-pub(super) static NOT_BUILT: [NotBuilt; 10] = [
+pub(super) static NOT_BUILT: [NotBuilt; 9] = [
     NotBuilt::new("Server", "TrustedProxies", When::NotEmptyList),
     NotBuilt::new("Records", "URL", When::BeginsWith("postgres://")),
     NotBuilt::new("Records", "URL", When::BeginsWith("postgresql://")),
@@ -12,6 +12,5 @@ pub(super) static NOT_BUILT: [NotBuilt; 10] = [
     NotBuilt::new("", "Cache", When::Set),
     NotBuilt::new("", "TLS", When::Set),
     NotBuilt::new("", "Sweeper", When::Set),
-    NotBuilt::new("", "Events", When::Set),
     NotBuilt::new("", "Tracing", When::Set),
 ];

@@ -16,7 +16,10 @@ use crate::domain::{ContentRange, ETag, MediaType, RangeRequest, Source, Storage
 
 pub use crate::domain::{MultipartId, ObjectMeta};
 pub use gcs::{GcsConfig, GcsStore, GcsTimeouts, ServiceAccount};
-pub use s3::{AccessKey, ProcessCredentials, S3Config, S3Credentials, S3Store, S3Timeouts};
+pub use s3::{
+    AccessKey, ProcessCredentials, S3Config, S3Credentials, S3Store, S3Timeouts,
+    Transport as AwsTransport,
+};
 
 /// The bytes of an object, as they come from the provider. An error ends the body; a body never
 /// ends cleanly before the promised length.

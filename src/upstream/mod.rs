@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
-use http::{HeaderMap, Method, Request, Response};
+use http::{HeaderMap, Request, Response};
 use http_body_util::Full;
 use tokio::time::timeout;
 
@@ -42,6 +42,10 @@ pub struct Timeouts {
     /// From the connection to the response head.
     pub first_byte: Duration,
 }
+
+/// Marks a request, as an extension, that may be sent twice though its method does not say so.
+#[derive(Clone, Copy, Debug)]
+pub struct Repeatable;
 
 /// The pooled client. Cheap to clone; all clones share the pool.
 #[derive(Clone)]
@@ -94,7 +98,7 @@ impl Client {
     ) -> Result<Response<Body>, SendError> {
         request.headers_mut().insert(HOST, origin.host_header().clone());
         // Only a request that may be repeated is tried on a connection that may be dead.
-        if is_repeatable(request.method())
+        if is_repeatable(&request)
             && let Some(pooled) = self.pool.take(origin)
         {
             match self.exchange(pooled, origin, request.clone(), timeouts).await {
@@ -138,9 +142,10 @@ fn check_framing(headers: &HeaderMap) -> Result<(), SendError> {
     wrong.map_or(Ok(()), |why| Err(SendError::Protocol(why.into())))
 }
 
-/// Whether sending the request twice does what sending it once does (RFC 9110 §9.2.2).
-fn is_repeatable(method: &Method) -> bool {
-    method.is_idempotent()
+/// Whether sending the request twice does what sending it once does: by its method (RFC 9110
+/// §9.2.2), or by the word of whoever made it.
+fn is_repeatable<B>(request: &Request<B>) -> bool {
+    request.method().is_idempotent() || request.extensions().get::<Repeatable>().is_some()
 }
 
 #[cfg(test)]

@@ -25,7 +25,27 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "apps",
         ],
     ),
-    ("http", &["domain", "metrics", "storage", "cdn", "limits", "identity", "apps", "actions"]),
+    (
+        "background",
+        &[
+            "domain", "upstream", "metrics", "storage", "records", "cdn", "limits", "identity",
+            "settings", "apps", "actions",
+        ],
+    ),
+    (
+        "http",
+        &[
+            "domain",
+            "metrics",
+            "storage",
+            "cdn",
+            "limits",
+            "identity",
+            "apps",
+            "actions",
+            "background",
+        ],
+    ),
     ("server", &["http", "metrics"]),
     ("gateway", &["*"]),
     ("doctor", &["domain", "upstream", "storage", "cdn", "apps"]),

@@ -34,6 +34,7 @@ use crate::upstream::Client;
 
 pub use config::{S3Config, S3Timeouts};
 pub use credentials::{AccessKey, ProcessCredentials, S3Credentials};
+pub use transport::Transport;
 
 use config::Address;
 use credentials::Signer;

@@ -8,6 +8,7 @@ mod conformance;
 mod denied;
 mod docs;
 mod doctor;
+mod events;
 mod gcs;
 mod harness;
 mod healing;

@@ -1,8 +1,8 @@
-//! What it costs to sign one S3 upload, beside the least that it could cost and the other ways to do
-//! it: `cargo bench --bench signing`.
+//! What it costs to sign one upload for S3 and one for Google Cloud Storage, beside the least that
+//! it could cost and the other ways to do it: `cargo bench --bench signing`.
 //!
 //! Batches of all ways take turns, so that a slow moment of the machine hits all of them, and the
-//! median of a way's batches counts. One thread; nothing is sent.
+//! median of a way's batches counts. One signature at a time; nothing is sent.
 
 #![allow(clippy::print_stdout)]
 
@@ -18,9 +18,16 @@ use aws_sigv4::http_request::{
 use aws_sigv4::sign::v4;
 use futures_util::FutureExt as _;
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use ring::rand::SystemRandom;
+use ring::signature::{
+    RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair, UnparsedPublicKey,
+};
+use rustls::pki_types::PrivatePkcs8KeyDer;
+use rustls::pki_types::pem::PemObject as _;
 use safelight::domain::{MediaType, Secret, Source, StoragePath};
 use safelight::storage::{
-    AccessKey, ObjectStore as _, PutGrant, S3Config, S3Credentials, S3Store, S3Timeouts,
+    AccessKey, GcsConfig, GcsCredentials, GcsStore, GcsTimeouts, ObjectStore as _, PutGrant,
+    S3Config, S3Credentials, S3Store, S3Timeouts, ServiceAccount,
 };
 use safelight::upstream::{AddressPolicy, Client};
 use sha2::{Digest as _, Sha256};
@@ -200,6 +207,76 @@ fn crate_signed() -> String {
     request.uri().to_string()
 }
 
+/// A service account's key file that opens nothing.
+const KEY_FILE: &str = include_str!("../tests/keys/service-account.json");
+
+/// The gateway's store at Google, opened as the gateway opens it, inside of a runtime.
+fn gcs_store() -> GcsStore {
+    let account = ServiceAccount::parse(Secret::new(KEY_FILE)).expect("a key file");
+    let config = GcsConfig {
+        bucket: BUCKET.into(),
+        endpoint: None,
+        credentials: GcsCredentials::Account(account),
+        timeouts: GcsTimeouts::default(),
+    };
+    let client = Client::new(AddressPolicy::default()).expect("certificate authorities");
+    GcsStore::new(config, client).expect("the settings are right")
+}
+
+/// As the gateway does it: the RSA on a thread for such work, and back to whoever waits for the URL.
+async fn gcs_signed(store: &GcsStore, path: &StoragePath) -> String {
+    let grant = PutGrant {
+        path,
+        media_type: MediaType::Jpeg,
+        size: Some(123_456),
+        sha256: None,
+        prevent_overwrite: true,
+        expires_in: EXPIRES_IN,
+    };
+    store.sign_put(&grant, now()).await.expect("the request can be signed").url
+}
+
+fn rsa_key() -> RsaKeyPair {
+    let file: serde_json::Value = serde_json::from_str(KEY_FILE).expect("JSON");
+    let pem = file["private_key"].as_str().expect("a key").as_bytes();
+    let der = PrivatePkcs8KeyDer::from_pem_slice(pem).expect("PEM");
+    RsaKeyPair::from_pkcs8(der.secret_pkcs8_der()).expect("an RSA key")
+}
+
+/// The floor: what no signer can leave out. The text is there already.
+fn raw_rsa(key: &RsaKeyPair, text: &str) -> Vec<u8> {
+    let mut signature = vec![0; key.public().modulus_len()];
+    let random = SystemRandom::new();
+    key.sign(&RSA_PKCS1_SHA256, &random, text.as_bytes(), &mut signature).expect("it signs");
+    signature
+}
+
+/// What is signed for a URL of Google's, by its documentation.
+fn string_to_sign(url: &str) -> String {
+    let (_, query) = url.split_once('?').expect("a query");
+    let (query, _) = query.split_once("&X-Goog-Signature=").expect("a signature");
+    let (_, date) = query.split_once("X-Goog-Date=").expect("a date");
+    let date = &date[..16];
+    let request = format!(
+        "PUT\n/{BUCKET}/{KEY}\n{query}\ncontent-type:image/jpeg\nhost:storage.googleapis.com\n\
+         x-goog-content-length-range:123456,123456\nx-goog-if-generation-match:0\n\n\
+         content-type;host;x-goog-content-length-range;x-goog-if-generation-match\n\
+         UNSIGNED-PAYLOAD"
+    );
+    let digest = hex(Sha256::digest(request).into());
+    let scope = format!("{}/auto/storage/goog4_request", &date[..8]);
+    format!("GOOG4-RSA-SHA256\n{date}\n{scope}\n{digest}")
+}
+
+/// Whether a URL of Google's holds the account's signature of that text.
+fn is_signed(key: &RsaKeyPair, url: &str, text: &str) -> bool {
+    let (_, digits) = url.split_once("X-Goog-Signature=").expect("a signature");
+    let byte = |at: usize| u8::from_str_radix(&digits[at..at + 2], 16).expect("hexadecimal");
+    let signature: Vec<u8> = (0..digits.len()).step_by(2).map(byte).collect();
+    let public = UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, key.public());
+    public.verify(text.as_bytes(), &signature).is_ok()
+}
+
 fn signature(url: &str) -> &str {
     let (_, rest) = url.split_once("X-Amz-Signature=").expect("a signature");
     rest.split('&').next().unwrap_or(rest)
@@ -208,6 +285,11 @@ fn signature(url: &str) -> &str {
 fn main() {
     let runtime = Runtime::new().expect("a runtime");
     let _entered = runtime.enter();
+    s3(&runtime);
+    gcs(&runtime);
+}
+
+fn s3(runtime: &Runtime) {
     let (store, sdk, path) = (store(), sdk(), StoragePath::from_listing(KEY));
 
     // All sign the same request, so all signatures must be the same (the SDK signs its own
@@ -236,12 +318,37 @@ fn main() {
             black_box(crate_signed());
         }),
     ];
-    for _ in 0..ROUNDS {
-        ways.iter_mut().for_each(Way::run);
-    }
-    let medians: Vec<_> = ways.iter_mut().map(|way| (way.name, way.median())).collect();
-    println!("{:48} {:>9} {:>8}", "one upload URL", "µs", "of (a)");
+    let medians = medians(&mut ways);
+    println!("{:48} {:>9} {:>8}", "one upload URL for S3", "µs", "of (a)");
     for (name, median) in &medians {
         println!("{name:48} {median:9.2} {:7.1}x", median / medians[0].1);
     }
+}
+
+fn gcs(runtime: &Runtime) {
+    let (store, path, key) = (gcs_store(), StoragePath::from_listing(KEY), rsa_key());
+    let url = runtime.block_on(gcs_signed(&store, &path));
+    let text = string_to_sign(&url);
+    assert!(is_signed(&key, &url, &text), "the gateway signs what (e) signs");
+    let mut ways = [
+        Way::new("(e) raw RSA-2048 PKCS #1 v1.5, SHA-256 (ring)", 10, || {
+            black_box(raw_rsa(black_box(&key), black_box(&text)));
+        }),
+        Way::new("(f) GcsStore::sign_put, size and create-once", 10, || {
+            black_box(runtime.block_on(gcs_signed(&store, black_box(&path))));
+        }),
+    ];
+    let medians = medians(&mut ways);
+    println!("\n{:48} {:>9} {:>8}", "one upload URL for Google Cloud Storage", "µs", "rate");
+    for (name, median) in &medians {
+        println!("{name:48} {median:9.1} {:7.0}%", 100.0 * medians[0].1 / median);
+    }
+}
+
+/// Has all ways take turns, and gives the median of each.
+fn medians(ways: &mut [Way<'_>]) -> Vec<(&'static str, f64)> {
+    for _ in 0..ROUNDS {
+        ways.iter_mut().for_each(Way::run);
+    }
+    ways.iter_mut().map(|way| (way.name, way.median())).collect()
 }

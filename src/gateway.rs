@@ -1,6 +1,8 @@
 //! The composition root: settings and app files in, a running gateway out. Every way to run it —
 //! `serve`, `dev`, the tests — goes through [`Gateway::start`].
 
+mod events;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,18 +15,17 @@ use tokio::time::MissedTickBehavior;
 
 use crate::actions::Services;
 use crate::apps::{App, AppConfig, Apps, S3Access, Workshop};
-use crate::background::events::{GoogleKeys, Handler, Push, Sender, SqsConsumer};
-use crate::domain::EventSource;
 use crate::http::FrontDoor;
 use crate::http::admin::{AdminDoor, Readiness};
 use crate::identity::UploadTokens;
-use crate::identity::google_token::ExpectedToken;
-use crate::metrics::{EventMetrics, Metrics};
+use crate::metrics::Metrics;
 use crate::records::{Records, SqliteRecords};
 use crate::server::{Listening, Shutdown, ShutdownTrigger, serve, shutdown};
-use crate::settings::{EventsSettings, PubSubSettings, RecordsUrl, Settings, WebhookSettings};
-use crate::storage::ProcessCredentials;
+use crate::settings::{RecordsUrl, Settings};
+use crate::storage::{GcsProcessCredentials, GcsSurroundings, ProcessCredentials};
 use crate::upstream::Client;
+
+use events::Handlers;
 
 /// How long requests have to finish once no more are accepted.
 const DRAIN: Duration = Duration::from_secs(25);
@@ -89,13 +90,21 @@ impl Configuration {
     /// # Errors
     /// A text for each app that cannot be built.
     pub async fn prepare(self) -> Result<Prepared, Vec<String>> {
-        let uses_process = self.apps.iter().any(AppConfig::uses_process_credentials)
+        let told = |error| vec![error];
+        let uses_aws = self.apps.iter().any(AppConfig::uses_aws_process_credentials)
             || self.settings.events.uses_process_credentials();
-        let process = match uses_process {
-            true => Some(ProcessCredentials::start().await.map_err(|error| vec![error])?),
+        let process = match uses_aws {
+            true => Some(ProcessCredentials::start().await.map_err(told)?),
             false => None,
         };
-        self.build(process)
+        let google = match self.apps.iter().any(AppConfig::uses_google_process_credentials) {
+            true => {
+                let surroundings = GcsSurroundings::from_environment().map_err(told)?;
+                Some(GcsProcessCredentials::start(surroundings).await.map_err(told)?)
+            }
+            false => None,
+        };
+        self.build(process, google.as_ref())
     }
 
     /// Builds the same and throws it away, and asks nothing of anybody: what only shows then is
@@ -107,15 +116,20 @@ impl Configuration {
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn check(self) -> Result<(), Vec<String>> {
-        self.build(Some(ProcessCredentials::none())).map(drop)
+        let (process, google) = (ProcessCredentials::none(), GcsProcessCredentials::none());
+        self.build(Some(process), Some(&google)).map(drop)
     }
 
-    fn build(self, process: Option<ProcessCredentials>) -> Result<Prepared, Vec<String>> {
+    fn build(
+        self,
+        process: Option<ProcessCredentials>,
+        google: Option<&GcsProcessCredentials>,
+    ) -> Result<Prepared, Vec<String>> {
         let Self { settings, apps, embedded } = self;
         let metrics = Metrics::new();
         let client = Client::new(settings.server.address_policy.clone()).map_err(|e| vec![e])?;
         let loop_token = loop_token(&settings);
-        let given = Given { embedded: embedded.as_ref(), process: process.as_ref() };
+        let given = Given { embedded: embedded.as_ref(), process: process.as_ref(), google };
         let apps = build_apps(apps, &settings, &metrics, &client, &loop_token, given)?;
         Ok(Prepared { settings, apps, client, metrics, loop_token, process })
     }
@@ -145,8 +159,8 @@ impl Gateway {
             grace: GRACE,
         };
         let handlers = Handlers { apps: &apps, services: &services, metrics: &metrics };
-        let push = open_push(&settings.events, &client, &handlers)?;
-        let consumer = start_consumer(&settings.events, process, &handlers)?;
+        let push = events::open_push(&settings.events, &client, &handlers)?;
+        let consumer = events::start_consumer(&settings.events, process, &handlers)?;
         let readiness = Readiness::default();
         let limits = settings.limits;
         let public = FrontDoor::new(
@@ -215,6 +229,7 @@ fn loop_token(settings: &Settings) -> HeaderValue {
 struct Given<'a> {
     embedded: Option<&'a S3Access>,
     process: Option<&'a ProcessCredentials>,
+    google: Option<&'a GcsProcessCredentials>,
 }
 
 fn build_apps(
@@ -232,6 +247,7 @@ fn build_apps(
         loop_token,
         embedded: given.embedded,
         process: given.process,
+        google: given.google,
         apps: configs.len(),
     };
     let (mut built, mut errors) = (Vec::new(), Vec::new());
@@ -243,63 +259,6 @@ fn build_apps(
         }
     }
     if errors.is_empty() { Ok(Arc::new(built.into_iter().collect())) } else { Err(errors) }
-}
-
-/// What handlers of storage events are made of.
-struct Handlers<'a> {
-    apps: &'a Arc<Apps>,
-    services: &'a Services,
-    metrics: &'a Arc<Metrics>,
-}
-
-impl Handlers<'_> {
-    fn of(&self, source: EventSource) -> Handler {
-        let metrics = EventMetrics::new(self.metrics, source);
-        Handler::new(source, Arc::clone(self.apps), self.services.clone(), metrics)
-    }
-}
-
-/// Who may push events.
-fn open_push(
-    settings: &EventsSettings,
-    client: &Client,
-    handlers: &Handlers<'_>,
-) -> Result<Option<Push>, String> {
-    let mut senders = Vec::new();
-    if let Some(PubSubSettings { audience, service_account, jwks_url }) = settings.pubsub.clone() {
-        let expected = ExpectedToken { audience, email: service_account };
-        let keys = GoogleKeys::new(&jwks_url, client.clone())?;
-        senders.push((Sender::PubSub { keys, expected }, handlers.of(EventSource::PubSub)));
-    }
-    if let Some(WebhookSettings { secrets }) = settings.webhook.clone() {
-        senders.push((Sender::Webhook(secrets), handlers.of(EventSource::Webhook)));
-    }
-    Ok(Push::new(senders))
-}
-
-/// Starts taking events from a queue, if there is one. It is the operator's, and may be anywhere.
-fn start_consumer(
-    settings: &EventsSettings,
-    process: Option<ProcessCredentials>,
-    handlers: &Handlers<'_>,
-) -> Result<Option<Running>, String> {
-    let Some((sqs, process)) = settings.sqs.as_ref().zip(process) else { return Ok(None) };
-    let client = Client::unrestricted()?;
-    let consumer = SqsConsumer::new(sqs, process, client, handlers.of(EventSource::Sqs))?;
-    let (trigger, stop) = shutdown();
-    let task = tokio::spawn(async move {
-        // Until the signal; and then no longer than requests have.
-        let stopped = stop.clone();
-        let overdue = async move {
-            stopped.wait().await;
-            tokio::time::sleep(DRAIN).await;
-        };
-        tokio::select! {
-            () = consumer.run(stop.wait()) => {}
-            () = overdue => tracing::warn!("storage events were still being handled after the drain"),
-        }
-    });
-    Ok(Some(Running { trigger, task }))
 }
 
 async fn open_records(

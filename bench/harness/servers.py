@@ -66,10 +66,22 @@ class Gateway:
     admin_port: int
 
     @classmethod
-    def start(cls, binary, work, name, cdn=None, s3_url="http://127.0.0.1:9", logging="log to a file"):
-        """A gateway with two apps: `shop` with the CDN (if there is one), `plain` without."""
+    def start(
+        cls,
+        binary,
+        work,
+        name,
+        cdn=None,
+        s3_url="http://127.0.0.1:9",
+        logging="log to a file",
+        records=None,
+    ):
+        """A gateway with two apps: `shop` with the CDN (if there is one), `plain` without. Its
+        database is `records`, which moves, if there is one."""
         folder = work / name.replace(" ", "-").replace("/", "")
         (folder / "apps.d").mkdir(parents=True)
+        if records:
+            records.rename(folder / "safelight.db")
         port, admin_port = free_ports(2)
         settings = _fill(
             "safelight.toml", folder / "safelight.toml", DIR=folder, PORT=port, ADMIN_PORT=admin_port
@@ -166,10 +178,23 @@ def request(port, method, path, body=None, headers=None, timeout=30):
 
 def build():
     """Builds the gateway; the path of the program."""
+    return _build("--bin", "safelight")
+
+
+def build_bench(name):
+    """Builds a program of the benchmark; its path."""
+    return _build("--bench", name)
+
+
+def _build(kind, name):
     if not shutil.which("cargo"):
         raise Unfit("there is no cargo: install Rust, or name a built program with --binary")
-    repository = machine.repository()
-    if subprocess.run(["cargo", "build", "--release", "--locked"], cwd=repository).returncode != 0:
-        raise Unfit("the gateway does not build")
-    target = Path(os.environ.get("CARGO_TARGET_DIR", repository / "target"))
-    return target / "release/safelight"
+    command = ["cargo", "build", "--release", "--locked", kind, name]
+    command += ["--message-format=json-render-diagnostics"]
+    ran = subprocess.run(command, cwd=machine.repository(), stdout=subprocess.PIPE, text=True)
+    if ran.returncode != 0:
+        raise Unfit(f"{name} does not build")
+    for message in map(json.loads, ran.stdout.splitlines()):
+        if message.get("executable") and message["target"]["name"] == name:
+            return Path(message["executable"])
+    raise Unfit(f"cargo does not say where {name} is")

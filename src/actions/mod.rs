@@ -2,6 +2,7 @@
 //! request, no status, no header.
 
 pub mod finalize;
+mod idempotency;
 mod inspect;
 pub mod presign;
 pub mod read;

@@ -5,12 +5,14 @@ use std::time::{Duration, SystemTime};
 
 use crate::apps::App;
 use crate::domain::{
-    CleanName, Declared, Error, FileName, MINT_ENTROPY_BYTES, MediaType, MintedKey, OwnerId,
-    RateLimitVerdict, UploadRecord, UploadState, UploadToken,
+    CleanName, Declared, Error, FileName, IdempotencyClaim, IdempotencyKey, MINT_ENTROPY_BYTES,
+    MediaType, MintedKey, OwnerId, RateLimitVerdict, UploadRecord, UploadState, UploadToken,
 };
 use crate::records::RecordsError;
 use crate::storage::{PutGrant, SignedRequest, StorageErrorKind};
 
+use super::idempotency::earlier;
+use super::renew::sign_again;
 use super::{Services, records_failed};
 
 /// How often another key is minted when one is taken. Two keys of the same millisecond and app
@@ -30,6 +32,8 @@ pub struct PresignRequest {
     pub size: Option<u64>,
     /// The SHA-256 of the content in hex, where the client says it.
     pub sha256: Option<String>,
+    /// Under what the request may be repeated.
+    pub idempotency_key: Option<IdempotencyKey>,
 }
 
 /// An authorised upload.
@@ -37,8 +41,11 @@ pub struct PresignRequest {
 pub struct Presigned {
     /// The key.
     pub key: MintedKey,
-    /// The request that the client is to make.
-    pub upload: SignedRequest,
+    /// The request that the client is to make; `None` if this is the answer to a repeated request
+    /// and the upload is not pending any more.
+    pub upload: Option<SignedRequest>,
+    /// The state of the upload.
+    pub state: UploadState,
     /// What proves later that the upload is the caller's.
     pub token: UploadToken,
     /// What is left of the owner's quota.
@@ -64,24 +71,66 @@ pub async fn presign(
     }
     let name = if app.keep_names { file.name } else { CleanName::image() };
     let record = |key: MintedKey| pending(app, services, &request.owner, key, &declared, now);
+    let claim = claim(app, &request, now);
     for _ in 0..MAX_MINTS {
+        if let Some(earlier) = earlier(app, services, claim.as_ref(), now).await? {
+            return again(app, services, earlier, quota, now).await;
+        }
         let secrets = &services.mint_secrets;
         let key = MintedKey::mint(secrets, &app.name, now, entropy()?, &name, file.extension);
         // Signed before it is recorded, handed out after: a URL that cannot be signed leaves no
         // record, and a record that cannot be written keeps the URL here.
         let upload = sign(app, &key, &declared, app.upload.url_expiry, now).await?;
-        match services.records.insert(record(key.clone()), None).await {
+        match services.records.insert(record(key.clone()), claim).await {
             Ok(()) => {
                 app.metrics.upload(UploadState::Pending);
                 let token = services.tokens.mint(&app.name, key.id(), &request.owner);
-                return Ok(Presigned { key, upload, token, quota });
+                let state = UploadState::Pending;
+                return Ok(Presigned { key, upload: Some(upload), state, token, quota });
             }
+            // The key is taken, or by now the claim is: look, and mint another.
             Err(RecordsError::Duplicate) => {}
             Err(error) => return Err(records_failed(&error)),
         }
     }
     tracing::error!(app = %app.name, "every minted key was taken: check clock and random numbers");
     Err(Error::Internal)
+}
+
+/// What the request claims, if it may be repeated.
+fn claim(app: &App, request: &PresignRequest, now: SystemTime) -> Option<IdempotencyClaim> {
+    let key = request.idempotency_key.as_ref()?;
+    let size = request.size.map(|size| size.to_string());
+    let sha256 = request.sha256.as_ref().map(|digest| digest.to_ascii_lowercase());
+    let fields = [
+        Some("presign"),
+        Some(&request.file),
+        request.content_type.as_deref(),
+        size.as_deref(),
+        sha256.as_deref(),
+    ];
+    Some(IdempotencyClaim::new(&app.name, &request.owner, key, &fields, now))
+}
+
+/// Answers a repeated request: the same upload, its URL signed anew while it is pending.
+async fn again(
+    app: &App,
+    services: &Services,
+    record: UploadRecord,
+    quota: RateLimitVerdict,
+    now: SystemTime,
+) -> Result<Presigned, Error> {
+    let upload = match record.state {
+        UploadState::Pending => Some(sign_again(app, services, &record, now).await?),
+        UploadState::Uploaded
+        | UploadState::Ready
+        | UploadState::Failed
+        | UploadState::Orphaned
+        | UploadState::Deleted => None,
+    };
+    let owner = record.owner.as_ref().ok_or(Error::Internal)?;
+    let token = services.tokens.mint(&app.name, record.key.id(), owner);
+    Ok(Presigned { key: record.key, upload, state: record.state, token, quota })
 }
 
 /// The record of an upload that is about to be authorised.
@@ -202,9 +251,13 @@ pub(super) async fn sign(
         StorageErrorKind::Unsupported => Error::UnsupportedConstraint(
             "this app's storage cannot enforce a checksum: leave sha256 out".into(),
         ),
-        _ => {
+        kind => {
             tracing::error!(app = %app.name, %error, "the upload URL could not be signed");
-            Error::StorageFailed
+            match kind {
+                // Where the provider's own key signs, it may be waited for in vain.
+                StorageErrorKind::Timeout => Error::StorageTimeout,
+                _ => Error::StorageFailed,
+            }
         }
     })
 }

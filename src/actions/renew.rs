@@ -32,12 +32,27 @@ pub async fn renew(
             return Err(Error::UploadExpired);
         }
     }
-    let expires_in = life_of_next_url(&record, app.upload.url_expiry, now)?;
+    let signed = sign_again(app, services, &record, now).await?;
+    Ok((record, signed))
+}
+
+/// Signs another URL for an upload that is pending, and records it.
+///
+/// # Errors
+/// [`Error::UploadExpired`] once the session is over, and the failures of records and signing.
+pub(super) async fn sign_again(
+    app: &App,
+    services: &Services,
+    record: &UploadRecord,
+    now: SystemTime,
+) -> Result<SignedRequest, Error> {
+    let expires_in = life_of_next_url(record, app.upload.url_expiry, now)?;
     let signed = sign(app, &record.key, &record.declared, expires_in, now).await?;
-    let renewal = Renewal { app: app.name.clone(), id, url_expires_at: now + expires_in, at: now };
+    let (app, id) = (app.name.clone(), record.key.id());
+    let renewal = Renewal { app, id, url_expires_at: now + expires_in, at: now };
     // Recorded before it is handed out: whoever looks after expired uploads must know of it.
     services.records.renew(renewal).await.map_err(|error| records_failed(&error))?;
-    Ok((record, signed))
+    Ok(signed)
 }
 
 /// No URL outlives the session, in whole seconds.

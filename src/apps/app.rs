@@ -11,12 +11,14 @@ use crate::domain::{AppName, KeyPrefix, Rate, Source};
 use crate::limits::{DEFAULT_MAX_KEYS, KeyedLimiter, SingleLimiter};
 use crate::metrics::{AppMetrics, Metrics};
 use crate::storage::{
-    GcsConfig, GcsStore, GcsTimeouts, ObjectStore, ProcessCredentials, S3Config, S3Credentials,
-    S3Store, S3Timeouts,
+    GcsConfig, GcsCredentials, GcsProcessCredentials, GcsStore, GcsTimeouts, ObjectStore,
+    ProcessCredentials, S3Config, S3Credentials, S3Store, S3Timeouts,
 };
 use crate::upstream::{Client, Timeouts};
 
-use super::config::{AppConfig, CdnConfig, S3Access, StorageConfig, StorageKind, UploadPolicy};
+use super::config::{
+    AppConfig, CdnConfig, GcsAccount, S3Access, StorageConfig, StorageKind, UploadPolicy,
+};
 use super::read_proof::ReadProof;
 
 /// A configured app. Whoever has one need not check anything of it again.
@@ -77,8 +79,10 @@ pub struct Workshop<'a> {
     pub loop_token: &'a HeaderValue,
     /// How to get at the embedded store, in a process that has one.
     pub embedded: Option<&'a S3Access>,
-    /// The process's own credentials, where an app has none of its own.
+    /// The process's own credentials for S3, where an app has none of its own.
     pub process: Option<&'a ProcessCredentials>,
+    /// The same for Google Cloud Storage.
+    pub google: Option<&'a GcsProcessCredentials>,
     /// How many apps share the memory for rate limits.
     pub apps: usize,
 }
@@ -153,7 +157,7 @@ fn open_store(
             let config = GcsConfig {
                 bucket: storage.bucket.clone(),
                 endpoint: access.endpoint.clone(),
-                service_account: access.service_account.clone(),
+                credentials: gcs_credentials(&access.account, workshop)?,
                 timeouts: GcsTimeouts::default(),
             };
             return Ok((Arc::new(GcsStore::new(config, workshop.client.clone())?), Source::Gcs));
@@ -182,6 +186,20 @@ fn open_store(
         timeouts: S3Timeouts::default(),
     };
     Ok((Arc::new(S3Store::new(config, workshop.client.clone())?), source))
+}
+
+fn gcs_credentials(
+    account: &GcsAccount,
+    workshop: &Workshop<'_>,
+) -> Result<GcsCredentials, String> {
+    Ok(match (account, workshop.google) {
+        (GcsAccount::Own(account), _) => GcsCredentials::Account(account.clone()),
+        (GcsAccount::Process, Some(process)) => GcsCredentials::Process(process.clone()),
+        (GcsAccount::Process, None) => {
+            return Err("the process has no Google credentials of its own".into());
+        }
+        (GcsAccount::Nobody, _) => GcsCredentials::Anonymous,
+    })
 }
 
 impl Apps {

@@ -37,12 +37,21 @@ pub struct AppConfig {
 }
 
 impl AppConfig {
-    /// Whether the app's storage is reached with the process's own credentials.
+    /// Whether the app's storage is S3, reached with the process's own credentials.
     #[must_use]
-    pub fn uses_process_credentials(&self) -> bool {
+    pub fn uses_aws_process_credentials(&self) -> bool {
         match &self.storage.kind {
             StorageKind::S3(access) => access.key.is_none(),
             StorageKind::Gcs(_) | StorageKind::Embedded => false,
+        }
+    }
+
+    /// Whether the app's storage is Google's, reached with the process's own credentials.
+    #[must_use]
+    pub fn uses_google_process_credentials(&self) -> bool {
+        match &self.storage.kind {
+            StorageKind::Gcs(access) => matches!(access.account, GcsAccount::Process),
+            StorageKind::S3(_) | StorageKind::Embedded => false,
         }
     }
 }
@@ -97,8 +106,19 @@ pub struct S3Access {
 pub struct GcsAccess {
     /// Scheme, host and port of a server other than Google's; no path.
     pub endpoint: Option<Url>,
-    /// Who the gateway is there. Only an emulator on this machine does without.
-    pub service_account: Option<ServiceAccount>,
+    /// Who the gateway is there.
+    pub account: GcsAccount,
+}
+
+/// Who the gateway is to Google Cloud Storage.
+#[derive(Debug, Clone)]
+pub enum GcsAccount {
+    /// The app's own service account.
+    Own(ServiceAccount),
+    /// Whoever the process is, which the operator has granted the app for this bucket.
+    Process,
+    /// Nobody: an emulator on this machine.
+    Nobody,
 }
 
 /// What may be uploaded, and how long an upload may take.

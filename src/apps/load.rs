@@ -193,7 +193,7 @@ fn store_of(kind: &StorageKind) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::config::{GcsAccess, S3Access};
+    use super::super::config::{GcsAccess, GcsAccount, S3Access};
     use super::*;
 
     #[test]
@@ -209,7 +209,7 @@ mod tests {
             }))
         };
         let gcs = |endpoint: &str| {
-            let access = GcsAccess { endpoint: url(endpoint), service_account: None };
+            let access = GcsAccess { endpoint: url(endpoint), account: GcsAccount::Nobody };
             store_of(&StorageKind::Gcs(access))
         };
         for (one, other, same) in [

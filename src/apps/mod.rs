@@ -17,8 +17,8 @@ mod storage_file;
 
 pub use app::{App, Apps, Workshop};
 pub use config::{
-    AppConfig, CdnConfig, Cors, GcsAccess, RateLimits, ReadPolicy, S3Access, StorageConfig,
-    StorageKind, UploadPolicy,
+    AppConfig, CdnConfig, Cors, GcsAccess, GcsAccount, RateLimits, ReadPolicy, S3Access,
+    StorageConfig, StorageKind, UploadPolicy,
 };
 pub use file::parse_origin;
 pub use load::{LoadContext, load_apps, read_app};

@@ -2,18 +2,15 @@
 
 use url::Url;
 
-use super::config::{GcsAccess, S3Access, StorageConfig, StorageKind};
+use super::config::{GcsAccess, GcsAccount, S3Access, StorageConfig, StorageKind};
 use super::secrets::SecretScope;
 use crate::config::{Given, Key, Section, nearest};
 use crate::domain::{Grant, KeyPrefix, Secret};
-use crate::storage::{AccessKey, GcsConfig, ServiceAccount};
+use crate::storage::{AccessKey, GOOGLE_STORAGE, GcsConfig, ServiceAccount};
 use crate::upstream::guard::AddressPolicy;
 
 /// The kinds of storage that there are.
 const KINDS: [&str; 3] = ["s3", "gcs", "embedded"];
-
-/// What is said where the process's own credentials would have to be used.
-const OWN_CREDENTIALS: &str = "the process's own credentials are not available in this version";
 
 #[derive(Clone, Copy)]
 enum Kind {
@@ -39,7 +36,7 @@ pub(super) fn storage(
     let key_prefix = key_prefix.or(KeyPrefix::parse("").expect("the empty prefix is valid"));
     let kind = match kind.or(Kind::S3) {
         Kind::S3 => StorageKind::S3(s3(section, bucket.as_deref(), policy, secrets)?),
-        Kind::Gcs => StorageKind::Gcs(gcs(section, policy, secrets)?),
+        Kind::Gcs => StorageKind::Gcs(gcs(section, bucket.as_deref(), policy, secrets)?),
         Kind::Embedded => StorageKind::Embedded,
     };
     Some(StorageConfig { kind, bucket: bucket?, key_prefix })
@@ -114,6 +111,7 @@ fn access_key(
 
 fn gcs(
     section: &mut Section<'_>,
+    bucket: Option<&str>,
     policy: &AddressPolicy,
     secrets: &SecretScope<'_>,
 ) -> Option<GcsAccess> {
@@ -128,17 +126,41 @@ fn gcs(
     });
     let endpoint_is_wrong = endpoint.is_wrong();
     let endpoint = endpoint.optional();
-    let service_account = section
+    let file = section
         .key("CredentialsFile")
         .non_empty()
         .text(|name| ServiceAccount::parse(secrets.document(name)?));
-    let needed = !endpoint_is_wrong && !GcsConfig::is_emulator(endpoint.as_ref());
-    let service_account = if needed {
-        Some(service_account.required(OWN_CREDENTIALS)?)
-    } else {
-        service_account.optional()
+    if file.is_present() {
+        let account = GcsAccount::Own(file.optional()?);
+        return Some(GcsAccess { endpoint, account });
+    }
+    // A grant names Google by its address: one for a bucket of Amazon's is none for a bucket of the
+    // same name here.
+    let google = || Url::parse(GOOGLE_STORAGE).expect("the constant is a URL");
+    let server = endpoint.clone().unwrap_or_else(google);
+    let wanted = bucket.filter(|_| !endpoint_is_wrong).map(|bucket| Grant {
+        app: secrets.app.clone(),
+        bucket: bucket.to_owned(),
+        endpoint: Some(server.origin().ascii_serialization()),
+    });
+    let granted = wanted.as_ref().is_some_and(|wanted| secrets.grants.allow(wanted));
+    let account = match (granted, GcsConfig::is_emulator(endpoint.as_ref())) {
+        (true, _) => GcsAccount::Process,
+        (false, true) => GcsAccount::Nobody,
+        (false, false) => {
+            // A wrong endpoint or bucket has been told already.
+            let wanted = wanted?;
+            let message = "Storage.CredentialsFile is missing: the app is not granted the \
+                           process's own credentials";
+            let hint = format!(
+                "name the key file of a service account, or let the operator add to the \
+                 settings: {wanted}"
+            );
+            section.error(file.place(), message, Some(hint));
+            return None;
+        }
     };
-    Some(GcsAccess { endpoint, service_account })
+    Some(GcsAccess { endpoint, account })
 }
 
 fn secret<'a>(key: Key<'a>, secrets: &SecretScope<'_>) -> Given<'a, Secret> {

@@ -405,14 +405,17 @@ fn the_sample_is_the_default() {
     }
 }
 
-/// A gateway's secrets: the app shop has a service account's key file, and one that leads elsewhere.
+/// A gateway's secrets: the app shop has a service account's key file, and two that lead elsewhere.
 fn secrets_of_google() -> tempfile::TempDir {
     let secrets = tempfile::tempdir().unwrap();
     std::fs::create_dir(secrets.path().join("shop")).unwrap();
     let key = include_str!("../../tests/keys/service-account.json");
-    let elsewhere = key.replace("\"service_account\"", "\"external_account\"");
+    let of_type = |kind: &str| key.replace("\"service_account\"", &format!("\"{kind}\""));
     std::fs::write(secrets.path().join("shop/key.json"), key).unwrap();
+    let elsewhere = of_type("external_account");
     std::fs::write(secrets.path().join("shop/elsewhere.json"), elsewhere).unwrap();
+    let impersonated = of_type("impersonated_service_account");
+    std::fs::write(secrets.path().join("shop/impersonated.json"), impersonated).unwrap();
     std::fs::write(secrets.path().join("operator.json"), key).unwrap();
     secrets
 }
@@ -431,24 +434,14 @@ fn google_needs_a_key_file_of_the_apps_own() {
 
     let app = read(&strict, "CredentialsFile = 'key.json'\nKeyPrefix = 'images/'").unwrap();
     let StorageKind::Gcs(access) = app.storage.kind else { panic!("it is gcs") };
-    let account = access.service_account.unwrap();
+    let GcsAccount::Own(account) = access.account else { panic!("it has a key") };
     assert_eq!(account.client_email(), "gateway@safelight-tests.iam.gserviceaccount.com");
     assert_eq!((access.endpoint, app.storage.key_prefix.as_str()), (None, "images/"));
     let emulator = read(&dev, "Endpoint = 'http://127.0.0.1:4443'").unwrap();
     let StorageKind::Gcs(access) = emulator.storage.kind else { panic!("it is gcs") };
-    assert!(access.service_account.is_none());
+    assert!(matches!(access.account, GcsAccount::Nobody));
 
     for (policy, storage, expected) in [
-        (
-            &strict,
-            "",
-            "shop.toml:1: Storage.CredentialsFile is missing: the process's own credentials are not available in this version",
-        ),
-        (
-            &strict,
-            "Endpoint = 'https://private.googleapis.com'",
-            "shop.toml:1: Storage.CredentialsFile is missing: the process's own credentials are not available in this version",
-        ),
         (
             &strict,
             "CredentialsFile = '../operator.json'",
@@ -457,7 +450,12 @@ fn google_needs_a_key_file_of_the_apps_own() {
         (
             &strict,
             "CredentialsFile = 'elsewhere.json'",
-            "shop.toml:4: Storage.CredentialsFile: credentials of the type external_account (workload identity federation) are not available in this version: use the key file of a service account",
+            "shop.toml:4: Storage.CredentialsFile: credentials of the type external_account name places to ask for a token, and no app's file may send the gateway anywhere: use the key file of a service account, or let the operator grant the app the process's own credentials",
+        ),
+        (
+            &strict,
+            "CredentialsFile = 'impersonated.json'",
+            "shop.toml:4: Storage.CredentialsFile: credentials of the type impersonated_service_account name places to ask for a token, and no app's file may send the gateway anywhere: use the key file of a service account, or let the operator grant the app the process's own credentials",
         ),
         (
             &dev,
@@ -472,6 +470,58 @@ fn google_needs_a_key_file_of_the_apps_own() {
     ] {
         let errors = read(policy, storage).unwrap_err();
         assert_eq!(errors, [expected], "{storage}");
+    }
+}
+
+#[test]
+fn google_without_a_key_file_needs_a_grant_for_google() {
+    let shop = AppName::parse("shop").unwrap();
+    let grant = |bucket: &str, endpoint: Option<&str>| Grant {
+        app: shop.clone(),
+        bucket: bucket.into(),
+        endpoint: endpoint.map(str::to_owned),
+    };
+    let grants = Grants::from_iter([
+        grant("media", Some("https://storage.googleapis.com")),
+        grant("media", Some("http://127.0.0.1:4443")),
+        grant("private", Some("https://private.googleapis.com")),
+        // Of Amazon's.
+        grant("other", None),
+    ]);
+    let dev = policy(true, &[]);
+    let read = |storage: &str| {
+        let text = format!("[Storage]\nKind = 'gcs'\n{storage}");
+        let context = LoadContext { grants: &grants, ..context(&dev, Path::new("/nowhere")) };
+        let app = read_app(&shop, "shop.toml", &text, &[], &context);
+        let app =
+            app.map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+        assert!(!app.uses_aws_process_credentials());
+        let is_granted = app.uses_google_process_credentials();
+        let StorageKind::Gcs(access) = app.storage.kind else { panic!("it is gcs") };
+        assert_eq!(is_granted, matches!(access.account, GcsAccount::Process));
+        Ok::<_, Vec<String>>(is_granted)
+    };
+    for storage in [
+        "Bucket = 'media'",
+        "Bucket = 'media'\nEndpoint = 'https://storage.googleapis.com:443/'",
+        "Bucket = 'media'\nEndpoint = 'http://127.0.0.1:4443'",
+        "Bucket = 'private'\nEndpoint = 'https://private.googleapis.com'",
+    ] {
+        assert_eq!(read(storage), Ok(true), "{storage}");
+    }
+    assert_eq!(read("Bucket = 'media'\nEndpoint = 'http://127.0.0.1:4444'"), Ok(false), "nobody");
+    let refusal = "shop.toml:1: Storage.CredentialsFile is missing: the app is not granted the \
+                   process's own credentials; name the key file of a service account, or let the \
+                   operator add to the settings: [[Grants]] with App = \"shop\", ";
+    for (storage, entry) in [
+        ("Bucket = 'other'", "Bucket = \"other\", Endpoint = \"https://storage.googleapis.com\""),
+        ("Bucket = 'medi'", "Bucket = \"medi\", Endpoint = \"https://storage.googleapis.com\""),
+        (
+            "Bucket = 'media'\nEndpoint = 'https://private.googleapis.com'",
+            "Bucket = \"media\", Endpoint = \"https://private.googleapis.com\"",
+        ),
+    ] {
+        assert_eq!(read(storage), Err(vec![format!("{refusal}{entry}")]), "{storage}");
     }
 }
 

@@ -1,7 +1,8 @@
 //! `safelight doctor`: whether the bucket and the CDN of an app do what the app needs, and what to
 //! change if not.
 
-use std::fmt::Write as _;
+mod table;
+
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
@@ -47,6 +48,8 @@ enum Format {
 #[derive(Serialize)]
 struct Findings<'a> {
     app: &'a str,
+    /// As `Storage.Kind` has it: what form `cors` is in.
+    provider: &'static str,
     bucket: &'a str,
     #[serde(rename = "keyPrefix")]
     key_prefix: &'a str,
@@ -71,14 +74,6 @@ pub(super) fn run(args: &DoctorArgs) -> ExitCode {
         eprintln!("there is no app {:?}; {folder} has {known}", args.app);
         return ExitCode::from(EX_CONFIG);
     };
-    if matches!(app.storage.kind, StorageKind::Gcs(_)) {
-        eprintln!(
-            "app {}: buckets of Google Cloud Storage cannot be examined in this version; \
-             docs/providers/gcs.md says what they need",
-            args.app
-        );
-        return ExitCode::from(EX_CONFIG);
-    }
     block_on(examine(args, loaded, &app))
 }
 
@@ -111,12 +106,14 @@ async fn examine(args: &DoctorArgs, loaded: Loaded, config: &AppConfig) -> ExitC
         }
         return ExitCode::from(INTERRUPTED);
     };
-    let endpoint = match &config.storage.kind {
-        StorageKind::S3(access) => access.endpoint.as_ref().map(url::Url::as_str),
-        StorageKind::Gcs(_) | StorageKind::Embedded => None,
+    let (provider, endpoint) = match &config.storage.kind {
+        StorageKind::S3(access) => ("s3", access.endpoint.as_ref().map(url::Url::as_str)),
+        StorageKind::Gcs(_) => ("gcs", None),
+        StorageKind::Embedded => ("embedded", None),
     };
     let findings = Findings {
         app: &args.app,
+        provider,
         bucket,
         key_prefix: config.storage.key_prefix.as_str(),
         endpoint,
@@ -139,47 +136,6 @@ impl Findings<'_> {
             Format::Text => self.text(),
             Format::Json => json(self) + "\n",
         }
-    }
-
-    fn text(&self) -> String {
-        let mut text = format!("app {}: bucket {}", self.app, self.bucket);
-        if !self.key_prefix.is_empty() {
-            let _ = write!(text, ", keys {}…", self.key_prefix);
-        }
-        text.push_str("\n\n");
-        let titles = self.checks.iter().map(|row| row.check.title().chars().count());
-        let width = titles.max().unwrap_or_default();
-        for Row { check, verdict, detail, fix } in self.checks {
-            let _ = writeln!(text, "{:<11}  {:<width$}  {detail}", word(*verdict), check.title());
-            if let Some(fix) = fix {
-                let _ = writeln!(text, "{:<11}  fix: {fix}", "");
-            }
-        }
-        text.push('\n');
-        let Some(cors) = &self.cors else {
-            text.push_str("No page is to upload, so the bucket needs no CORS configuration.\n");
-            return text;
-        };
-        let endpoint = self.endpoint.map(|url| url.trim_end_matches('/'));
-        let endpoint = endpoint.map_or_else(String::new, |url| format!(" --endpoint-url {url}"));
-        let _ = writeln!(
-            text,
-            "The CORS configuration that the bucket needs. It replaces the one that is there:\n\n\
-             {}\n\n\
-             Save it as cors.json, and apply it with:\n\
-             aws s3api put-bucket-cors --bucket {} --cors-configuration file://cors.json{endpoint}",
-            json(cors),
-            self.bucket,
-        );
-        text
-    }
-}
-
-fn word(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Pass => "pass",
-        Verdict::Fail => "FAIL",
-        Verdict::NotChecked => "not checked",
     }
 }
 

@@ -1,7 +1,5 @@
 //! What a page needs to upload: an answer to the browser's preflight, and the tag of what it wrote.
 
-use std::time::SystemTime;
-
 use bytes::Bytes;
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
@@ -9,63 +7,14 @@ use http::header::{
     ORIGIN,
 };
 use http::{HeaderMap, HeaderValue, Method};
-use serde::Serialize;
 
 use super::check::Finding;
 use super::plain::{self, Answer};
-use super::storage::page_of;
+use super::upload::page_of;
 use super::{Examination, NO_PROBE};
 
-const NO_PAGES: &str = "[CORS] AllowedOrigins is empty: no page is to upload (try --origin)";
+const NO_PAGES: &str = "no [CORS] AllowedOrigins (try --origin)";
 const APPLY: &str = "apply the CORS configuration below to the bucket";
-
-/// For how long browsers may remember the bucket's answer, in seconds.
-const MAX_AGE_SECONDS: u32 = 3_600;
-
-/// A CORS configuration as `aws s3api put-bucket-cors` takes it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct CorsConfiguration {
-    /// The rules; the first that fits a request decides.
-    #[serde(rename = "CORSRules")]
-    pub rules: Vec<CorsRule>,
-}
-
-/// A rule of a bucket's CORS configuration.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct CorsRule {
-    /// Whose pages.
-    pub allowed_origins: Vec<String>,
-    /// What they may do.
-    pub allowed_methods: Vec<&'static str>,
-    /// What they may send.
-    pub allowed_headers: Vec<&'static str>,
-    /// What they may read of the answer.
-    pub expose_headers: Vec<&'static str>,
-    /// For how long browsers may remember that.
-    pub max_age_seconds: u32,
-}
-
-impl CorsConfiguration {
-    /// What a bucket needs for the pages of these origins; `None` if there is none.
-    pub(super) fn for_origins(allowed: &[String], asked: &[String]) -> Option<Self> {
-        let mut origins = allowed.to_vec();
-        origins.extend(asked.iter().filter(|origin| !allowed.contains(origin)).cloned());
-        if origins.iter().any(|origin| origin == "*") {
-            origins = vec!["*".to_owned()];
-        }
-        let rule = CorsRule {
-            allowed_origins: origins,
-            allowed_methods: vec!["PUT"],
-            // Every header that a presign can ask a client for.
-            allowed_headers: vec!["content-type", "if-none-match", "x-amz-checksum-sha256"],
-            expose_headers: vec!["ETag"],
-            max_age_seconds: MAX_AGE_SECONDS,
-        };
-        (!rule.allowed_origins.is_empty()).then(|| Self { rules: vec![rule] })
-    }
-}
 
 pub(super) fn origin_allowed(exam: &Examination<'_>) -> Finding {
     let known = &exam.app.allowed_origins;
@@ -97,10 +46,9 @@ pub(super) async fn preflight(exam: &Examination<'_>) -> Finding {
     Finding::pass(format!("for {}", exam.origins.join(", ")))
 }
 
-/// Asks as a browser asks before a PUT of the probe.
+/// Asks as a browser asks before a PUT whose client has declared whatever can be declared.
 async fn ask(exam: &Examination<'_>, origin: &str) -> Result<(), String> {
-    let path = exam.path("");
-    let signed = exam.sign(&path, SystemTime::now()).await.map_err(|error| error.detail)?;
+    let signed = exam.sign_all(&exam.path("")).await?;
     // Browsers name them so: in lower case, sorted, without spaces (Fetch, "CORS-unsafe names").
     let mut names: Vec<String> =
         signed.headers.iter().map(|(name, _)| name.to_ascii_lowercase()).collect();
@@ -112,7 +60,7 @@ async fn ask(exam: &Examination<'_>, origin: &str) -> Result<(), String> {
     if let Ok(names) = HeaderValue::try_from(names.join(",")) {
         headers.insert(ACCESS_CONTROL_REQUEST_HEADERS, names);
     }
-    let answer = plain::send(exam.client, Method::OPTIONS, &signed, headers, Bytes::new())
+    let answer = plain::send(exam.client, Method::OPTIONS, &signed.url, headers, Bytes::new())
         .await
         .map_err(|error| error.to_string())?;
     judge(&answer, &page, &names)
@@ -154,33 +102,4 @@ pub(super) fn exposed_etag(exam: &Examination<'_>) -> Finding {
         return Finding::fail(seen, format!("{APPLY}: it exposes ETag"));
     }
     Finding::pass(format!("for {origin}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn texts(texts: &[&str]) -> Vec<String> {
-        texts.iter().map(|text| (*text).to_owned()).collect()
-    }
-
-    #[test]
-    fn the_configuration_is_what_put_bucket_cors_takes() {
-        let (page, admin) = ("https://shop.example", "https://admin.example");
-        let both = CorsConfiguration::for_origins(&texts(&[page]), &texts(&[admin, page]));
-        let json = serde_json::to_value(both).unwrap();
-        assert_eq!(
-            json,
-            serde_json::json!({"CORSRules": [{
-                "AllowedOrigins": [page, admin],
-                "AllowedMethods": ["PUT"],
-                "AllowedHeaders": ["content-type", "if-none-match", "x-amz-checksum-sha256"],
-                "ExposeHeaders": ["ETag"],
-                "MaxAgeSeconds": 3600,
-            }]})
-        );
-        let all = CorsConfiguration::for_origins(&texts(&["*"]), &texts(&[page])).unwrap();
-        assert_eq!(all.rules[0].allowed_origins, ["*"]);
-        assert_eq!(CorsConfiguration::for_origins(&[], &[]), None);
-    }
 }

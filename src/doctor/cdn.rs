@@ -6,10 +6,10 @@ use http::response::Parts;
 use http::{HeaderMap, HeaderName, StatusCode};
 
 use crate::cdn::{Cdn, CdnFailure, CdnQuestion};
-use crate::domain::{ETag, RangeRequest, Shape, StoragePath};
+use crate::domain::{ETag, FallbackReason, RangeRequest, Shape, StoragePath};
 
 use super::check::Finding;
-use super::storage::{asked_part, expected_part};
+use super::objects::{asked_part, expected_part};
 use super::{Examination, NO_PROBE, PROBE, fix, plain};
 
 const NO_CDN: &str = "there is no CloudFrontURL";
@@ -54,7 +54,7 @@ pub(super) async fn answers(exam: &mut Examination<'_>) -> Finding {
     let path = exam.app.cdn_prefix.path_of(&exam.key(""));
     let question = question(&path, None);
     let seen = match cdn.send(&question).await {
-        Err(failure) => return failed(&failure),
+        Err(failure) => return failed(exam, &failure),
         Ok(response) => {
             let (head, body) = response.into_parts();
             let judged = Cdn::judge(&question, &head);
@@ -69,18 +69,18 @@ pub(super) async fn answers(exam: &mut Examination<'_>) -> Finding {
         _ if exam.put.is_none() => {
             Finding::not_checked(format!("it answers {}, but {NO_PROBE}", seen.head.status))
         }
-        Err(failure) => failed(failure),
+        Err(failure) => failed(exam, failure),
         Ok(_) => Finding::pass(seen.head.status.to_string()),
     };
     exam.cdn = Some(seen);
     finding
 }
 
-fn failed(failure: &CdnFailure) -> Finding {
+fn failed(exam: &Examination<'_>, failure: &CdnFailure) -> Finding {
     let reason = failure.reason;
     Finding::fail(
         format!("{}; reads fall back with reason `{}`", failure.detail, reason.label()),
-        fix::of_cdn(reason),
+        fix::of_cdn(reason, exam.provider()),
     )
 }
 
@@ -148,7 +148,7 @@ pub(super) fn caching(exam: &Examination<'_>) -> Finding {
 
 fn judge_caching(value: &str) -> Finding {
     if value.is_empty() {
-        return Finding::pass("no Cache-Control: the CDN's default TTL decides");
+        return Finding::pass("no Cache-Control; its default TTL decides");
     }
     let shown = format!("Cache-Control: {value}");
     let value = value.to_ascii_lowercase();
@@ -175,7 +175,7 @@ pub(super) async fn range(exam: &Examination<'_>) -> Finding {
     }
     let path = exam.app.cdn_prefix.path_of(&exam.key(""));
     let answer = match cdn.ask(&question(&path, Some(asked_part()))).await {
-        Err(failure) => return failed(&failure),
+        Err(failure) => return failed(exam, &failure),
         Ok(answer) => answer,
     };
     let Shape::Part(part) = answer.shape else {
@@ -189,7 +189,7 @@ pub(super) async fn range(exam: &Examination<'_>) -> Finding {
         Ok(bytes) if bytes == expected_part() => Finding::pass(format!("206, {part}")),
         Ok(_) => Finding::fail(
             format!("{part}, with other bytes"),
-            fix::of_cdn(crate::domain::FallbackReason::Protocol),
+            fix::of_cdn(FallbackReason::Protocol, exam.provider()),
         ),
         Err(error) => Finding::fail(error, "the body breaks off: look at the CDN's error rate"),
     }

@@ -36,6 +36,10 @@ checks! {
     Clock = "clock", "the clocks agree";
     /// The same PUT with another type is refused.
     OtherType = "other-type", "another type is refused";
+    /// The same PUT with another length than the declared one is refused.
+    OtherSize = "other-size", "another size is refused";
+    /// The same PUT with other bytes than those of the declared SHA-256 is refused.
+    OtherContent = "other-content", "other content is refused";
     /// A URL that has run out is refused.
     Expired = "expired", "an expired URL is refused";
     /// What exists is not written again, where the app says so.
@@ -46,8 +50,14 @@ checks! {
     Range = "range", "a ranged GET gives that part";
     /// Storage gives a version of an object or nothing.
     IfMatch = "if-match", "GET honours If-Match";
+    /// Storage lists what it has.
+    List = "list", "a listing has the object";
     /// Storage tells that an object is missing.
-    Missing = "missing", "a missing object is told as missing";
+    Missing = "missing", "a missing object is a 404";
+    /// Nobody can write without a signature.
+    StrangersWrite = "anonymous-write", "strangers cannot write";
+    /// Nobody can read or list without credentials, unless the CDN must.
+    StrangersRead = "anonymous-read", "strangers cannot read or list";
     /// The gateway itself lets the page begin an upload.
     OriginAllowed = "origin-allowed", "the app allows the origin";
     /// The bucket lets the page PUT.
@@ -57,9 +67,9 @@ checks! {
     /// The CDN answers with the probe.
     CdnAnswers = "cdn-answers", "the CDN serves the object";
     /// The gateway is not behind its own CDN.
-    CdnOrigin = "cdn-origin", "the CDN's origin is not a gateway";
+    CdnOrigin = "cdn-origin", "the CDN's origin is no gateway";
     /// What the CDN serves is what storage has.
-    CdnSame = "cdn-same", "the CDN serves the same bytes and ETag";
+    CdnSame = "cdn-same", "the CDN serves what is stored";
     /// The CDN may keep what it serves.
     CdnCaching = "cdn-caching", "the CDN may cache";
     /// The CDN gives a part of an object.

@@ -1,9 +1,21 @@
 //! What to change: from what was seen to a sentence for the operator.
 
 use crate::apps::App;
-use crate::domain::{FallbackReason, Source};
+use crate::domain::FallbackReason;
 use crate::storage::StorageErrorKind;
 use crate::upstream::SendError;
+
+use super::plain::Answer;
+use super::provider::{Permission, Provider};
+
+const CLOCK: &str = "set this machine's clock: storage takes the signature for one of another time";
+
+const REGION: &str = "the bucket is in another region: correct Storage.Region (and \
+    Storage.Endpoint, if there is one)";
+
+const NEW_KEY: &str = "Google does not accept this key: it was deleted or disabled, or its account \
+    was. Make a new one with `gcloud iam service-accounts keys create`, and put it where \
+    Storage.CredentialsFile says (or something between here and storage changes requests)";
 
 /// What the wrong thing is about.
 pub(super) struct Place<'a> {
@@ -12,63 +24,107 @@ pub(super) struct Place<'a> {
 }
 
 impl Place<'_> {
-    /// Asks for a permission on the app's objects.
-    pub(super) fn grant(&self, permission: &str) -> String {
-        let (bucket, prefix) = (self.bucket, self.app.key_prefix.as_str());
-        format!(
-            "allow {permission} on arn:aws:s3:::{bucket}/{prefix}* to the access key of [Storage]"
-        )
+    fn provider(&self) -> Provider {
+        Provider::of(self.app)
     }
 
-    /// After storage refused a request that a client sent to a signed URL. Codes of the Amazon S3
-    /// API reference ("Error responses"), with those of servers that speak its protocol.
-    pub(super) fn of_refusal(&self, status: u16, code: &str, permission: &str) -> String {
-        match (code, status) {
-            ("InvalidAccessKeyId", _) => {
+    /// Asks for a permission on the app's objects.
+    pub(super) fn grant(&self, permission: Permission) -> String {
+        self.provider().grant(permission, self.bucket, self.app.key_prefix.as_str())
+    }
+
+    /// After storage refused a request of a client's that it should have taken.
+    pub(super) fn of_refusal(&self, answer: &Answer) -> String {
+        let (status, code) = (answer.status.as_u16(), answer.code());
+        let told = match self.provider() {
+            Provider::S3 => self.of_s3_code(code),
+            Provider::Gcs => self.of_gcs_code(code),
+        };
+        told.unwrap_or_else(|| self.of_status(status))
+    }
+
+    /// Codes of the Amazon S3 API reference ("Error responses"), with those of servers that speak
+    /// its protocol.
+    fn of_s3_code(&self, code: &str) -> Option<String> {
+        Some(match code {
+            "InvalidAccessKeyId" => {
                 "storage does not know this access key: correct Storage.AccessKeyID".into()
             }
-            ("SignatureDoesNotMatch", _) => "correct Storage.SecretAccessKey: it is not the one \
-                of Storage.AccessKeyID (or something between here and storage changes requests)"
+            "SignatureDoesNotMatch" => "correct Storage.SecretAccessKey: it is not the one of \
+                Storage.AccessKeyID (or something between here and storage changes requests)"
                 .into(),
-            ("ExpiredToken" | "InvalidToken" | "TokenRefreshRequired", _) => {
+            "ExpiredToken" | "InvalidToken" | "TokenRefreshRequired" => {
                 "the temporary credentials are over or not valid: renew the three credentials of \
                  [Storage], Storage.SessionToken among them"
                     .into()
             }
-            ("RequestTimeTooSkewed" | "RequestExpired", _) => {
-                "set this machine's clock: storage takes the signature for one of another time"
-                    .into()
-            }
-            ("NoSuchBucket", _) => {
+            "RequestTimeTooSkewed" | "RequestExpired" => CLOCK.into(),
+            "NoSuchBucket" => {
                 format!("create the bucket {}, or correct Storage.Bucket", self.bucket)
             }
-            (
-                "PermanentRedirect"
-                | "TemporaryRedirect"
-                | "AuthorizationHeaderMalformed"
-                | "AuthorizationQueryParametersError"
-                | "IllegalLocationConstraintException",
-                _,
-            )
-            | (_, 300..=399) => "the bucket is in another region: correct Storage.Region (and \
-                Storage.Endpoint, if there is one)"
-                .into(),
-            ("NotImplemented", _) | (_, 501) if self.app.upload.prevent_overwrite => {
-                "this storage has no conditional writes: Upload.PreventOverwrite = false, or \
-                 other storage"
+            "PermanentRedirect"
+            | "TemporaryRedirect"
+            | "AuthorizationHeaderMalformed"
+            | "AuthorizationQueryParametersError"
+            | "IllegalLocationConstraintException" => REGION.into(),
+            "AccessDenied" => self.grant(Permission::Write),
+            _ => return None,
+        })
+    }
+
+    /// Codes of the XML API's reference ("HTTP status and error codes").
+    fn of_gcs_code(&self, code: &str) -> Option<String> {
+        let bucket = self.bucket;
+        Some(match code {
+            "SignatureDoesNotMatch" | "InvalidSecurity" | "AuthenticationRequired" => {
+                NEW_KEY.into()
+            }
+            // What was signed a moment ago has run out: there are no tokens in a URL.
+            "ExpiredToken" | "RequestTimeTooSkewed" => CLOCK.into(),
+            "NoSuchBucket" => format!(
+                "create the bucket (`gcloud storage buckets create gs://{bucket} \
+                 --uniform-bucket-level-access`), or correct Storage.Bucket"
+            ),
+            "UserProjectMissing" | "UserProjectAccountProblem" => format!(
+                "the bucket lets the requester pay, which signed URLs cannot say: `gcloud storage \
+                 buckets update gs://{bucket} --no-requester-pays`"
+            ),
+            "AccountProblem" | "NotSignedUp" => {
+                "look at the billing of the bucket's project: Google refuses for the account's sake"
                     .into()
             }
-            ("AccessDenied", _) => self.grant(permission),
-            (_, 403) => format!(
-                "{}; if it is allowed, look at the bucket's policy and at firewalls",
-                self.grant(permission)
+            "AccessDenied" => self.grant(Permission::Write),
+            _ => return None,
+        })
+    }
+
+    fn of_status(&self, status: u16) -> String {
+        match (status, self.provider()) {
+            (300..=399, Provider::S3) => REGION.into(),
+            (501, provider) if self.app.upload.prevent_overwrite => format!(
+                "this storage does not know {}: turn off Upload.PreventOverwrite, or use other \
+                 storage",
+                provider.create_once()
             ),
-            (_, 404) => format!(
+            (403, Provider::S3) => format!(
+                "{}; if it is allowed, look at the bucket's policy and at firewalls",
+                self.grant(Permission::Write)
+            ),
+            (403, Provider::Gcs) => format!(
+                "{}; if it is allowed, look at VPC Service Controls and at organisation policies",
+                self.grant(Permission::Write)
+            ),
+            (404, Provider::S3) => format!(
                 "correct Storage.Endpoint, Storage.PathStyle or Storage.Bucket ({}): nothing is \
                  there that takes uploads",
                 self.bucket
             ),
-            (_, 429 | 500..=599) => {
+            (300..=399 | 404, Provider::Gcs) => format!(
+                "correct Storage.Endpoint or Storage.Bucket ({}): nothing is there that takes \
+                 uploads",
+                self.bucket
+            ),
+            (429 | 500..=599, _) => {
                 "storage is ill or throttles: try again, and look at its status page".into()
             }
             _ => "look the code up in the provider's documentation".into(),
@@ -76,15 +132,16 @@ impl Place<'_> {
     }
 
     /// After a call of the gateway's own failed.
-    pub(super) fn of_call(&self, kind: StorageErrorKind, permission: &str) -> String {
+    pub(super) fn of_call(&self, kind: StorageErrorKind, permission: Permission) -> String {
         use StorageErrorKind as Kind;
         match kind {
             Kind::AccessDenied => self.grant(permission),
-            Kind::Credentials => {
-                "correct Storage.AccessKeyID and Storage.SecretAccessKey (and, of temporary \
-                 credentials, Storage.SessionToken)"
-                    .into()
-            }
+            Kind::Credentials => match self.provider() {
+                Provider::S3 => "correct Storage.AccessKeyID and Storage.SecretAccessKey (and, of \
+                    temporary credentials, Storage.SessionToken)"
+                    .into(),
+                Provider::Gcs => NEW_KEY.into(),
+            },
             Kind::Timeout | Kind::Unavailable => {
                 "storage is ill, or is not what [Storage] says: look at what it answered".into()
             }
@@ -108,9 +165,9 @@ impl Place<'_> {
 
     /// After no answer came from storage.
     pub(super) fn of_silence(&self, error: &SendError) -> String {
-        let address = match self.app.store.source() {
-            Source::S3 => "Storage.Endpoint (without one: Storage.Region)",
-            _ => "the address of storage",
+        let address = match self.provider() {
+            Provider::S3 => "Storage.Endpoint (without one: Storage.Region)",
+            Provider::Gcs => "Storage.Endpoint (without one: this machine's network)",
         };
         match error {
             SendError::Forbidden(_) => {
@@ -137,7 +194,7 @@ impl Place<'_> {
 }
 
 /// After the CDN failed: what `docs/metrics.md` says of the reason.
-pub(super) fn of_cdn(reason: FallbackReason) -> &'static str {
+pub(super) fn of_cdn(reason: FallbackReason, provider: Provider) -> &'static str {
     match reason {
         FallbackReason::Connect => {
             "correct CloudFrontURL: resolve its name on this machine; open the network's egress; a \
@@ -157,6 +214,12 @@ pub(super) fn of_cdn(reason: FallbackReason) -> &'static str {
             "a quota at the CDN, or a firewall rule that takes the gateway for a flood: allow its \
              addresses"
         }
+        FallbackReason::Status403 if provider == Provider::Gcs => {
+            "let the CDN read the bucket (private origin authentication, or \
+             roles/storage.legacyObjectReader for allUsers on a bucket of its own), and correct \
+             CloudFrontPathPrefix if the CDN keeps objects elsewhere; or a firewall rule of the \
+             CDN refuses this machine"
+        }
         FallbackReason::Status403 => {
             "let the CDN read the bucket (origin access control and the bucket policy with \
              s3:GetObject), and correct CloudFrontPathPrefix if the CDN keeps objects elsewhere; \
@@ -172,7 +235,7 @@ pub(super) fn of_cdn(reason: FallbackReason) -> &'static str {
         }
         FallbackReason::Redirect => {
             "redirects are never followed: correct CloudFrontURL (https, and the final host \
-             name); if it leads to S3, the origin's region is wrong"
+             name); if it leads to storage, the origin's region is wrong"
         }
         FallbackReason::Protocol => {
             "CloudFrontURL is not a CDN, or something between here and there rewrites answers"

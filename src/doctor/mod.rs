@@ -4,18 +4,28 @@
 //! | file | what it knows |
 //! |---|---|
 //! | `check.rs` | the checks, in order, and what comes of one |
-//! | `storage.rs` | what the bucket must do: signed PUTs, reads, deletion |
-//! | `browser.rs` | what a page needs: preflight, the exposed tag, the CORS configuration |
+//! | `upload.rs` | the signed PUT of the probe, and storage's clock |
+//! | `promises.rs` | whether storage holds clients to what was signed |
+//! | `objects.rs` | what the gateway asks of the bucket: reads, listing, deletion |
+//! | `strangers.rs` | what somebody without credentials can do |
+//! | `browser.rs` | what a page needs: preflight, the exposed tag |
+//! | `cors.rs` | the CORS configuration in the form that the provider takes |
 //! | `cdn.rs` | what the CDN must do |
 //! | `plain.rs` | a client without credentials |
+//! | `provider.rs` | what things are called at each provider |
 //! | `fix.rs` | what to change |
 
 mod browser;
 mod cdn;
 mod check;
+mod cors;
 mod fix;
+mod objects;
 mod plain;
-mod storage;
+mod promises;
+mod provider;
+mod strangers;
+mod upload;
 
 use std::time::{Duration, SystemTime};
 
@@ -23,13 +33,16 @@ use bytes::Bytes;
 
 use crate::apps::App;
 use crate::domain::{MediaType, ObjectKey, ObjectMeta, StoragePath};
-use crate::storage::{PutGrant, SignedRequest, StorageError};
-use crate::upstream::Client;
+use crate::storage::{PutGrant, StorageError};
+use crate::upstream::{Client, SendError};
 
-pub use browser::{CorsConfiguration, CorsRule};
 pub use check::{Check, Row, Verdict};
+pub use cors::{CorsConfiguration, GcsCorsRule, S3Cors, S3CorsRule};
 
 use check::Finding;
+use fix::Place;
+use plain::Answer;
+use provider::{Permission, Provider};
 
 /// The probe: a PNG of one transparent pixel.
 const PROBE: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x06\0\0\0\x1f\x15\xc4\
@@ -54,11 +67,13 @@ pub struct Examination<'a> {
     /// What may lie in the bucket and has to go at the end.
     written: Vec<StoragePath>,
     /// The answer to the PUT, if it was accepted.
-    put: Option<plain::Answer>,
+    put: Option<Answer>,
     /// This machine's clock and storage's, when that answer came.
     clocks: Option<(SystemTime, SystemTime)>,
     /// What storage says of the probe.
     meta: Option<ObjectMeta>,
+    /// Whether storage has listed the probe.
+    may_list: bool,
     /// What the CDN said when it was asked for the probe.
     cdn: Option<cdn::Seen>,
 }
@@ -88,6 +103,7 @@ impl<'a> Examination<'a> {
             put: None,
             clocks: None,
             meta: None,
+            may_list: false,
             cdn: None,
         })
     }
@@ -106,30 +122,36 @@ impl<'a> Examination<'a> {
     /// Deletes whatever may have been written and was not deleted yet.
     ///
     /// # Errors
-    /// The first failure, with the name of the object that is left behind.
+    /// The first failure, with the names of the objects that are left behind.
     pub async fn clean_up(&mut self) -> Result<(), String> {
-        storage::delete_rest(self).await.map_err(|(path, error)| {
-            format!("{path:?} in bucket {} is left behind: {error}", self.bucket)
+        objects::delete_rest(self).await.map_err(|error| {
+            let left = objects::left_behind(self);
+            format!("left behind in bucket {}: {left}: {error}", self.bucket)
         })
     }
 
     /// The CORS configuration that the bucket needs; `None` if no page is to upload.
     #[must_use]
     pub fn cors_configuration(&self) -> Option<CorsConfiguration> {
-        CorsConfiguration::for_origins(&self.app.allowed_origins, &self.origins)
+        CorsConfiguration::for_origins(self.provider(), &self.app.allowed_origins, &self.origins)
     }
 
     async fn perform(&mut self, check: Check) -> Finding {
         match check {
-            Check::Put => storage::put(self).await,
-            Check::Clock => storage::clock(self),
-            Check::OtherType => storage::other_type(self).await,
-            Check::Expired => storage::expired(self).await,
-            Check::CreateOnce => storage::create_once(self).await,
-            Check::Head => storage::head(self).await,
-            Check::Range => storage::range(self).await,
-            Check::IfMatch => storage::if_match(self).await,
-            Check::Missing => storage::missing(self).await,
+            Check::Put => upload::put(self).await,
+            Check::Clock => upload::clock(self),
+            Check::OtherType => promises::other_type(self).await,
+            Check::OtherSize => promises::other_size(self).await,
+            Check::OtherContent => promises::other_content(self).await,
+            Check::Expired => promises::expired(self).await,
+            Check::CreateOnce => promises::create_once(self).await,
+            Check::Head => objects::head(self).await,
+            Check::Range => objects::range(self).await,
+            Check::IfMatch => objects::if_match(self).await,
+            Check::List => objects::list(self).await,
+            Check::Missing => objects::missing(self).await,
+            Check::StrangersWrite => strangers::write(self).await,
+            Check::StrangersRead => strangers::read(self).await,
             Check::OriginAllowed => browser::origin_allowed(self),
             Check::Preflight => browser::preflight(self).await,
             Check::ExposedEtag => browser::exposed_etag(self),
@@ -138,7 +160,7 @@ impl<'a> Examination<'a> {
             Check::CdnSame => cdn::same(self),
             Check::CdnCaching => cdn::caching(self),
             Check::CdnRange => cdn::range(self).await,
-            Check::Delete => storage::delete(self).await,
+            Check::Delete => objects::delete(self).await,
         }
     }
 
@@ -152,21 +174,37 @@ impl<'a> Examination<'a> {
         self.app.key_prefix.path_of(&self.key(suffix))
     }
 
-    /// Signs the PUT of a probe as presigning does.
-    async fn sign(
-        &self,
-        path: &StoragePath,
-        now: SystemTime,
-    ) -> Result<SignedRequest, StorageError> {
-        let grant = PutGrant {
+    /// What presigning asks storage for, by the app's own policy.
+    fn grant<'p>(&self, path: &'p StoragePath) -> PutGrant<'p> {
+        PutGrant {
             path,
             media_type: PROBE_TYPE,
             size: self.app.upload.require_size.then_some(PROBE.len() as u64),
             sha256: None,
             prevent_overwrite: self.app.upload.prevent_overwrite,
             expires_in: URL_LIFE,
-        };
-        self.app.store.sign_put(&grant, now).await
+        }
+    }
+
+    fn provider(&self) -> Provider {
+        Provider::of(self.app)
+    }
+
+    fn place(&self) -> Place<'_> {
+        Place { app: self.app, bucket: self.bucket }
+    }
+
+    /// What to say of a call of the gateway's own that failed.
+    fn call_failed(&self, error: &StorageError, permission: Permission) -> Finding {
+        Finding::fail(error.detail.as_str(), self.place().of_call(error.kind, permission))
+    }
+
+    /// What to say of a client's request that got no answer, or another one than it should.
+    fn put_failed(&self, sent: Result<Answer, SendError>) -> Finding {
+        match sent {
+            Err(error) => Finding::fail(error.to_string(), self.place().of_silence(&error)),
+            Ok(answer) => Finding::fail(answer.summary(), self.place().of_refusal(&answer)),
+        }
     }
 
     fn probe() -> Bytes {

@@ -35,15 +35,15 @@ pub(super) struct Answer {
     pub(super) came_at: SystemTime,
 }
 
-/// Sends a request to a signed URL. The address policy of the process holds here too.
+/// Sends a request to a URL, signed or not. The address policy of the process holds here too.
 pub(super) async fn send(
     client: &Client,
     method: Method,
-    signed: &SignedRequest,
+    url: &str,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Answer, SendError> {
-    let url = Url::parse(&signed.url).map_err(|error| SendError::Protocol(error.into()))?;
+    let url = Url::parse(url).map_err(|error| SendError::Protocol(error.into()))?;
     let origin = Origin::from_url(&url).map_err(|error| SendError::Protocol(error.into()))?;
     let target = &url[Position::BeforePath..];
     let mut request = Request::new(Full::new(body.clone()));
@@ -88,6 +88,24 @@ impl Answer {
     /// The provider's code of the error; empty if there is none.
     pub(super) fn code(&self) -> &str {
         self.xml_text("Code")
+    }
+
+    /// Whether it is a no to the request, and not to asking so often or so slowly.
+    pub(super) fn is_refusal(&self) -> bool {
+        self.status.is_client_error()
+            && self.status != StatusCode::TOO_MANY_REQUESTS
+            && self.status != StatusCode::REQUEST_TIMEOUT
+    }
+
+    /// What came of the body.
+    pub(super) fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// Status and code.
+    pub(super) fn brief(&self) -> String {
+        let code: String = self.code().chars().take(MAX_MESSAGE_CHARS).map(printable).collect();
+        format!("{} {code}", self.status.as_u16()).trim_end().to_owned()
     }
 
     /// Status, code and message, in one line.

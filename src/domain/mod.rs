@@ -10,6 +10,7 @@ mod etag;
 mod events;
 mod file_name;
 mod grant;
+mod idempotency;
 mod key;
 mod media_type;
 mod object;
@@ -27,6 +28,7 @@ pub use etag::ETag;
 pub use events::{EventOutcome, EventSource};
 pub use file_name::{CleanName, FileName, InvalidFileName};
 pub use grant::{Grant, Grants};
+pub use idempotency::{IdempotencyClaim, IdempotencyKey};
 pub use key::{
     InvalidKey, KeyPrefix, MINT_ENTROPY_BYTES, MintSecrets, MintedKey, ObjectKey, StoragePath,
     UploadId,

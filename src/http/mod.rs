@@ -8,6 +8,7 @@ pub mod conditions;
 mod cors;
 mod error;
 mod events;
+mod idempotency;
 mod limits;
 mod log;
 mod owner;

@@ -19,6 +19,7 @@ use crate::storage::SignedRequest;
 
 use super::body::{MAX_JSON_BYTES, ReplyBody, json_response, read_json};
 use super::error::Problem;
+use super::idempotency::idempotency_key;
 use super::limits;
 use super::owner::owner_id;
 
@@ -46,17 +47,23 @@ struct Success<T> {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct PresignAnswer<'a> {
-    #[serde(rename = "uploadURL")]
-    upload_url: &'a str,
+    #[serde(rename = "uploadURL", skip_serializing_if = "Option::is_none")]
+    upload_url: Option<&'a str>,
     #[serde(rename = "publicURL")]
     public_url: String,
     key: &'a str,
     #[serde(rename = "uploadID")]
     upload_id: &'a str,
     upload_token: &'a str,
-    method: &'static str,
-    headers: serde_json::Map<String, serde_json::Value>,
-    expires_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    method: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    headers: Option<serde_json::Map<String, serde_json::Value>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<String>,
+    /// Told where there is nothing to upload any more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<&'static str>,
     #[serde(rename = "finalizeURL")]
     finalize_url: String,
 }
@@ -123,6 +130,7 @@ where
     B: Body<Data = Bytes> + Unpin,
 {
     let owner = owner_id(headers)?;
+    let idempotency_key = idempotency_key(headers)?;
     let body: PresignBody = read_json(headers, body, MAX_JSON_BYTES).await?;
     let request = PresignRequest {
         owner,
@@ -130,16 +138,22 @@ where
         content_type: body.content_type,
         size: body.size,
         sha256: body.sha256,
+        idempotency_key,
     };
     let presigned = presign(app, services, request, SystemTime::now()).await?;
-    let Presigned { key, upload, token, .. } = &presigned;
-    let answer = Success { success: true, data: presign_answer(app, key, upload, &token.0) };
+    let Presigned { key, upload, state, token, .. } = &presigned;
+    let data = match upload {
+        Some(upload) => granted(app, key, upload, &token.0),
+        None => PresignAnswer { state: Some(state.as_str()), ..presign_answer(app, key, &token.0) },
+    };
+    let answer = Success { success: true, data };
     let mut response = json_response(StatusCode::OK, &answer);
     limits::add_headers(response.headers_mut(), &presigned.quota);
     Ok(response)
 }
 
-fn presign_answer<'a>(
+/// The answer that grants an upload.
+fn granted<'a>(
     app: &App,
     key: &'a MintedKey,
     upload: &'a SignedRequest,
@@ -149,17 +163,29 @@ fn presign_answer<'a>(
         .headers
         .iter()
         .map(|(name, value)| ((*name).to_owned(), serde_json::Value::String(value.clone())));
+    PresignAnswer {
+        upload_url: Some(&upload.url),
+        method: Some("PUT"),
+        headers: Some(headers.collect()),
+        expires_at: Some(timestamp(upload.expires_at)),
+        ..presign_answer(app, key, token)
+    }
+}
+
+/// What is known of an upload whether there is still something to upload or not.
+fn presign_answer<'a>(app: &App, key: &'a MintedKey, token: &'a str) -> PresignAnswer<'a> {
     let id = key.id();
     PresignAnswer {
-        upload_url: &upload.url,
+        upload_url: None,
         public_url: public_url(app, key.as_str()),
         key: key.as_str(),
         // The id is the beginning of the key.
         upload_id: &key.as_str()[..id.as_str().len()],
         upload_token: token,
-        method: "PUT",
-        headers: headers.collect(),
-        expires_at: timestamp(upload.expires_at),
+        method: None,
+        headers: None,
+        expires_at: None,
+        state: None,
         finalize_url: format!("{}/v1/uploads/{id}/finalize?token={token}", app.public_base),
     }
 }
@@ -212,7 +238,7 @@ pub(super) async fn handle_renewal(
 ) -> Result<Response<ReplyBody>, Problem> {
     let (id, token) = credentials(id, headers, query)?;
     let (record, upload) = renew(app, services, id, &token, SystemTime::now()).await?;
-    let data = presign_answer(app, &record.key, &upload, &token);
+    let data = granted(app, &record.key, &upload, &token);
     Ok(json_response(StatusCode::OK, &Success { success: true, data }))
 }
 

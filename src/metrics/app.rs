@@ -19,7 +19,9 @@ const PRESIGN_OUTCOMES: &[&str] = &[
     "ok",
     "ambiguous_owner_id",
     "body_too_large",
+    "conflict",
     "file_too_large",
+    "idempotency_conflict",
     "internal",
     "invalid_file_name",
     "invalid_json",
@@ -35,6 +37,7 @@ const PRESIGN_OUTCOMES: &[&str] = &[
     "type_mismatch",
     "unsupported_constraint",
     "unsupported_image_type",
+    "upload_expired",
 ];
 
 impl AppMetrics {

@@ -6,9 +6,11 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 
-use crate::domain::{AppName, Stored, UploadId, UploadRecord, UploadState, VerificationFailure};
+use crate::domain::{
+    AppName, IdempotencyClaim, Stored, UploadId, UploadRecord, UploadState, VerificationFailure,
+};
 
-pub use sqlite::SqliteRecords;
+pub use sqlite::{SqliteRecords, Tuning};
 
 /// A compare-and-set change of an upload's state.
 #[derive(Debug, Clone)]
@@ -44,17 +46,6 @@ pub struct Look {
     pub revision: u32,
     /// The time; `None` for never again.
     pub look_at: Option<SystemTime>,
-}
-
-/// A client's word for "this is the same request".
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct IdempotencyClaim {
-    /// A digest of app, owner and the client's `Idempotency-Key`.
-    pub scope: [u8; 32],
-    /// A digest of the request.
-    pub request: [u8; 32],
-    /// Until when the upload is kept for this claim.
-    pub expires_at: SystemTime,
 }
 
 /// What was done under an [`IdempotencyClaim`].

@@ -21,14 +21,30 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, Row, params_from_iter};
 
 use self::readers::Readers;
-use self::writer::{Statement, Write, Writer};
-use super::{Claimed, IdempotencyClaim, Look, Records, RecordsError, Renewal, Transition};
-use crate::domain::{AppName, UploadId, UploadRecord};
+use self::writer::{MAX_GROUP, Statement, Write, Writer};
+use super::{Claimed, Look, Records, RecordsError, Renewal, Transition};
+use crate::domain::{AppName, IdempotencyClaim, UploadId, UploadRecord};
 
 /// Upload records in one SQLite database, which no other gateway process may use meanwhile.
 pub struct SqliteRecords {
     writer: Writer,
     readers: Readers,
+}
+
+/// How a database is written. The default is what a gateway uses; the rest is there to measure what
+/// that costs, and to show that a test of durability can fail.
+#[derive(Debug, Clone, Copy)]
+pub struct Tuning {
+    /// Whether a commit waits for the disk.
+    pub durable: bool,
+    /// How many writes one commit may hold.
+    pub max_group: usize,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self { durable: true, max_group: MAX_GROUP }
+    }
 }
 
 impl SqliteRecords {
@@ -50,9 +66,21 @@ impl SqliteRecords {
         path: &Path,
         on_commit: impl FnMut(usize, Duration) + Send + 'static,
     ) -> Result<Self, RecordsError> {
-        let database = open::database(path)?;
+        Self::open_tuned(path, Tuning::default(), on_commit)
+    }
+
+    /// The same, written in another way.
+    ///
+    /// # Errors
+    /// As [`SqliteRecords::open`].
+    pub fn open_tuned(
+        path: &Path,
+        tuning: Tuning,
+        on_commit: impl FnMut(usize, Duration) + Send + 'static,
+    ) -> Result<Self, RecordsError> {
+        let database = open::database(path, tuning.durable)?;
         let readers = Readers::open(&database.path)?;
-        let writer = Writer::start(database, Box::new(on_commit))?;
+        let writer = Writer::start(database, tuning.max_group, Box::new(on_commit))?;
         Ok(Self { writer, readers })
     }
 

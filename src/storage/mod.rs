@@ -4,6 +4,7 @@
 
 mod call;
 mod gcs;
+mod renewal;
 mod s3;
 
 use std::pin::Pin;
@@ -15,7 +16,10 @@ use bytes::Bytes;
 use crate::domain::{ContentRange, ETag, MediaType, RangeRequest, Source, StoragePath};
 
 pub use crate::domain::{MultipartId, ObjectMeta};
-pub use gcs::{GcsConfig, GcsStore, GcsTimeouts, ServiceAccount};
+pub use gcs::{
+    GOOGLE_STORAGE, GcsConfig, GcsCredentials, GcsProcessCredentials, GcsStore, GcsSurroundings,
+    GcsTimeouts, ServiceAccount,
+};
 pub use s3::{
     AccessKey, ProcessCredentials, S3Config, S3Credentials, S3Store, S3Timeouts,
     Transport as AwsTransport,
@@ -177,7 +181,8 @@ pub trait ObjectStore: Send + Sync + 'static {
     /// Which provider this is.
     fn source(&self) -> Source;
 
-    /// Signs a PUT. Makes no network call on the hot path.
+    /// Signs a PUT. Makes no network call, but where the key is the provider's own (GCS without a
+    /// key file).
     ///
     /// # Errors
     /// [`StorageErrorKind::Unsupported`] for a constraint that the provider cannot enforce: it is
@@ -185,6 +190,20 @@ pub trait ObjectStore: Send + Sync + 'static {
     async fn sign_put(
         &self,
         grant: &PutGrant<'_>,
+        now: SystemTime,
+    ) -> Result<SignedRequest, StorageError>;
+
+    /// Signs a GET of an object, which need not exist. The holder may ask for ranges and set
+    /// conditions: no header but `Host` is signed. The permission holds for `expires_in` from
+    /// `now`, in whole seconds; shorter where the credentials that sign end before. Makes a network
+    /// call where [`sign_put`](Self::sign_put) does.
+    ///
+    /// # Errors
+    /// [`StorageErrorKind::Unsupported`] for a life that the provider does not know.
+    async fn sign_get(
+        &self,
+        path: &StoragePath,
+        expires_in: Duration,
         now: SystemTime,
     ) -> Result<SignedRequest, StorageError>;
 

@@ -43,7 +43,8 @@ pub struct Timeouts {
     pub first_byte: Duration,
 }
 
-/// Marks a request, as an extension, that may be sent twice though its method does not say so.
+/// An extension of a request that says: sending it twice does what sending it once does, though its
+/// method does not promise that.
 #[derive(Clone, Copy, Debug)]
 pub struct Repeatable;
 
@@ -143,7 +144,7 @@ fn check_framing(headers: &HeaderMap) -> Result<(), SendError> {
 }
 
 /// Whether sending the request twice does what sending it once does: by its method (RFC 9110
-/// §9.2.2), or by the word of whoever made it.
+/// §9.2.2), or because the caller says so.
 fn is_repeatable<B>(request: &Request<B>) -> bool {
     request.method().is_idempotent() || request.extensions().get::<Repeatable>().is_some()
 }

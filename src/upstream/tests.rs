@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
-use super::{AddressPolicy, Body, BodyError, Client, Origin, SendError, Timeouts};
+use super::{AddressPolicy, Body, BodyError, Client, Origin, Repeatable, SendError, Timeouts};
 
 const PATIENT: Timeouts =
     Timeouts { connect: Duration::from_secs(10), first_byte: Duration::from_secs(10) };
@@ -126,6 +126,26 @@ async fn a_chunked_body_gives_its_connection_back_too() {
     for _ in 0..2 {
         let response = send(&client, &server).await.unwrap();
         assert_eq!(read(response.into_body()).await.unwrap(), "hello");
+    }
+}
+
+#[tokio::test]
+async fn only_what_may_be_sent_twice_goes_over_a_connection_that_may_be_dead() {
+    let says = |body: &str| vec![text(&HELLO.replace("hello", body))];
+    let (first, second) = (vec![says("first"); 3], vec![says("other")]);
+    let server = Scripted::start(vec![first, second]).await;
+    let client = client();
+    let post = |repeatable: bool| {
+        let mut request = get();
+        *request.method_mut() = http::Method::POST;
+        if repeatable {
+            request.extensions_mut().insert(Repeatable);
+        }
+        request
+    };
+    for (request, connection) in [(get(), "first"), (post(true), "first"), (post(false), "other")] {
+        let response = client.send(&server.origin, request, &PATIENT).await.unwrap();
+        assert_eq!(read(response.into_body()).await.unwrap(), connection);
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use safelight::domain::{MediaType, Secret, StoragePath};
 use safelight::storage::{
-    GcsConfig, GetOptions, MultipartId, ObjectStore as _, PutGrant, ServiceAccount,
+    GcsConfig, GcsCredentials, GetOptions, MultipartId, ObjectStore as _, PutGrant, ServiceAccount,
     StorageErrorKind as Kind,
 };
 use url::Url;
@@ -45,9 +45,10 @@ async fn a_missing_object_a_missing_bucket_and_a_stranger_are_told_apart() {
     assert_eq!(failures(elsewhere).await, [Kind::Unavailable; 2]);
     let stranger = KEY_FILE.replace("gateway@", "stranger@");
     let account = ServiceAccount::parse(Secret::new(stranger)).unwrap();
-    let stranger = GcsConfig { service_account: Some(account), ..gcs.config().await };
+    let stranger =
+        GcsConfig { credentials: GcsCredentials::Account(account), ..gcs.config().await };
     assert_eq!(failures(stranger).await, [Kind::Credentials; 2]);
-    let nobody = GcsConfig { service_account: None, ..gcs.config().await };
+    let nobody = GcsConfig { credentials: GcsCredentials::Anonymous, ..gcs.config().await };
     assert_eq!(failures(nobody).await, [Kind::Credentials; 2]);
 }
 
@@ -110,7 +111,7 @@ async fn what_cannot_be_promised_is_refused() {
         let error = store.sign_put(&grant, now).await.unwrap_err();
         assert_eq!(error.kind, Kind::Unsupported, "{why}");
     }
-    let anonymous = open(GcsConfig { service_account: None, ..config });
+    let anonymous = open(GcsConfig { credentials: GcsCredentials::Anonymous, ..config });
     let error = anonymous.sign_put(&grant(&path), now).await.unwrap_err();
     assert_eq!(error.kind, Kind::Credentials);
 

@@ -7,6 +7,7 @@ mod limiting;
 mod outages;
 mod refusing;
 mod renewing;
+mod repeating;
 
 use http::Method;
 use serde_json::Value;

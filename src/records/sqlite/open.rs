@@ -27,14 +27,14 @@ pub(super) struct Database {
     pub(super) lock: File,
 }
 
-/// Locks, opens and migrates a database.
-pub(super) fn database(path: &Path) -> Result<Database, RecordsError> {
+/// Locks, opens and migrates a database. If it is durable, each commit waits for the disk.
+pub(super) fn database(path: &Path, durable: bool) -> Result<Database, RecordsError> {
     let path = resolve(path)?;
     let lock = lock(&path)?;
     let refused = |error: &dyn std::fmt::Display| {
         RecordsError::Unavailable(format!("cannot open {}: {error}", path.display()))
     };
-    let mut connection = writing_connection(&path).map_err(|error| refused(&error))?;
+    let mut connection = writing_connection(&path, durable).map_err(|error| refused(&error))?;
     let mode: String = connection
         .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))
         .map_err(|error| refused(&error))?;
@@ -55,14 +55,14 @@ pub(super) fn reading_connection(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-fn writing_connection(path: &Path) -> rusqlite::Result<Connection> {
+fn writing_connection(path: &Path, durable: bool) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
-    // Not only consistent but durable: each commit waits for the disk.
-    connection.pragma_update(None, "synchronous", "FULL")?;
+    // FULL is not only consistent but durable: each commit waits for the disk.
+    connection.pragma_update(None, "synchronous", if durable { "FULL" } else { "OFF" })?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "journal_size_limit", LOG_SIZE_LIMIT)?;
     Ok(connection)

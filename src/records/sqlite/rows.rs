@@ -5,10 +5,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rusqlite::Row;
 use rusqlite::types::Value;
 
-use super::{Claimed, IdempotencyClaim, Look, RecordsError, Renewal, Transition};
+use super::{Claimed, Look, RecordsError, Renewal, Transition};
 use crate::domain::{
-    AppName, Declared, ETag, MediaType, MintedKey, Multipart, MultipartId, OwnerId, Stored,
-    UploadId, UploadRecord, UploadState, VerificationFailure,
+    AppName, Declared, ETag, IdempotencyClaim, MediaType, MintedKey, Multipart, MultipartId,
+    OwnerId, Stored, UploadId, UploadRecord, UploadState, VerificationFailure,
 };
 
 /// The owner of an object that was found without a record. No owner has this name.

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use rusqlite::Connection;
 
-use super::writer::{MAX_GROUP, MAX_WAITING};
+use super::writer::MAX_WAITING;
 use super::*;
 use crate::domain::{
     CleanName, Declared, ETag, MediaType, MintSecrets, MintedKey, OwnerId, Secret, Stored,
@@ -417,11 +417,11 @@ async fn reads_do_not_wait_for_a_busy_writer() {
 #[tokio::test]
 async fn a_full_disk_is_unavailable_and_nothing_is_lost() {
     let place = Place::new();
-    let database = open::database(&place.path).unwrap();
+    let database = open::database(&place.path, true).unwrap();
     // A limit of the one connection that writes, below what 10,000 records need.
     database.connection.pragma_update(None, "max_page_count", 12).unwrap();
     let readers = Readers::open(&place.path).unwrap();
-    let writer = Writer::start(database, Box::new(|_, _| {})).unwrap();
+    let writer = Writer::start(database, MAX_GROUP, Box::new(|_, _| {})).unwrap();
     let records = SqliteRecords { writer, readers };
     let mut answered = 0;
     let error = loop {
@@ -563,7 +563,7 @@ async fn a_database_of_a_newer_version_is_refused() {
 #[tokio::test]
 async fn every_commit_waits_for_the_disk() {
     let place = Place::new();
-    let database = open::database(&place.path).unwrap();
+    let database = open::database(&place.path, true).unwrap();
     let connection = &database.connection;
     let mode: String = connection.pragma_query_value(None, "journal_mode", |r| r.get(0)).unwrap();
     let level: u8 = connection.pragma_query_value(None, "synchronous", |r| r.get(0)).unwrap();

@@ -50,12 +50,16 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Starts the thread.
-    pub(super) fn start(database: Database, on_commit: OnCommit) -> Result<Self, RecordsError> {
+    pub(super) fn start(
+        database: Database,
+        max_group: usize,
+        on_commit: OnCommit,
+    ) -> Result<Self, RecordsError> {
         let (queue, waiting) = mpsc::channel(MAX_WAITING);
         let Database { connection, lock, .. } = database;
         let thread = std::thread::Builder::new()
             .name("records-writer".to_owned())
-            .spawn(move || run(connection, lock, waiting, on_commit))
+            .spawn(move || run(connection, lock, waiting, max_group, on_commit))
             .map_err(|error| {
                 RecordsError::Unavailable(format!("cannot start the writer's thread: {error}"))
             })?;
@@ -105,12 +109,13 @@ fn run(
     connection: Connection,
     lock: File,
     mut waiting: mpsc::Receiver<Waiting>,
+    max_group: usize,
     mut on_commit: OnCommit,
 ) {
     let _lock = lock;
     let mut connection = connection;
-    let mut group = Vec::with_capacity(MAX_GROUP);
-    while waiting.blocking_recv_many(&mut group, MAX_GROUP) > 0 {
+    let mut group = Vec::with_capacity(max_group);
+    while waiting.blocking_recv_many(&mut group, max_group) > 0 {
         let begun = Instant::now();
         let committed = commit(&mut connection, &group);
         let (size, took) = (group.len(), begun.elapsed());

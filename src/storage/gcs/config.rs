@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use url::{Host, Url};
 
-use super::credentials::ServiceAccount;
+use super::identity::GcsCredentials;
 use crate::domain::StoragePath;
 use crate::upstream::Origin;
 
 /// Where Google's buckets are.
-const GOOGLE: &str = "https://storage.googleapis.com";
+pub const GOOGLE_STORAGE: &str = "https://storage.googleapis.com";
 
 /// A bucket of Google Cloud Storage.
 #[derive(Debug, Clone)]
@@ -18,8 +18,8 @@ pub struct GcsConfig {
     pub bucket: String,
     /// Scheme, host and port of the server; Google's own without one.
     pub endpoint: Option<Url>,
-    /// Who we are. Only an emulator does without, and then signs nothing.
-    pub service_account: Option<ServiceAccount>,
+    /// Who we are. Only an emulator does without credentials.
+    pub credentials: GcsCredentials,
     /// The time limits of the calls.
     pub timeouts: GcsTimeouts,
 }
@@ -82,14 +82,16 @@ impl Address {
             return Err(format!("{bucket:?} is not the name of a bucket"));
         }
         let emulator = GcsConfig::is_emulator(config.endpoint.as_ref());
-        if config.service_account.is_none() && !emulator {
-            return Err("the process's own credentials are not available in this version: name \
-                        the key file of a service account in Storage.CredentialsFile"
-                .into());
+        if matches!(config.credentials, GcsCredentials::Anonymous) && !emulator {
+            return Err(
+                "only an emulator on this machine can do without credentials: name the key \
+                        file of a service account in Storage.CredentialsFile"
+                    .into(),
+            );
         }
         let endpoint = match &config.endpoint {
             Some(endpoint) => endpoint.clone(),
-            None => Url::parse(GOOGLE).expect("the constant is a URL"),
+            None => Url::parse(GOOGLE_STORAGE).expect("the constant is a URL"),
         };
         if !endpoint.username().is_empty() || endpoint.password().is_some() {
             return Err("the storage endpoint must not hold a user name or password".into());

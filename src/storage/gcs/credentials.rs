@@ -1,14 +1,9 @@
-//! A service account: its signatures and its tokens, both made on this machine.
-//!
-//! Tokens are Google's crate's: signed by the key itself (a self-signed JWT), so that no token
-//! server is ever asked; the crate keeps one, and renews it in the background before it ends.
+//! A service account with its key, as Google gives it out.
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use google_cloud_auth::credentials::AccessTokenCredentials;
 use google_cloud_auth::credentials::service_account::{AccessSpecifier, Builder};
-use google_cloud_auth::signer::{Signer, SigningError, SigningProvider};
 use rustls::SignatureScheme;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -17,7 +12,7 @@ use serde::Deserialize;
 use crate::domain::Secret;
 
 /// What tokens are good for: objects of the buckets that the account may use, and no settings.
-const SCOPE: &str = "https://www.googleapis.com/auth/devstorage.read_write";
+pub(super) const STORAGE_SCOPE: &str = "https://www.googleapis.com/auth/devstorage.read_write";
 
 /// The one universe whose servers this store knows.
 const UNIVERSE: &str = "googleapis.com";
@@ -44,8 +39,8 @@ struct KeyFile {
 impl ServiceAccount {
     /// Takes a key file as Google gives it out.
     ///
-    /// Other kinds of credentials are refused. Those of type `external_account` name URLs and
-    /// programs that would be asked for a token, and a tenant's file must not make the process ask.
+    /// Other kinds of credentials are refused. They name URLs, and some of them programs, that would
+    /// be asked for a token, and a tenant's file must not make the process ask.
     ///
     /// # Errors
     /// A text for the author of the settings, which tells nothing secret.
@@ -57,24 +52,21 @@ impl ServiceAccount {
         })?;
         match file.kind.as_deref() {
             Some("service_account") => {}
-            Some("external_account") => {
-                return Err("credentials of the type external_account (workload identity \
-                            federation) are not available in this version: use the key file of \
-                            a service account"
-                    .into());
+            Some(
+                kind @ ("external_account" | "impersonated_service_account" | "authorized_user"),
+            ) => {
+                return Err(format!(
+                    "credentials of the type {kind} name places to ask for a token, and no app's \
+                     file may send the gateway anywhere: use the key file of a service account, or \
+                     let the operator grant the app the process's own credentials"
+                ));
             }
-            _ => {
-                return Err("only key files of the type service_account can be used".into());
-            }
+            _ => return Err("only key files of the type service_account can be used".into()),
         }
         if file.universe_domain.is_some_and(|universe| universe != UNIVERSE) {
             return Err(format!("only accounts of the universe_domain {UNIVERSE} can be used"));
         }
-        // The address is a part of every URL that is signed.
-        let is_address = |email: &String| {
-            email.contains('@') && email.bytes().all(|b| b.is_ascii_graphic() && b != b'/')
-        };
-        let client_email = file.client_email.filter(is_address);
+        let client_email = file.client_email.filter(|email| is_address(email));
         let client_email = client_email.ok_or("the key file has no client_email")?;
         let key = Key::parse(&file.private_key.ok_or("the key file has no private_key")?)?;
         // The crate reads the same document; what it may miss besides, it says now.
@@ -90,6 +82,27 @@ impl ServiceAccount {
     pub fn client_email(&self) -> &str {
         &self.client_email
     }
+
+    pub(super) fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// Its tokens: signed by the key itself (a self-signed JWT), so that no token server is ever
+    /// asked. The crate keeps one, and a task of its own renews it before it ends.
+    pub(super) fn tokens(&self) -> Result<AccessTokenCredentials, String> {
+        let document = serde_json::from_slice(self.document.expose())
+            .map_err(|_| "the credentials are not JSON")?;
+        Builder::new(document)
+            .with_access_specifier(AccessSpecifier::from_scopes([STORAGE_SCOPE]))
+            .build_access_token_credentials()
+            .map_err(|_| "the credentials are not a service account's".to_owned())
+    }
+}
+
+/// Whether a text is an account's address, which is a part of every URL that it signs.
+pub(super) fn is_address(email: &str) -> bool {
+    let graphic = |b: u8| b.is_ascii_graphic() && !matches!(b, b'/' | b'?' | b'#' | b'%' | b':');
+    email.contains('@') && email.bytes().all(graphic)
 }
 
 impl std::fmt::Debug for ServiceAccount {
@@ -103,7 +116,7 @@ impl std::fmt::Debug for ServiceAccount {
 /// An RSA key, read once: Google's own signer reads the PEM anew for each signature, which adds a
 /// good quarter to the time of the signature itself.
 #[derive(Clone)]
-struct Key(Arc<dyn rustls::sign::Signer>);
+pub(super) struct Key(Arc<dyn rustls::sign::Signer>);
 
 impl Key {
     fn parse(pem: &str) -> Result<Self, String> {
@@ -117,65 +130,10 @@ impl Key {
         let scheme = key.choose_scheme(&[SignatureScheme::RSA_PKCS1_SHA256]).ok_or(wrong)?;
         Ok(Self(scheme.into()))
     }
-}
 
-/// What signs URLs. Its future is ready at once, after an RSA signature's work.
-struct LocalSigner {
-    client_email: String,
-    key: Key,
-}
-
-impl std::fmt::Debug for LocalSigner {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LocalSigner").finish_non_exhaustive()
-    }
-}
-
-impl SigningProvider for LocalSigner {
-    async fn client_email(&self) -> Result<String, SigningError> {
-        Ok(self.client_email.clone())
-    }
-
-    async fn sign(&self, content: &[u8]) -> Result<Bytes, SigningError> {
-        self.key.0.sign(content).map(Bytes::from).map_err(SigningError::from_msg)
-    }
-}
-
-/// A service account at work.
-pub(super) struct Identity {
-    client_email: String,
-    signer: Signer,
-    tokens: AccessTokenCredentials,
-}
-
-impl Identity {
-    /// Starts the task that keeps a token fresh.
-    pub(super) fn new(account: &ServiceAccount) -> Result<Self, String> {
-        // The crate takes the RSA of its tokens from the process's default provider of cryptography. Whoever
-        // installed one before has set it for the same purpose.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let document: serde_json::Value = serde_json::from_slice(account.document.expose())
-            .map_err(|_| "the credentials are not JSON")?;
-        let unusable = |_| "the credentials are not a service account's".to_owned();
-        let ServiceAccount { client_email, key, .. } = account.clone();
-        let signer = LocalSigner { client_email: client_email.clone(), key }.into();
-        let tokens = Builder::new(document)
-            .with_access_specifier(AccessSpecifier::from_scopes([SCOPE]))
-            .build_access_token_credentials()
-            .map_err(unusable)?;
-        Ok(Self { client_email, signer, tokens })
-    }
-
-    pub(super) fn client_email(&self) -> &str {
-        &self.client_email
-    }
-
-    pub(super) fn signer(&self) -> Signer {
-        self.signer.clone()
-    }
-
-    pub(super) fn tokens(&self) -> AccessTokenCredentials {
-        self.tokens.clone()
+    /// Signs by RSA PKCS #1 v1.5 with SHA-256: up to a millisecond of a processor's work.
+    pub(super) fn sign(&self, content: &[u8]) -> Result<Vec<u8>, rustls::Error> {
+        self.0.sign(content)
     }
 }
 
@@ -207,11 +165,13 @@ mod tests {
         let half: String = key.as_str().unwrap().chars().take(800).collect();
         for (file, told) in [
             ("hunter2".to_owned(), "this is not the JSON key file of a service account"),
-            (changed("type", json!("external_account")), "the type external_account"),
+            (changed("type", json!("external_account")), "the type external_account name places"),
             (
-                changed("type", json!("authorized_user")),
-                "only key files of the type service_account",
+                changed("type", json!("impersonated_service_account")),
+                "impersonated_service_account",
             ),
+            (changed("type", json!("authorized_user")), "the type authorized_user name places"),
+            (changed("type", json!("gdch_service_account")), "only key files of the type"),
             (changed("type", Value::Null), "only key files of the type service_account"),
             (changed("universe_domain", json!("example.com")), "only accounts of the universe"),
             (changed("client_email", json!("")), "has no client_email"),

@@ -44,7 +44,7 @@ impl GcsStore {
     ) -> Result<ListPage, StorageError> {
         let target = format!("{}?{}", self.address.bucket_path, query(prefix, from, limit));
         let call = Call::new(Method::GET, target);
-        let response = self.api.send(&call).await?;
+        let response = self.api.send(call).await?;
         parse(&document(response.into_body()).await?)
     }
 }

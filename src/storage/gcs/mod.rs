@@ -1,13 +1,19 @@
 //! Google Cloud Storage.
 //!
-//! Signing and tokens come from Google's own crates. The object calls are the XML API's, through
-//! the gateway's own client: its answers carry the ETag that a CDN in front of the bucket shows,
-//! and it obeys the same address policy and time limits as every upstream.
+//! The object calls are the XML API's, through the gateway's own client: its answers carry the ETag
+//! that a CDN in front of the bucket shows, and it obeys the same address policy and time limits as
+//! every upstream. Google's own crate keeps the tokens of credentials that come in a file.
 //!
 //! | file | what it knows |
 //! |---|---|
 //! | `config.rs` | where the bucket is, who we are there, how long we wait |
-//! | `credentials.rs` | a service account: its signatures and its tokens |
+//! | `credentials.rs` | a service account and its key |
+//! | `adc.rs` | where a process finds its own credentials, and what a file of them may say |
+//! | `process.rs` | the process's own credentials: found and renewed |
+//! | `metadata.rs` | the metadata server, which hands them out |
+//! | `identity.rs` | an account at work: what signs, and the tokens of calls |
+//! | `sign_blob.rs` | signatures by Google, where no key is here |
+//! | `v4.rs` | signed URLs: what is signed |
 //! | `grants.rs` | signed URLs: what a promise becomes |
 //! | `objects.rs` | the calls on objects |
 //! | `listing.rs` | listing |
@@ -15,14 +21,20 @@
 //! | `retries.rs` | when to try again, and after how long |
 //! | `errors.rs` | what a failed call means |
 
+mod adc;
 mod config;
 mod credentials;
 mod errors;
 mod grants;
+mod identity;
 mod listing;
+mod metadata;
 mod objects;
+mod process;
 mod retries;
+mod sign_blob;
 mod transport;
+mod v4;
 
 use std::time::{Duration, SystemTime};
 
@@ -37,20 +49,23 @@ use super::{
 use crate::domain::{MediaType, Source, StoragePath};
 use crate::upstream::Client;
 
-pub use config::{GcsConfig, GcsTimeouts};
+pub use adc::GcsSurroundings;
+pub use config::{GOOGLE_STORAGE, GcsConfig, GcsTimeouts};
 pub use credentials::ServiceAccount;
+pub use identity::GcsCredentials;
+pub use process::GcsProcessCredentials;
 
 use config::Address;
-use credentials::Identity;
-use transport::XmlApi;
+use identity::Caller;
+use transport::{Server, XmlApi};
 
 /// A bucket of Google Cloud Storage.
 pub struct GcsStore {
     bucket: String,
     address: Address,
     call_limit: Duration,
-    /// Who signs; nobody at an emulator without credentials.
-    identity: Option<Identity>,
+    /// Who signs.
+    caller: Caller,
     api: XmlApi,
 }
 
@@ -64,11 +79,11 @@ impl GcsStore {
     /// Outside of a tokio runtime.
     pub fn new(config: GcsConfig, client: Client) -> Result<Self, String> {
         let address = Address::of(&config)?;
-        let identity = config.service_account.as_ref().map(Identity::new).transpose()?;
-        let tokens = identity.as_ref().map(Identity::tokens);
-        let api = XmlApi::new(client, address.origin.clone(), tokens, config.timeouts);
+        let caller = Caller::new(&config.credentials)?;
+        let server = Server::new(client, address.origin.clone(), config.timeouts);
+        let api = XmlApi::new(server, caller.clone());
         let GcsConfig { bucket, timeouts, .. } = config;
-        Ok(Self { bucket, address, call_limit: timeouts.call, identity, api })
+        Ok(Self { bucket, address, call_limit: timeouts.call, caller, api })
     }
 }
 
@@ -98,7 +113,16 @@ impl ObjectStore for GcsStore {
         grant: &PutGrant<'_>,
         now: SystemTime,
     ) -> Result<SignedRequest, StorageError> {
-        self.grant_put(grant, now).await
+        within(self.call_limit, self.grant_put(grant, now)).await
+    }
+
+    async fn sign_get(
+        &self,
+        path: &StoragePath,
+        expires_in: Duration,
+        now: SystemTime,
+    ) -> Result<SignedRequest, StorageError> {
+        within(self.call_limit, self.grant_get(path, expires_in, now)).await
     }
 
     async fn head(&self, path: &StoragePath) -> Result<ObjectMeta, StorageError> {

@@ -26,7 +26,7 @@ const IF_GENERATION: &str = "x-goog-if-generation-match";
 impl GcsStore {
     pub(super) async fn head_object(&self, path: &StoragePath) -> Result<ObjectMeta, StorageError> {
         let call = Call::new(Method::HEAD, self.address.path_of(path));
-        match self.api.send(&call).await {
+        match self.api.send(call).await {
             Ok(response) => {
                 let headers = response.headers();
                 let stored = number(headers, &STORED_LENGTH);
@@ -70,7 +70,7 @@ impl GcsStore {
             let tags: Vec<_> = options.if_none_match.iter().map(ETag::as_str).collect();
             call = call.header("if-none-match", &tags.join(", "))?;
         }
-        let response = self.api.send(&call).await?;
+        let response = self.api.send(call).await?;
         let (head, body) = response.into_parts();
         let headers = &head.headers;
         if is_unpacked(headers) {
@@ -105,7 +105,7 @@ impl GcsStore {
         let mut call = Call::new(Method::PUT, self.address.path_of(path))
             .header("content-type", content_type)?;
         call.body = body;
-        let response = self.api.send(&call).await?;
+        let response = self.api.send(call).await?;
         let headers = response.headers();
         Ok(ObjectMeta {
             size,
@@ -132,7 +132,7 @@ impl GcsStore {
             };
             call = call.header(IF_GENERATION, &generation)?;
         }
-        match self.api.send(&call).await.map_err(StorageError::from) {
+        match self.api.send(call).await.map_err(StorageError::from) {
             Ok(_) | Err(StorageError { kind: StorageErrorKind::NotFound, .. }) => Ok(()),
             Err(error) if error.kind == StorageErrorKind::PreconditionFailed => {
                 // Nothing has no generation either.

@@ -62,7 +62,7 @@ fn config(endpoint: &str) -> GcsConfig {
     GcsConfig {
         bucket: "media".into(),
         endpoint: Some(Url::parse(endpoint).unwrap()),
-        service_account: Some(account()),
+        credentials: GcsCredentials::Account(account()),
         timeouts: GcsTimeouts::default(),
     }
 }
@@ -107,7 +107,7 @@ async fn where_a_store_may_be() {
         assert_eq!(format!("{}{}", address.endpoint, address.path_of(&path())), expected);
     }
     for wrong in [
-        GcsConfig { service_account: None, ..google.clone() },
+        GcsConfig { credentials: GcsCredentials::Anonymous, ..google.clone() },
         GcsConfig { bucket: "a/b".into(), ..google.clone() },
         GcsConfig { bucket: "..".into(), ..google },
         endpoint("http://gcs.example"),
@@ -118,7 +118,8 @@ async fn where_a_store_may_be() {
     ] {
         assert!(open(wrong.clone()).is_err(), "{wrong:?}");
     }
-    let anonymous = GcsConfig { service_account: None, ..endpoint("http://localhost:4443") };
+    let anonymous =
+        GcsConfig { credentials: GcsCredentials::Anonymous, ..endpoint("http://localhost:4443") };
     assert!(open(anonymous).is_ok());
 }
 
@@ -320,7 +321,8 @@ async fn requests_carry_a_token_and_nothing_prints_it() {
 
     let anonymous = Recorded::answering(vec![denied()]).await;
     let endpoint = anonymous.store.address.endpoint.clone();
-    let nobody = open(GcsConfig { service_account: None, ..config(&endpoint) }).unwrap();
+    let nobody =
+        open(GcsConfig { credentials: GcsCredentials::Anonymous, ..config(&endpoint) }).unwrap();
     let _ = nobody.get(&path(), &GetOptions::default()).await;
     assert!(!anonymous.request(0).contains("authorization"));
 }

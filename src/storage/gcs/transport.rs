@@ -1,13 +1,13 @@
-//! One call of the XML API: its token, its attempts, its answer.
+//! One call: its token, its attempts, its answer.
 
 use bytes::Bytes;
-use google_cloud_auth::credentials::AccessTokenCredentials;
 use http::header::{ACCEPT_ENCODING, AUTHORIZATION};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
 
 use super::config::GcsTimeouts;
 use super::errors::{answered, nonsense, unanswered};
+use super::identity::Caller;
 use super::retries::{Retries, chance, may_connect, may_pass};
 use crate::storage::{StorageError, StorageErrorKind};
 use crate::upstream::{Body, Client, Origin, Timeouts};
@@ -16,14 +16,18 @@ use crate::upstream::{Body, Client, Origin, Timeouts};
 /// up to 1,024 bytes, escaped, with their metadata). Objects are streamed and have no such limit.
 const MAX_DOCUMENT_BYTES: usize = 8 << 20;
 
-/// The XML API of one server.
-pub(super) struct XmlApi {
+/// A server of Google's, and what it may cost to ask it again.
+pub(super) struct Server {
     client: Client,
     origin: Origin,
-    /// `None`: anonymous, at an emulator.
-    tokens: Option<AccessTokenCredentials>,
     timeouts: Timeouts,
     retries: Retries,
+}
+
+/// The XML API of one server.
+pub(super) struct XmlApi {
+    server: Server,
+    caller: Caller,
 }
 
 /// A request to be sent.
@@ -62,74 +66,87 @@ impl Call {
         self.headers.insert(name, value);
         Ok(self)
     }
-}
 
-impl XmlApi {
-    pub(super) fn new(
-        client: Client,
-        origin: Origin,
-        tokens: Option<AccessTokenCredentials>,
-        timeouts: GcsTimeouts,
-    ) -> Self {
-        let timeouts = Timeouts { connect: timeouts.connect, first_byte: timeouts.first_byte };
-        Self { client, origin, tokens, timeouts, retries: Retries::new() }
-    }
-
-    /// Sends a request, again where that may help, until an answer is a success. The caller sets
-    /// the limit in time.
-    pub(super) async fn send(&self, call: &Call) -> Result<Response<Body>, Failed> {
-        let mut failed = 0;
-        loop {
-            let request = self.request(call).await;
-            let request = request.map_err(|error| Failed { status: None, error })?;
-            let (status, error, again) =
-                match self.client.send(&self.origin, request, &self.timeouts).await {
-                    Ok(response) if response.status().is_success() => {
-                        if failed == 0 {
-                            self.retries.succeeded();
-                        }
-                        return Ok(response);
-                    }
-                    Ok(response) => {
-                        let status = response.status();
-                        let error = refusal(response, &call.method).await;
-                        (Some(status.as_u16()), error, may_pass(status))
-                    }
-                    Err(error) => (None, unanswered(&error), may_connect(&error)),
-                };
-            failed += 1;
-            let pause = if again { self.retries.pause(failed, chance()) } else { None };
-            let Some(pause) = pause else { return Err(Failed { status, error }) };
-            tracing::debug!(%error, attempt = failed, "Google Cloud Storage is asked again");
-            tokio::time::sleep(pause).await;
-        }
-    }
-
-    async fn request(&self, call: &Call) -> Result<Request<Full<Bytes>>, StorageError> {
+    /// The request, with the token of whoever sends it.
+    pub(super) fn into_request(
+        self,
+        bearer: Option<HeaderValue>,
+    ) -> Result<Request<Full<Bytes>>, StorageError> {
         let mut request = Request::builder()
-            .method(call.method.clone())
-            .uri(&call.target)
-            .body(Full::new(call.body.clone()))
+            .method(self.method)
+            .uri(self.target)
+            .body(Full::new(self.body))
             .map_err(|error| nonsense_of_ours(&error))?;
-        request.headers_mut().extend(call.headers.clone());
+        *request.headers_mut() = self.headers;
         request.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        if let Some(tokens) = &self.tokens {
-            let failed = |detail: String| StorageError::new(StorageErrorKind::Credentials, detail);
-            let token = tokens.access_token().await;
-            let token = token.map_err(|error| failed(format!("there is no token: {error}")))?;
-            let mut bearer = HeaderValue::from_str(&format!("Bearer {}", token.token))
-                .map_err(|_| failed("the token is not one".to_owned()))?;
-            bearer.set_sensitive(true);
+        if let Some(bearer) = bearer {
             request.headers_mut().insert(AUTHORIZATION, bearer);
         }
         Ok(request)
     }
 }
 
+impl Server {
+    pub(super) fn new(client: Client, origin: Origin, timeouts: GcsTimeouts) -> Self {
+        let timeouts = Timeouts { connect: timeouts.connect, first_byte: timeouts.first_byte };
+        Self { client, origin, timeouts, retries: Retries::new() }
+    }
+
+    /// Sends a request that may be repeated, again where that may help. The answer is the last
+    /// one, a success or not. The caller sets the limit in time.
+    pub(super) async fn send(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Response<Body>, StorageError> {
+        let mut failed = 0;
+        loop {
+            let sent = self.client.send(&self.origin, request.clone(), &self.timeouts).await;
+            let again = match &sent {
+                Ok(response) if response.status().is_success() => {
+                    if failed == 0 {
+                        self.retries.succeeded();
+                    }
+                    return sent.map_err(|error| unanswered(&error));
+                }
+                Ok(response) => may_pass(response.status()),
+                Err(error) => may_connect(error),
+            };
+            failed += 1;
+            let pause = if again { self.retries.pause(failed, chance()) } else { None };
+            let Some(pause) = pause else { return sent.map_err(|error| unanswered(&error)) };
+            let why =
+                sent.map_or_else(|error| error.to_string(), |answer| answer.status().to_string());
+            tracing::debug!(%why, attempt = failed, "Google is asked again");
+            tokio::time::sleep(pause).await;
+        }
+    }
+}
+
+impl XmlApi {
+    pub(super) fn new(server: Server, caller: Caller) -> Self {
+        Self { server, caller }
+    }
+
+    /// Sends a request until an answer is a success, or none is to be had. The caller sets the
+    /// limit in time.
+    pub(super) async fn send(&self, call: Call) -> Result<Response<Body>, Failed> {
+        let method = call.method.clone();
+        let unsent = |error| Failed { status: None, error };
+        let bearer = self.caller.bearer().await.map_err(unsent)?;
+        let request = call.into_request(bearer).map_err(unsent)?;
+        let response = self.server.send(request).await.map_err(unsent)?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        Err(Failed { status: Some(status.as_u16()), error: refusal(response, &method).await })
+    }
+}
+
 /// What an answer means that is no success.
 async fn refusal(response: Response<Body>, method: &Method) -> StorageError {
     let (head, body) = response.into_parts();
-    let has_body = method != Method::HEAD && head.status != StatusCode::NOT_MODIFIED;
+    let has_body = *method != Method::HEAD && head.status != StatusCode::NOT_MODIFIED;
     // Without its document an answer still has its status.
     let document = if has_body { document(body).await.unwrap_or_default() } else { Bytes::new() };
     answered(head.status, &head.headers, &document)

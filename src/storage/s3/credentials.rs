@@ -17,7 +17,7 @@ use super::errors::chain;
 use super::sigv4::Presigner;
 use super::transport::Transport;
 use crate::domain::Secret;
-use crate::storage::{StorageError, StorageErrorKind};
+use crate::storage::{StorageError, StorageErrorKind, renewal};
 use crate::upstream::{Client, Timeouts};
 
 /// How long before their end credentials are renewed. Amazon offers the next ones at least five
@@ -26,13 +26,6 @@ const LEAD: Duration = Duration::from_secs(5 * 60);
 
 /// How often credentials without an end are read again: those of a profile may change on disk.
 const REREAD: Duration = Duration::from_secs(5 * 60);
-
-/// The shortest and the longest wait after a failure.
-const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
-
-/// The longest sleep before the clock is looked at again: it may have been set, or the machine may
-/// have slept.
-const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 
 /// For finding credentials, with every place and every attempt.
 const LOAD_LIMIT: Duration = Duration::from_secs(30);
@@ -165,16 +158,7 @@ async fn keep_fresh(
     transport: Transport,
     mut wait: Duration,
 ) {
-    loop {
-        let due = SystemTime::now() + wait;
-        while let Ok(left) = due.duration_since(SystemTime::now())
-            && !left.is_zero()
-        {
-            tokio::select! {
-                () = sender.closed() => return,
-                () = tokio::time::sleep(left.min(LONGEST_SLEEP)) => {}
-            }
-        }
+    while renewal::rest(&sender, wait).await {
         let loaded = load(&transport).await;
         wait = take(&sender, loaded, SystemTime::now());
     }
@@ -227,19 +211,12 @@ fn take(
     };
     let left = sender.borrow().as_deref().map(left);
     tracing::warn!(%failure, usable_for = ?left, "the process's credentials cannot be renewed");
-    let (shortest, longest) = RETRY;
-    let half = left.flatten().map_or(longest, |left| left / 2);
-    half.clamp(shortest, longest)
+    renewal::after_failure(left.flatten())
 }
 
-/// When to look again at credentials that end in so long, if they do: [`LEAD`] before, and then
-/// closer and closer to their end, as long as there are no others.
+/// When to look again at credentials that end in so long, if they do.
 fn next_look(left: Option<Duration>) -> Duration {
-    match left {
-        None => REREAD,
-        Some(left) if left > 2 * LEAD => left.saturating_sub(LEAD),
-        Some(left) => (left / 2).max(RETRY.0),
-    }
+    left.map_or(REREAD, |left| renewal::before_end(left, LEAD))
 }
 
 /// Signs URLs with what credentials there are.

@@ -4,6 +4,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::S3Store;
+use super::config::Address;
 use super::sigv4::Presign;
 use crate::domain::StoragePath;
 use crate::storage::{MultipartId, PutGrant, SignedRequest, StorageError, StorageErrorKind};
@@ -39,7 +40,17 @@ impl S3Store {
             signed.push(("x-amz-checksum-sha256", checksum));
             headers.push(("x-amz-checksum-sha256", checksum.clone()));
         }
-        self.sign(grant.path, &[], &signed, grant.expires_in, now, headers)
+        let request = Presign { headers: &signed, ..self.bare("PUT", grant.expires_in) };
+        self.sign(request, grant.path, now, headers)
+    }
+
+    pub(super) fn grant_get(
+        &self,
+        path: &StoragePath,
+        expires_in: Duration,
+        now: SystemTime,
+    ) -> Result<SignedRequest, StorageError> {
+        self.sign(self.bare("GET", expires_in), path, now, vec![])
     }
 
     pub(super) fn grant_part(
@@ -56,28 +67,25 @@ impl S3Store {
         }
         let number = part_number.to_string();
         let query = [("partNumber", number.as_str()), ("uploadId", upload.0.as_str())];
-        self.sign(path, &query, &[], expires_in, now, vec![])
+        let request = Presign { query: &query, ..self.bare("PUT", expires_in) };
+        self.sign(request, path, now, vec![])
+    }
+
+    /// A request to this server that lacks its path, and has neither query nor headers.
+    fn bare<'a>(&'a self, method: &'a str, expires_in: Duration) -> Presign<'a> {
+        let Address { scheme, host, .. } = &self.address;
+        Presign { method, scheme, host, path: "", query: &[], headers: &[], expires_in }
     }
 
     fn sign(
         &self,
+        request: Presign<'_>,
         path: &StoragePath,
-        query: &[(&str, &str)],
-        signed_headers: &[(&str, &str)],
-        expires_in: Duration,
         now: SystemTime,
         headers: Vec<(&'static str, String)>,
     ) -> Result<SignedRequest, StorageError> {
-        let (presigner, expires_in) = self.signer.presigner(expires_in, now)?;
-        let request = Presign {
-            method: "PUT",
-            scheme: &self.address.scheme,
-            host: &self.address.host,
-            path: &self.address.path_of(path),
-            query,
-            headers: signed_headers,
-            expires_in,
-        };
+        let (presigner, expires_in) = self.signer.presigner(request.expires_in, now)?;
+        let request = Presign { path: &self.address.path_of(path), expires_in, ..request };
         let signed = presigner.presign(&request, now).map_err(|refusal| {
             StorageError::new(StorageErrorKind::Unsupported, refusal.to_string())
         })?;

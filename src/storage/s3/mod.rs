@@ -87,6 +87,15 @@ impl ObjectStore for S3Store {
         self.grant_put(grant, now)
     }
 
+    async fn sign_get(
+        &self,
+        path: &StoragePath,
+        expires_in: Duration,
+        now: SystemTime,
+    ) -> Result<SignedRequest, StorageError> {
+        self.grant_get(path, expires_in, now)
+    }
+
     async fn head(&self, path: &StoragePath) -> Result<ObjectMeta, StorageError> {
         within(self.timeouts.call, self.head_object(path)).await
     }

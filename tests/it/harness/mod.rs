@@ -6,6 +6,7 @@ pub mod embedded;
 pub mod fake_gcs;
 pub mod gateway;
 pub mod google;
+pub mod lax_s3;
 pub mod moto;
 pub mod photos;
 pub mod plain_client;

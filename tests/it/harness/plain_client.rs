@@ -48,6 +48,12 @@ impl Plain {
         self
     }
 
+    /// Sends a header once more.
+    pub fn and_header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// Sets the body.
     pub fn with_body(mut self, body: impl Into<Bytes>) -> Self {
         self.body = body.into();
@@ -61,11 +67,26 @@ impl Plain {
 
     /// Sends the request on a connection of its own; an error if it ends before the head is there.
     pub async fn try_send(self) -> Result<Answer, hyper::Error> {
+        let stream = self.connect().await.expect("the server listens");
+        self.send_on(stream).await
+    }
+
+    /// Sends the request to a server that may be gone at any moment; `None` if no whole answer came.
+    pub async fn attempt(self) -> Option<Answer> {
+        let stream = self.connect().await.ok()?;
+        self.send_on(stream).await.ok().filter(|answer| answer.is_whole)
+    }
+
+    async fn connect(&self) -> std::io::Result<TcpStream> {
         let url = Url::parse(&self.url).expect("the URL is a URL");
         let addresses = url.socket_addrs(|| None).expect("the URL has host and port");
-        let stream = TcpStream::connect(&*addresses).await.expect("the server listens");
+        TcpStream::connect(&*addresses).await
+    }
+
+    async fn send_on(self, stream: TcpStream) -> Result<Answer, hyper::Error> {
+        let url = Url::parse(&self.url).expect("the URL is a URL");
         let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
         let target = &url[url::Position::BeforePath..];
         let host = &url[url::Position::BeforeHost..url::Position::AfterPort];

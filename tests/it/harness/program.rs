@@ -30,6 +30,16 @@ fn command(arguments: &[&str]) -> Command {
     command
 }
 
+/// A program whose system calls `strace` writes to a file. The process is the program itself; what
+/// traces it is no child of ours (`-D`) and ends after it.
+pub fn traced(program: &Path, calls: &str, trace: &Path) -> Command {
+    let mut command = Command::new("/usr/bin/strace");
+    command.args(["-D", "-f", "-q", "-y", "-s", "65536", "-e", &format!("trace={calls}"), "-o"]);
+    command.arg(trace).arg(program).stdin(Stdio::null());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
 /// Runs it to its end.
 pub fn run(arguments: &[&str]) -> Ended {
     run_with(arguments, &[])
@@ -58,11 +68,20 @@ pub struct Program {
 impl Program {
     /// `safelight serve` with a settings file.
     pub fn serve(settings: &Path, environment: &[(&str, &str)]) -> Self {
-        let settings = settings.to_str().unwrap();
-        let mut process = command(&["serve", "--config", settings])
-            .envs(environment.iter().copied())
-            .spawn()
-            .expect("the program starts");
+        let mut serve = command(&["serve", "--config", settings.to_str().unwrap()]);
+        serve.envs(environment.iter().copied());
+        Self::start(serve)
+    }
+
+    /// The same, with its system calls written to a file by `strace`.
+    pub fn traced(settings: &Path, calls: &str, trace: &Path) -> Self {
+        let mut serve = traced(env!("CARGO_BIN_EXE_safelight").as_ref(), calls, trace);
+        serve.args(["serve", "--config", settings.to_str().unwrap()]).env_clear();
+        Self::start(serve)
+    }
+
+    fn start(mut command: Command) -> Self {
+        let mut process = command.spawn().expect("the program starts");
         let stderr = process.stderr.take().expect("it was asked for");
         let (sender, lines) = channel();
         let reader = std::thread::spawn(move || {
@@ -80,13 +99,21 @@ impl Program {
     /// # Panics
     /// If the process ends without it; what it said is in the message.
     pub fn wait_for(&mut self, message: &str) -> Value {
+        self.wait_for_line(message, |event| event["message"] == message)
+    }
+
+    /// Reads the log up to the next line that is the one meant; `what` is for the message.
+    ///
+    /// # Panics
+    /// If the process ends without it; what it said is in the message.
+    pub fn wait_for_line(&mut self, what: &str, is_it: impl Fn(&Value) -> bool) -> Value {
         loop {
             let Ok(line) = self.lines.recv_timeout(PATIENCE) else {
-                panic!("no line says {message:?}:\n{}", self.log.join("\n"));
+                panic!("no line says {what:?}:\n{}", self.log.join("\n"));
             };
             let event = serde_json::from_str::<Value>(&line).unwrap_or_default();
             self.log.push(line);
-            if event["message"] == message {
+            if is_it(&event) {
                 return event;
             }
         }
@@ -104,6 +131,12 @@ impl Program {
         let id = self.process.id().to_string();
         let sent = Command::new("sh").args(["-c", "kill -TERM \"$1\"", "sh", &id]).status();
         assert!(sent.expect("sh starts").success(), "the process is gone already");
+    }
+
+    /// Ends it as a crash does: at once, in whatever it is doing.
+    pub fn kill(mut self) {
+        self.process.kill().expect("it runs");
+        self.process.wait().expect("the process is ours");
     }
 
     /// Waits for its end, for which something else has given the reason.

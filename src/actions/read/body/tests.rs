@@ -141,6 +141,14 @@ impl ObjectStore for Scripted {
     ) -> Result<SignedRequest, StorageError> {
         unreachable!("a body only reads")
     }
+    async fn sign_get(
+        &self,
+        _: &StoragePath,
+        _: Duration,
+        _: SystemTime,
+    ) -> Result<SignedRequest, StorageError> {
+        unreachable!("a body only reads")
+    }
     async fn head(&self, _: &StoragePath) -> Result<ObjectMeta, StorageError> {
         unreachable!("a body only reads")
     }

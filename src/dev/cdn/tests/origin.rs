@@ -96,6 +96,15 @@ impl ObjectStore for Origin {
         Err(not_asked())
     }
 
+    async fn sign_get(
+        &self,
+        _: &StoragePath,
+        _: Duration,
+        _: SystemTime,
+    ) -> Result<SignedRequest, StorageError> {
+        Err(not_asked())
+    }
+
     async fn put(&self, _: &StoragePath, _: &str, _: Bytes) -> Result<ObjectMeta, StorageError> {
         Err(not_asked())
     }

@@ -7,11 +7,11 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, DATE};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -22,6 +22,8 @@ use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 
 use super::BUCKET;
+use super::google::Google;
+use super::manners::Manners;
 use super::signatures::{Account, Signed, decoded, encode};
 use crate::harness::plain_client::{Answer, Plain};
 
@@ -44,7 +46,9 @@ pub struct Front {
     /// Where fake-gcs-server is.
     peer: String,
     account: Account,
-    clock_ahead: Duration,
+    manners: Manners,
+    /// Whose tokens are accepted besides those that the account's key signs.
+    google: Option<Arc<Google>>,
     /// Held by whoever looks at an object and then changes it.
     writing: Mutex<()>,
 }
@@ -70,8 +74,19 @@ impl Received {
 }
 
 impl Front {
-    pub fn new(peer: String, key_file: &str, clock_ahead: Duration) -> Self {
-        Self { peer, account: Account::of(key_file), clock_ahead, writing: Mutex::new(()) }
+    pub fn new(peer: String, key_file: &str, manners: Manners) -> Self {
+        let account = Account::of(key_file);
+        Self { peer, account, manners, google: None, writing: Mutex::new(()) }
+    }
+
+    /// Accepts the tokens that are handed out there, too.
+    pub fn trusting(self, google: Arc<Google>) -> Self {
+        Self { google: Some(google), ..self }
+    }
+
+    fn lets_in(&self, authorization: &str, now: SystemTime) -> bool {
+        let handed_out = self.google.as_ref().is_some_and(|google| google.lets_in(authorization));
+        handed_out || self.account.verify_bearer(authorization, now).is_some()
     }
 
     /// Serves until the runtime ends. Gives the endpoint.
@@ -96,6 +111,24 @@ impl Front {
 
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let is_head = request.method() == Method::HEAD;
+        if request.method() == Method::OPTIONS {
+            let mut response = Response::new(Full::default());
+            response.headers_mut().extend(self.manners.preflight(request.headers()));
+            return response;
+        }
+        let cors = self.manners.answer(request.headers());
+        let mut response = self.answer_to(request, is_head).await;
+        response.headers_mut().extend(cors);
+        let date = HeaderValue::from_str(&httpdate::fmt_http_date(self.now())).unwrap();
+        response.headers_mut().insert(DATE, date);
+        response
+    }
+
+    fn now(&self) -> SystemTime {
+        SystemTime::now() + self.manners.clock_ahead
+    }
+
+    async fn answer_to(&self, request: Request<Incoming>, is_head: bool) -> Response<Full<Bytes>> {
         match self.reply(request).await {
             Ok(response) => response,
             Err(Refusal(status, code)) => {
@@ -114,7 +147,7 @@ impl Front {
         let (head, body) = request.into_parts();
         let body = body.collect().await.map_err(|_| Refusal(400, "IncompleteBody"))?.to_bytes();
         let (path, query) = (head.uri.path(), head.uri.query().unwrap_or_default());
-        let now = SystemTime::now() + self.clock_ahead;
+        let now = self.now();
         if query.contains("X-Goog-Signature=") {
             let (method, headers) = (&head.method, &head.headers);
             let signed = Signed { method, path, query, headers, now };
@@ -124,9 +157,9 @@ impl Front {
         } else {
             let authorization = head.headers.get(AUTHORIZATION);
             let token = authorization.and_then(|value| value.to_str().ok());
-            token
-                .and_then(|token| self.account.verify_bearer(token, now))
-                .ok_or(Refusal(401, "AuthenticationRequired"))?;
+            if !token.is_some_and(|token| self.lets_in(token, now)) {
+                return Err(Refusal(401, "AuthenticationRequired"));
+            }
         }
         let (bucket, object) =
             path.trim_start_matches('/').split_once('/').unwrap_or((&path[1..], ""));
@@ -151,8 +184,10 @@ impl Front {
         let range = request.header("range");
         let found =
             Plain::new(request.method.clone(), url).with_header("Range", range).send().await;
-        if found.status == 404 {
-            return Err(Refusal(404, "NoSuchKey"));
+        match found.status.as_u16() {
+            404 if self.manners.denies_list => return Err(Refusal(403, "AccessDenied")),
+            404 => return Err(Refusal(404, "NoSuchKey")),
+            _ => {}
         }
         let names = |header: &str| {
             let list = request.header(header)?;
@@ -176,7 +211,9 @@ impl Front {
     }
 
     async fn write(&self, request: &Received) -> Reply {
-        if let Some(range) = request.header(LENGTH_RANGE) {
+        if let Some(range) = request.header(LENGTH_RANGE)
+            && !self.manners.ignores.contains(&LENGTH_RANGE)
+        {
             let (least, most) = range.split_once(',').ok_or(Refusal(400, "InvalidArgument"))?;
             let number = |text: &str| text.parse().map_err(|_| Refusal(400, "InvalidArgument"));
             let (least, most): (usize, usize) = (number(least)?, number(most)?);
@@ -218,6 +255,9 @@ impl Front {
     /// Whether the object is in the state that the request asks for: 0 is none.
     async fn check_generation(&self, request: &Received) -> Result<(), Refusal> {
         let Some(wanted) = request.header(IF_GENERATION) else { return Ok(()) };
+        if self.manners.ignores.contains(&IF_GENERATION) {
+            return Ok(());
+        }
         let found = self.object(Method::GET, &request.object).await;
         let current = match found.status.as_u16() {
             404 => "0".to_owned(),
@@ -229,6 +269,9 @@ impl Front {
     async fn list(&self, request: &Received) -> Reply {
         let asked = decoded(&request.query);
         let get = |name: &str| asked.get(name).map(String::as_str).unwrap_or_default();
+        if self.manners.denies_list {
+            return Err(Refusal(403, "AccessDenied"));
+        }
         if get("list-type") != "2" || get("encoding-type") != "url" {
             return Err(Refusal(400, "InvalidArgument"));
         }

@@ -2,17 +2,22 @@
 //! objects, and a front before it does what it does not (see `front.rs` and `signatures.rs`).
 
 mod front;
+pub mod google;
+mod manners;
 mod signatures;
 
 use std::fs::{self, File};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::Method;
 use safelight::domain::Secret;
-use safelight::storage::{GcsConfig, GcsStore, GcsTimeouts, ServiceAccount};
+use safelight::storage::{
+    GcsConfig, GcsCredentials, GcsProcessCredentials, GcsStore, GcsTimeouts, ServiceAccount,
+};
 use safelight::upstream::{AddressPolicy, Client};
 use tokio::sync::OnceCell;
 use url::Url;
@@ -20,6 +25,8 @@ use url::Url;
 use super::plain_client::Plain;
 use super::seaweed::UNTIL_INPUT_ENDS;
 use front::Front;
+use google::Google;
+pub use manners::Manners;
 
 pub const BUCKET: &str = "media";
 
@@ -63,15 +70,34 @@ impl FakeGcs {
 
     /// The same, where the server's clock is ahead of ours.
     pub async fn config_ahead_by(&self, clock_ahead: Duration) -> GcsConfig {
-        let front = Front::new(self.base.clone(), KEY_FILE, clock_ahead);
-        let endpoint = front.serve().await;
+        self.config_with(Manners { clock_ahead, ..Manners::default() }).await
+    }
+
+    /// The same, of a bucket that is set so, on a server that behaves so.
+    pub async fn config_with(&self, manners: Manners) -> GcsConfig {
+        let endpoint = Front::new(self.base.clone(), KEY_FILE, manners).serve().await;
         let account = ServiceAccount::parse(Secret::new(KEY_FILE)).expect("a key file");
         GcsConfig {
             bucket: BUCKET.into(),
             endpoint: Some(endpoint.parse().expect("a URL")),
-            service_account: Some(account),
+            credentials: GcsCredentials::Account(account),
             timeouts: GcsTimeouts::default(),
         }
+    }
+
+    /// The same for a process that has no key: Google hands out its tokens, and signs for it.
+    pub async fn keyless_config(&self) -> GcsConfig {
+        let google = Google::start(KEY_FILE).await;
+        let process = GcsProcessCredentials::start(google.surroundings()).await;
+        let credentials = GcsCredentials::Process(process.expect("nothing is wrong with them"));
+        let endpoint = self.endpoint_trusting(google).await;
+        GcsConfig { endpoint: Some(endpoint), credentials, ..self.config().await }
+    }
+
+    /// A front that accepts the tokens of this Google's.
+    pub async fn endpoint_trusting(&self, google: Arc<Google>) -> Url {
+        let front = Front::new(self.base.clone(), KEY_FILE, Manners::default()).trusting(google);
+        front.serve().await.parse().expect("a URL")
     }
 
     async fn start() -> Option<Self> {

@@ -6,7 +6,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::{HeaderMap, Method};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
-use ring::signature::{KeyPair as _, RSA_PKCS1_2048_8192_SHA256, RsaKeyPair, UnparsedPublicKey};
+use ring::rand::SystemRandom;
+use ring::signature::{
+    KeyPair as _, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair, UnparsedPublicKey,
+};
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::pki_types::pem::PemObject as _;
 use serde_json::Value;
@@ -21,7 +24,7 @@ const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove
 /// A service account as the server knows it.
 pub struct Account {
     email: String,
-    public_key: Vec<u8>,
+    pair: RsaKeyPair,
 }
 
 /// A request as far as it is signed.
@@ -41,14 +44,20 @@ impl Account {
         let pem = file["private_key"].as_str().unwrap();
         let der = PrivatePkcs8KeyDer::from_pem_slice(pem.as_bytes()).unwrap();
         let pair = RsaKeyPair::from_pkcs8(der.secret_pkcs8_der()).unwrap();
-        Self {
-            email: file["client_email"].as_str().unwrap().to_owned(),
-            public_key: pair.public_key().as_ref().to_vec(),
-        }
+        Self { email: file["client_email"].as_str().unwrap().to_owned(), pair }
+    }
+
+    /// Signs as Google does for an account whose key it keeps.
+    pub fn sign(&self, message: &[u8]) -> Vec<u8> {
+        let mut signature = vec![0; self.pair.public().modulus_len()];
+        self.pair
+            .sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut signature)
+            .expect("the key signs");
+        signature
     }
 
     fn signed(&self, message: &[u8], signature: &[u8]) -> bool {
-        let key = UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, &self.public_key);
+        let key = UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, self.pair.public_key());
         key.verify(message, signature).is_ok()
     }
 
@@ -119,11 +128,7 @@ fn canonical_headers(headers: &HeaderMap, names: &str) -> Result<String, &'stati
     let mut text = String::new();
     for name in signed {
         let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-        let mut value = values.collect::<Vec<_>>().join(",");
-        if name == "host" {
-            // Google's servers have no port. The library signs the host of an emulator without.
-            value = value.split(':').next().unwrap_or_default().to_owned();
-        }
+        let value = values.collect::<Vec<_>>().join(",");
         let value = value.split_whitespace().collect::<Vec<_>>().join(" ");
         text.push_str(&format!("{name}:{value}\n"));
     }

@@ -106,6 +106,7 @@ fn links_lead_somewhere() {
         "docs/api.md",
         "docs/configuration.md",
         "docs/doctor.md",
+        "docs/events.md",
         "docs/metrics.md",
         "docs/providers/gcs.md",
         "docs/providers/s3.md",

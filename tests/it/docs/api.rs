@@ -56,6 +56,7 @@ fn problems() -> Vec<Problem> {
         Problem::InvalidOwnerId,
         Problem::AmbiguousOwnerId,
         Problem::BadRequest(""),
+        Problem::Unauthenticated,
         Problem::UnknownRoute,
         Problem::MethodNotAllowed { allow: "GET" },
         Problem::RequestTimeout,

@@ -26,8 +26,8 @@ use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::pki_types::pem::PemObject as _;
 use safelight::domain::{MediaType, Secret, Source, StoragePath};
 use safelight::storage::{
-    AccessKey, GcsConfig, GcsCredentials, GcsStore, GcsTimeouts, ObjectStore as _, PutGrant,
-    S3Config, S3Credentials, S3Store, S3Timeouts, ServiceAccount,
+    AccessKey, GcsConfig, GcsCredentials, GcsStore, GcsTimeouts, ObjectStore as _, Provider,
+    PutGrant, S3Config, S3Credentials, S3Store, S3Timeouts, ServiceAccount,
 };
 use safelight::upstream::{AddressPolicy, Client};
 use sha2::{Digest as _, Sha256};
@@ -82,6 +82,7 @@ fn now() -> SystemTime {
 fn store() -> S3Store {
     let config = S3Config {
         bucket: BUCKET.into(),
+        provider: Provider::Aws,
         region: REGION.into(),
         endpoint: None,
         path_style: false,

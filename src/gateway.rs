@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use crate::actions::Services;
-use crate::apps::{App, AppConfig, Apps, S3Access, Workshop};
+use crate::apps::{App, AppConfig, Apps, Workshop};
 use crate::http::FrontDoor;
 use crate::http::admin::{AdminDoor, Readiness};
 use crate::identity::UploadTokens;
@@ -22,7 +22,7 @@ use crate::metrics::Metrics;
 use crate::records::{Records, SqliteRecords};
 use crate::server::{Listening, Shutdown, ShutdownTrigger, serve, shutdown};
 use crate::settings::{RecordsUrl, Settings};
-use crate::storage::{GcsProcessCredentials, GcsSurroundings, ProcessCredentials};
+use crate::storage::{GcsProcessCredentials, GcsSurroundings, ProcessCredentials, S3Access};
 use crate::upstream::Client;
 
 use events::Handlers;

@@ -7,18 +7,13 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use crate::cdn::Cdn;
-use crate::domain::{AppName, KeyPrefix, Rate, Source};
+use crate::domain::{AppName, KeyPrefix, Rate};
 use crate::limits::{DEFAULT_MAX_KEYS, KeyedLimiter, SingleLimiter};
 use crate::metrics::{AppMetrics, Metrics};
-use crate::storage::{
-    GcsConfig, GcsCredentials, GcsProcessCredentials, GcsStore, GcsTimeouts, ObjectStore,
-    ProcessCredentials, S3Config, S3Credentials, S3Store, S3Timeouts,
-};
+use crate::storage::{GcsProcessCredentials, Means, ObjectStore, ProcessCredentials, S3Access};
 use crate::upstream::{Client, Timeouts};
 
-use super::config::{
-    AppConfig, CdnConfig, GcsAccount, S3Access, StorageConfig, StorageKind, UploadPolicy,
-};
+use super::config::{AppConfig, CdnConfig, UploadPolicy};
 use super::read_proof::ReadProof;
 
 /// A configured app. Whoever has one need not check anything of it again.
@@ -98,7 +93,9 @@ impl App {
     /// A text for the tenant.
     pub fn build(config: AppConfig, workshop: &Workshop<'_>) -> Result<Self, String> {
         let AppConfig { name, storage, read, rate_limit, .. } = config;
-        let (store, source) = open_store(&storage, workshop)?;
+        let Workshop { client, process, google, embedded, .. } = *workshop;
+        let store =
+            storage.kind.open(&storage.bucket, &Means { client, process, google, embedded })?;
         let timeouts =
             Timeouts { connect: read.connect_timeout, first_byte: read.first_byte_timeout };
         let build_cdn = |cdn: &CdnConfig| {
@@ -117,7 +114,7 @@ impl App {
         let max_keys = (DEFAULT_MAX_KEYS / workshop.apps.max(1)).max(1_000);
         Ok(Self {
             public_base: format!("{base}/darkroom/{name}"),
-            metrics: AppMetrics::new(workshop.metrics, &name, source, cdn.is_some()),
+            metrics: AppMetrics::new(workshop.metrics, &name, store.source(), cdn.is_some()),
             owner_limit: KeyedLimiter::new("owner", rate_limit.per_owner, max_keys),
             upload_limit: KeyedLimiter::new("upload", PER_UPLOAD, max_keys),
             app_limit: SingleLimiter::new("app", rate_limit.per_app),
@@ -144,62 +141,6 @@ impl App {
     pub fn upload_url_life(&self) -> Duration {
         self.upload.session_expiry.max(self.upload.url_expiry)
     }
-}
-
-/// Opens an app's storage.
-fn open_store(
-    storage: &StorageConfig,
-    workshop: &Workshop<'_>,
-) -> Result<(Arc<dyn ObjectStore>, Source), String> {
-    let (access, source) = match &storage.kind {
-        StorageKind::S3(access) => (access, Source::S3),
-        StorageKind::Gcs(access) => {
-            let config = GcsConfig {
-                bucket: storage.bucket.clone(),
-                endpoint: access.endpoint.clone(),
-                credentials: gcs_credentials(&access.account, workshop)?,
-                timeouts: GcsTimeouts::default(),
-            };
-            return Ok((Arc::new(GcsStore::new(config, workshop.client.clone())?), Source::Gcs));
-        }
-        StorageKind::Embedded => match workshop.embedded {
-            Some(access) => (access, Source::Embedded),
-            None => {
-                return Err("Storage.Kind = \"embedded\" is the store inside `safelight dev`: \
-                            use \"s3\" here"
-                    .into());
-            }
-        },
-    };
-    let credentials = match (&access.key, workshop.process) {
-        (Some(key), _) => S3Credentials::Key(key.clone()),
-        (None, Some(process)) => S3Credentials::Process(process.clone()),
-        (None, None) => return Err("the process has no credentials of its own".into()),
-    };
-    let config = S3Config {
-        bucket: storage.bucket.clone(),
-        region: access.region.clone(),
-        endpoint: access.endpoint.clone(),
-        path_style: access.path_style,
-        credentials,
-        source,
-        timeouts: S3Timeouts::default(),
-    };
-    Ok((Arc::new(S3Store::new(config, workshop.client.clone())?), source))
-}
-
-fn gcs_credentials(
-    account: &GcsAccount,
-    workshop: &Workshop<'_>,
-) -> Result<GcsCredentials, String> {
-    Ok(match (account, workshop.google) {
-        (GcsAccount::Own(account), _) => GcsCredentials::Account(account.clone()),
-        (GcsAccount::Process, Some(process)) => GcsCredentials::Process(process.clone()),
-        (GcsAccount::Process, None) => {
-            return Err("the process has no Google credentials of its own".into());
-        }
-        (GcsAccount::Nobody, _) => GcsCredentials::Anonymous,
-    })
 }
 
 impl Apps {

@@ -6,7 +6,7 @@ use http::HeaderValue;
 use url::Url;
 
 use crate::domain::{AppName, KeyPrefix, MediaType, Rate};
-use crate::storage::{AccessKey, ServiceAccount};
+use crate::storage::StorageKind;
 
 /// A tenant's configuration.
 #[derive(Debug, Clone)]
@@ -40,19 +40,13 @@ impl AppConfig {
     /// Whether the app's storage is S3, reached with the process's own credentials.
     #[must_use]
     pub fn uses_aws_process_credentials(&self) -> bool {
-        match &self.storage.kind {
-            StorageKind::S3(access) => access.key.is_none(),
-            StorageKind::Gcs(_) | StorageKind::Embedded => false,
-        }
+        self.storage.kind.uses_aws_process_credentials()
     }
 
     /// Whether the app's storage is Google's, reached with the process's own credentials.
     #[must_use]
     pub fn uses_google_process_credentials(&self) -> bool {
-        match &self.storage.kind {
-            StorageKind::Gcs(access) => matches!(access.account, GcsAccount::Process),
-            StorageKind::S3(_) | StorageKind::Embedded => false,
-        }
+        self.storage.kind.uses_google_process_credentials()
     }
 }
 
@@ -74,51 +68,6 @@ pub struct StorageConfig {
     pub bucket: String,
     /// The part of the bucket that is the app's: no other app has one that overlaps.
     pub key_prefix: KeyPrefix,
-}
-
-/// A provider, and how to get at it.
-#[derive(Debug, Clone)]
-pub enum StorageKind {
-    /// Amazon S3, or something that speaks its protocol.
-    S3(S3Access),
-    /// Google Cloud Storage.
-    Gcs(GcsAccess),
-    /// The store that is built into this program, for development.
-    Embedded,
-}
-
-/// How to get at an S3 store.
-#[derive(Debug, Clone)]
-pub struct S3Access {
-    /// The region that requests are signed for, and without an endpoint sent to.
-    pub region: String,
-    /// Scheme, host and port of a store other than Amazon's; no path.
-    pub endpoint: Option<Url>,
-    /// Whether the bucket stands in the path, and not in the host name.
-    pub path_style: bool,
-    /// The app's own key, of visible ASCII; without one, the process's credentials, which the
-    /// operator has granted it for this bucket.
-    pub key: Option<AccessKey>,
-}
-
-/// How to get at Google Cloud Storage.
-#[derive(Debug, Clone)]
-pub struct GcsAccess {
-    /// Scheme, host and port of a server other than Google's; no path.
-    pub endpoint: Option<Url>,
-    /// Who the gateway is there.
-    pub account: GcsAccount,
-}
-
-/// Who the gateway is to Google Cloud Storage.
-#[derive(Debug, Clone)]
-pub enum GcsAccount {
-    /// The app's own service account.
-    Own(ServiceAccount),
-    /// Whoever the process is, which the operator has granted the app for this bucket.
-    Process,
-    /// Nobody: an emulator on this machine.
-    Nobody,
 }
 
 /// What may be uploaded, and how long an upload may take.

@@ -8,9 +8,10 @@ use url::Url;
 use super::config::{AppConfig, CdnConfig, Cors, RateLimits, ReadPolicy, UploadPolicy};
 use super::load::LoadContext;
 use super::secrets::SecretScope;
-use super::storage_file::{storage, upstream_url};
+use super::storage_file::storage;
 use crate::config::{Place, Section, nearest, public_base_url, rate};
 use crate::domain::{AppName, KeyPrefix, MediaType, Rate};
+use crate::storage::StorageKind;
 
 /// The life of an upload URL, unless the file says otherwise.
 const URL_EXPIRY: Duration = Duration::from_secs(15 * 60);
@@ -37,11 +38,12 @@ pub(super) fn app(
         .text(|text| public_base_url(text, policy.allow_loopback))
         .optional();
     let cdn_url =
-        file.key("CloudFrontURL").non_empty().text(|text| upstream_url(text, policy)).optional();
+        file.key("CloudFrontURL").non_empty().text(|text| policy.parse_url(text)).optional();
     let cdn_prefix = file.key("CloudFrontPathPrefix").text(KeyPrefix::parse).optional();
     let (storage, storage_place) = file
         .section("Storage", |section| (storage(section, policy, secrets), section.place().clone()));
-    let upload = file.section("Upload", |section| upload(section, context.max_url_expiry));
+    let kind = storage.as_ref().map(|storage| &storage.kind);
+    let upload = file.section("Upload", |section| upload(section, context.max_url_expiry, kind));
     let rate_limit = file.section("RateLimit", rate_limits);
     let read = file.section("Read", read_policy);
     let cors = file.section("CORS", |section| Cors {
@@ -69,7 +71,11 @@ pub(super) fn app(
     Some((app, storage_place))
 }
 
-fn upload(section: &mut Section<'_>, max_url_expiry: Duration) -> UploadPolicy {
+fn upload(
+    section: &mut Section<'_>,
+    max_url_expiry: Duration,
+    storage: Option<&StorageKind>,
+) -> UploadPolicy {
     let not_zero = |number: &u64| if *number == 0 { Err("write more than 0") } else { Ok(()) };
     let allowed_types = section
         .key("AllowedTypes")
@@ -99,6 +105,11 @@ fn upload(section: &mut Section<'_>, max_url_expiry: Duration) -> UploadPolicy {
             }
         })
         .or(SESSION_EXPIRY.max(url_expiry));
+    let prevent_overwrite = section.key("PreventOverwrite").boolean();
+    let prevent_overwrite = prevent_overwrite.check(|wanted| match storage {
+        Some(storage) if *wanted => storage.check_keeps_what_exists(),
+        Some(_) | None => Ok(()),
+    });
     UploadPolicy {
         allowed_types,
         max_bytes,
@@ -106,7 +117,7 @@ fn upload(section: &mut Section<'_>, max_url_expiry: Duration) -> UploadPolicy {
         url_expiry,
         session_expiry,
         require_size: section.key("RequireSize").boolean().or(false),
-        prevent_overwrite: section.key("PreventOverwrite").boolean().or(false),
+        prevent_overwrite: prevent_overwrite.or(false),
     }
 }
 

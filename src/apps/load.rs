@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::config::{AppConfig, StorageConfig, StorageKind};
+use super::config::{AppConfig, StorageConfig};
 use super::file;
 use super::not_built::NOT_BUILT;
 use super::secrets::SecretScope;
@@ -151,7 +151,7 @@ fn rivals(loaded: &[Loaded]) -> Vec<Option<usize>> {
         .enumerate()
         .map(|(index, Loaded { app: AppConfig { storage, .. }, .. })| {
             let StorageConfig { kind, bucket, key_prefix } = storage;
-            (store_of(kind), bucket.as_str(), key_prefix.as_str(), index)
+            (kind.namespace(), bucket.as_str(), key_prefix.as_str(), index)
         })
         .collect();
     places.sort();
@@ -168,65 +168,4 @@ fn rivals(loaded: &[Loaded]) -> Vec<Option<usize>> {
         }
     }
     rivals
-}
-
-/// Which store a bucket's name belongs to. The names of Amazon's buckets are unique among all
-/// regions, and those of Google's among all, so all endpoints of each are one store. Google's speak
-/// S3's protocol as well.
-fn store_of(kind: &StorageKind) -> String {
-    let (endpoint, own) = match kind {
-        StorageKind::S3(access) => (&access.endpoint, "amazon"),
-        StorageKind::Gcs(access) => (&access.endpoint, "google"),
-        StorageKind::Embedded => return "embedded".to_owned(),
-    };
-    let Some(endpoint) = endpoint else { return own.to_owned() };
-    let host = endpoint.host_str().unwrap_or_default().trim_end_matches('.');
-    let is_of = |domain: &str| host.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'));
-    if is_of("amazonaws.com") || is_of("amazonaws.com.cn") {
-        return "amazon".to_owned();
-    }
-    if is_of("googleapis.com") {
-        return "google".to_owned();
-    }
-    format!("{host}:{}", endpoint.port_or_known_default().unwrap_or_default())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::config::{GcsAccess, GcsAccount, S3Access};
-    use super::*;
-
-    #[test]
-    fn one_store_has_one_name() {
-        let url =
-            |endpoint: &str| (!endpoint.is_empty()).then(|| url::Url::parse(endpoint).unwrap());
-        let s3 = |endpoint: &str| {
-            store_of(&StorageKind::S3(S3Access {
-                region: "us-east-1".to_owned(),
-                endpoint: url(endpoint),
-                path_style: true,
-                key: None,
-            }))
-        };
-        let gcs = |endpoint: &str| {
-            let access = GcsAccess { endpoint: url(endpoint), account: GcsAccount::Nobody };
-            store_of(&StorageKind::Gcs(access))
-        };
-        for (one, other, same) in [
-            (gcs(""), gcs("https://private.googleapis.com"), true),
-            (gcs(""), gcs("https://storage.googleapis.com."), true),
-            // The same bucket in the other protocol.
-            (gcs(""), s3("https://storage.googleapis.com"), true),
-            (gcs("http://127.0.0.1:4443"), s3("http://127.0.0.1:4443"), true),
-            (gcs(""), gcs("http://127.0.0.1:4443"), false),
-            (gcs(""), gcs("https://notgoogleapis.com"), false),
-            (gcs(""), s3(""), false),
-            (s3(""), s3("https://s3.eu-central-1.amazonaws.com"), true),
-            (s3(""), s3("https://s3.cn-north-1.amazonaws.com.cn"), true),
-            (s3(""), s3("https://evil-amazonaws.com"), false),
-            (s3("https://r2.example"), s3("https://r2.example:443"), true),
-        ] {
-            assert_eq!(one == other, same, "{one} {other}");
-        }
-    }
 }

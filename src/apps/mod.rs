@@ -16,10 +16,7 @@ mod secrets;
 mod storage_file;
 
 pub use app::{App, Apps, Workshop};
-pub use config::{
-    AppConfig, CdnConfig, Cors, GcsAccess, GcsAccount, RateLimits, ReadPolicy, S3Access,
-    StorageConfig, StorageKind, UploadPolicy,
-};
+pub use config::{AppConfig, CdnConfig, Cors, RateLimits, ReadPolicy, StorageConfig, UploadPolicy};
 pub use file::parse_origin;
 pub use load::{LoadContext, load_apps, read_app};
 pub use read_proof::{ReadProof, Reads};

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::config::ConfigError;
 use crate::domain::{AppName, Grant, Grants, MediaType, Rate};
+use crate::storage::{GcsAccount, Provider, S3Access, StorageKind};
 use crate::upstream::guard::AddressPolicy;
 
 const STORAGE: &str = "Bucket = 'media'\nAccessKeyID = 'AKID'\nSecretAccessKey = 'hunter2'\n";
@@ -116,6 +117,112 @@ fn the_least_file_has_the_defaults() {
     assert_eq!(app.read.first_byte_timeout, Duration::from_secs(1));
     assert_eq!(app.read.stall_timeout, Duration::from_secs(5));
     assert_eq!(app.cors, Cors::default());
+}
+
+/// What the file says of an S3 store, from `Endpoint`, `Provider` and `Region`.
+fn s3_access(lines: &str) -> Result<S3Access, Vec<String>> {
+    match parse(&with("", lines, ""))?.storage.kind {
+        StorageKind::S3(access) => Ok(access),
+        StorageKind::Gcs(_) | StorageKind::Embedded => panic!("s3 is the default"),
+    }
+}
+
+#[test]
+fn the_host_tells_the_provider_and_its_region() {
+    use Provider as P;
+    let r2 = "Endpoint = 'https://0123abcd.eu.r2.cloudflarestorage.com'";
+    let b2 = "Endpoint = 'https://s3.us-west-004.backblazeb2.com'";
+    let amazon = "Endpoint = 'https://s3.eu-central-1.amazonaws.com'";
+    let own = "Endpoint = 'https://s3.example'";
+    for (endpoint, more, provider, region) in [
+        ("", "", P::Aws, "us-east-1"),
+        ("", "Region = 'eu-west-1'", P::Aws, "eu-west-1"),
+        ("", "Provider = 'aws'", P::Aws, "us-east-1"),
+        (amazon, "", P::Aws, "eu-central-1"),
+        (amazon, "Region = 'eu-central-1'", P::Aws, "eu-central-1"),
+        (r2, "", P::R2, "auto"),
+        (r2, "Region = 'auto'", P::R2, "auto"),
+        (r2, "Region = 'us-east-1'\nProvider = 'r2'", P::R2, "us-east-1"),
+        (b2, "", P::B2, "us-west-004"),
+        (b2, "Provider = 'b2'\nRegion = 'us-west-004'", P::B2, "us-west-004"),
+        (own, "", P::Other, "us-east-1"),
+        (own, "Provider = ''", P::Other, "us-east-1"),
+        (own, "Provider = 'other'\nRegion = 'here'", P::Other, "here"),
+        (own, "Provider = 'garage'", P::Garage, "garage"),
+        (own, "Provider = 'garage'\nRegion = 'home'", P::Garage, "home"),
+        (own, "Provider = 'seaweedfs'", P::SeaweedFs, "us-east-1"),
+        (own, "Provider = 'ceph'\nRegion = 'default'", P::Ceph, "default"),
+        (own, "Provider = 'minio'", P::MinIo, "us-east-1"),
+        (own, "Provider = 'b2'\nRegion = 'us-west-004'", P::B2, "us-west-004"),
+    ] {
+        let access = s3_access(&format!("{endpoint}\n{more}")).unwrap();
+        assert_eq!(
+            (access.provider, access.region.as_str()),
+            (provider, region),
+            "{endpoint} {more}"
+        );
+    }
+    for (endpoint, more, expected) in [
+        ("", "Provider = 'garage'", "7: Storage.Provider: without Storage.Endpoint the storage is"),
+        (
+            r2,
+            "Provider = 'aws'",
+            "7: Storage.Provider: Storage.Endpoint is a host of Cloudflare R2",
+        ),
+        (
+            amazon,
+            "Provider = 'other'",
+            "7: Storage.Provider: Storage.Endpoint is a host of Amazon S3",
+        ),
+        (own, "Provider = 'garrage'", "7: Storage.Provider: did you mean \"garage\"?"),
+        (
+            own,
+            "Provider = 'wasabi'",
+            "7: Storage.Provider: there are aws, r2, b2, seaweedfs, garage",
+        ),
+        (own, "Provider = 7", "7: Storage.Provider: expected a string"),
+        (r2, "Region = 'weur'", "7: Storage.Region: Cloudflare R2 has one region: write \"auto\""),
+        (
+            b2,
+            "Region = 'us-east-1'",
+            "7: Storage.Region: the host of Storage.Endpoint is of the region",
+        ),
+        (amazon, "Region = 'us-east-1'", "7: Storage.Region: the host of Storage.Endpoint is of"),
+        (own, "Provider = 'b2'", "2: Storage.Region is missing"),
+    ] {
+        let errors = s3_access(&format!("{endpoint}\n{more}")).unwrap_err();
+        let told = [errors.len() == 1, errors[0].contains(&format!("shop.toml:{expected}"))];
+        assert_eq!(told, [true; 2], "{endpoint} {more}: {errors:#?}");
+    }
+    // An endpoint that cannot be read tells nothing, and accuses nobody.
+    let errors = s3_access("Endpoint = 'ftp://x'\nProvider = 'garage'").unwrap_err();
+    assert!(errors.len() == 1 && errors[0].contains("Storage.Endpoint"), "{errors:#?}");
+}
+
+#[test]
+fn no_upload_url_works_once_where_the_provider_overwrites() {
+    for provider in Provider::ALL {
+        let storage = format!(
+            "Endpoint = 'https://s3.example'\nProvider = '{}'\nRegion = 'auto'",
+            provider.name()
+        );
+        let read = |wanted: bool| {
+            parse(&with("", &storage, &format!("[Upload]\nPreventOverwrite = {wanted}")))
+        };
+        assert!(read(false).is_ok(), "{provider:?}");
+        match read(true) {
+            Ok(app) => assert!(provider.keeps_what_exists() && app.upload.prevent_overwrite),
+            Err(errors) => {
+                assert!(!provider.keeps_what_exists(), "{provider:?}");
+                let expected = format!(
+                    "apps.d/shop.toml:10: Upload.PreventOverwrite: {} is not known to obey",
+                    provider.title()
+                );
+                let told = errors.len() == 1 && errors[0].starts_with(&expected);
+                assert!(told && errors[0].contains("write false"), "{errors:#?}");
+            }
+        }
+    }
 }
 
 #[test]

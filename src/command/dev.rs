@@ -11,14 +11,13 @@ use clap::Args;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use crate::apps::S3Access;
 use crate::dev::folder::{BUCKET, DataFolder};
 use crate::dev::walkthrough::{self, Addresses};
 use crate::dev::{DevCdn, DevStore, DevStoreOptions};
 use crate::domain::{Secret, Source};
 use crate::gateway::{Configuration, Gateway};
 use crate::server::{ShutdownTrigger, shutdown};
-use crate::storage::{AccessKey, S3Config, S3Credentials, S3Store, S3Timeouts};
+use crate::storage::{AccessKey, Provider, S3Access, S3Config, S3Credentials, S3Store, S3Timeouts};
 use crate::upstream::{AddressPolicy, Client};
 
 use super::configuration::{load_overridden, report};
@@ -149,6 +148,7 @@ fn access_key() -> AccessKey {
 fn access(store: SocketAddr) -> Result<S3Access, String> {
     let endpoint = format!("http://{store}").parse().map_err(|e| format!("{store}: {e}"))?;
     Ok(S3Access {
+        provider: Provider::Other,
         region: REGION.into(),
         endpoint: Some(endpoint),
         path_style: true,
@@ -180,6 +180,7 @@ fn start_cdn(
     let policy = AddressPolicy { allow_loopback: true, ..AddressPolicy::default() };
     let config = S3Config {
         bucket: BUCKET.into(),
+        provider: access.provider,
         region: access.region.clone(),
         endpoint: access.endpoint.clone(),
         path_style: true,

@@ -8,9 +8,10 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use crate::apps::{AppConfig, StorageKind, parse_origin};
+use crate::apps::{AppConfig, parse_origin};
 use crate::doctor::{CorsConfiguration, Examination, Row, Verdict};
 use crate::gateway::{Configuration, Prepared};
+use crate::storage::StorageKind;
 
 use super::configuration::{Loaded, load, report};
 use super::serve::Signals;

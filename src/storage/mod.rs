@@ -4,6 +4,7 @@
 
 mod call;
 mod gcs;
+mod kind;
 mod renewal;
 mod s3;
 
@@ -17,12 +18,13 @@ use crate::domain::{ContentRange, ETag, MediaType, RangeRequest, Source, Storage
 
 pub use crate::domain::{MultipartId, ObjectMeta};
 pub use gcs::{
-    GOOGLE_STORAGE, GcsConfig, GcsCredentials, GcsProcessCredentials, GcsStore, GcsSurroundings,
-    GcsTimeouts, ServiceAccount,
+    GOOGLE_STORAGE, GcsAccess, GcsAccount, GcsConfig, GcsCredentials, GcsProcessCredentials,
+    GcsStore, GcsSurroundings, GcsTimeouts, ServiceAccount,
 };
+pub use kind::{FileContext, Kind, Means, StorageKind};
 pub use s3::{
-    AccessKey, ProcessCredentials, S3Config, S3Credentials, S3Store, S3Timeouts,
-    Transport as AwsTransport,
+    AccessKey, ProcessCredentials, Provider, Regions, S3Access, S3Config, S3Credentials, S3Store,
+    S3Timeouts, Transport as AwsTransport,
 };
 
 /// The bytes of an object, as they come from the provider. An error ends the body; a body never

@@ -143,6 +143,24 @@ impl AddressPolicy {
         Err(ForbiddenAddress { address, class: AddressClass::PlaintextToPublic })
     }
 
+    /// Reads the URL of a host that the gateway is to talk to: scheme, host and port.
+    ///
+    /// # Errors
+    /// A text for the author of the file. It does not repeat the URL.
+    pub fn parse_url(&self, text: &str) -> Result<Url, String> {
+        let url = Url::parse(text).map_err(|error| {
+            format!("this is not a URL ({error}); write it like \"https://host.example\"")
+        })?;
+        self.check_url(&url)?;
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err("the URL must not have a query or a fragment".to_owned());
+        }
+        if url.path() != "/" {
+            return Err("the URL must not have a path: prefixes have keys of their own".to_owned());
+        }
+        Ok(url)
+    }
+
     /// Whether a file may name the URL as an upstream: https without user info, to a host that is
     /// not known to be forbidden. Plain http is for loopback and for the allowed networks; to a
     /// *name* it is accepted here only if there are allowed networks, and decided by

@@ -17,6 +17,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::harness::embedded as embedded_store;
 use crate::harness::fake_gcs::{self, FakeGcs};
+use crate::harness::memory_store::MemoryStore;
 use crate::harness::plain_client::{Answer, Plain};
 use crate::harness::seaweed::{Seaweed, open};
 
@@ -649,5 +650,6 @@ conformance!(
     multipart,
     checksums
 );
+conformance!(memory, MemoryStore::start().await, multipart, checksums);
 conformance!(gcs, fake_gcs::open(FakeGcs::shared().await.config().await));
 conformance!(gcs_keyless, fake_gcs::open(FakeGcs::shared().await.keyless_config().await));

@@ -10,6 +10,8 @@ mod metrics;
 use std::fs;
 use std::path::Path;
 
+use safelight::storage::{Provider, Regions};
+
 /// A file of the repository.
 fn read(path: &str) -> String {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
@@ -100,6 +102,18 @@ fn first_column(document: &str, heading: &str, columns: &[&str]) -> Vec<String> 
     here.map(|row| one_code(&row.cells[0]).to_owned()).collect()
 }
 
+/// What is said of S3 and its providers.
+const S3_PAGES: [&str; 8] = [
+    "docs/providers/s3.md",
+    "docs/providers/aws.md",
+    "docs/providers/r2.md",
+    "docs/providers/b2.md",
+    "docs/providers/seaweedfs.md",
+    "docs/providers/garage.md",
+    "docs/providers/ceph.md",
+    "docs/providers/minio.md",
+];
+
 #[test]
 fn links_lead_somewhere() {
     for path in [
@@ -109,9 +123,11 @@ fn links_lead_somewhere() {
         "docs/events.md",
         "docs/metrics.md",
         "docs/providers/gcs.md",
-        "docs/providers/s3.md",
         "dashboards/README.md",
-    ] {
+    ]
+    .into_iter()
+    .chain(S3_PAGES)
+    {
         let text = read(path);
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
         for (at, _) in text.match_indices("](") {
@@ -143,23 +159,54 @@ fn anchor_of(heading: &str) -> String {
 /// What the page of a provider gives to be pasted can be pasted.
 #[test]
 fn the_policies_and_files_of_providers_can_be_read() {
-    let page = read("docs/providers/s3.md");
-    let (mut json, mut toml) = (0, 0);
-    for block in page.split("```").skip(1).step_by(2) {
-        let (kind, text) = block.split_once('\n').unwrap();
-        match kind {
-            "json" => {
-                let parsed: Result<serde_json::Value, _> = serde_json::from_str(text);
-                parsed.unwrap_or_else(|error| panic!("{error} in\n{text}"));
-                json += 1;
+    let (mut json, mut storage) = (0, 0);
+    for path in S3_PAGES {
+        let page = read(path);
+        for block in page.split("```").skip(1).step_by(2) {
+            let (kind, text) = block.split_once('\n').unwrap();
+            match kind {
+                "json" => {
+                    let parsed: Result<serde_json::Value, _> = serde_json::from_str(text);
+                    parsed.unwrap_or_else(|error| panic!("{error} in {path}\n{text}"));
+                    json += 1;
+                }
+                "toml" if text.starts_with("[Storage]") => {
+                    configuration::assert_storage_is_read(text);
+                    storage += 1;
+                }
+                "toml" | "sh" => {}
+                other => panic!("a block of {other:?} in {path}"),
             }
-            "toml" if text.starts_with("[Storage]") => {
-                configuration::assert_storage_is_read(text);
-                toml += 1;
-            }
-            "toml" => {}
-            other => panic!("a block of {other:?}"),
         }
     }
-    assert!(json >= 4 && toml >= 6, "{json} policies, {toml} files");
+    assert!(json >= 7 && storage == S3_PAGES.len() - 1, "{json} policies, {storage} files");
+}
+
+/// The table of what providers can do is the one that the program goes by.
+#[test]
+fn what_providers_can_do_is_what_the_program_takes_them_for() {
+    let document = rows(&read("docs/providers/s3.md"));
+    let rows: Vec<_> = document.iter().filter(|row| row.columns[0] == "`Provider`").collect();
+    assert_eq!(rows.len(), Provider::ALL.len());
+    for (row, provider) in rows.into_iter().zip(Provider::ALL) {
+        assert_eq!(one_code(row.cell("`Provider`")), provider.name());
+        let told = |does| if does { "yes" } else { "refused" };
+        let name = provider.name();
+        assert_eq!(row.cell("`PreventOverwrite`"), told(provider.keeps_what_exists()), "{name}");
+        assert_eq!(row.cell("`sha256`"), told(provider.checks_sha256()), "{name}");
+        // B2 keeps versions in every bucket.
+        let always = provider.honours_if_match_on_delete() || provider == Provider::B2;
+        let deletes = match (always, provider.deletes_by_version()) {
+            (true, _) => "yes",
+            (false, true) => "in buckets with versions; else looks first",
+            (false, false) => "looks first",
+        };
+        assert_eq!(row.cell("Deletes only the version that was looked at"), deletes, "{name}");
+        let regions = match provider.regions(None) {
+            Regions::Any(region) => region,
+            Regions::One { own, .. } => own,
+            Regions::OfHost(_) | Regions::Required => "what the host says",
+        };
+        assert!(row.cell("Region").contains(regions), "{name}");
+    }
 }

@@ -24,7 +24,7 @@ struct Server {
 
 impl Server {
     /// `None`: the connection is closed without an answer.
-    async fn start(answer: impl Fn() -> Option<String> + Send + 'static) -> Self {
+    async fn start(answer: impl Fn(&str) -> Option<String> + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (seen, requests) = mpsc::unbounded_channel();
@@ -37,34 +37,87 @@ impl Server {
                         break;
                     }
                 }
-                if let Some(answer) = answer() {
+                let request = String::from_utf8_lossy(&request).into_owned();
+                if let Some(answer) = answer(&request) {
                     let _ = socket.write_all(answer.as_bytes()).await;
                 }
-                let _ = seen.send(String::from_utf8_lossy(&request).into_owned());
+                let _ = seen.send(request);
             }
         });
         Self { address, requests }
     }
 }
 
+/// What opens the metadata service of an instance.
+const INSTANCE_TOKEN: &str = "the-token-of-the-instance==";
+
 /// What the endpoint of credentials hands out: an id, and for how many seconds.
 type Offer = Arc<Mutex<Option<(&'static str, u64)>>>;
 
 fn credentials(offer: &Offer) -> Option<String> {
     let (id, life) = (*offer.lock().unwrap())?;
-    let ends = jiff::Timestamp::try_from(SystemTime::now() + Duration::from_secs(life)).unwrap();
     let body = json!({
         "AccessKeyId": id,
         "SecretAccessKey": format!("secret-of-{id}"),
         "Token": format!("token-of-{id}"),
-        "Expiration": ends.to_string(),
+        "Expiration": time_in(life),
     })
     .to_string();
-    Some(format!(
-        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\
-         Content-Length: {}\r\n\r\n{body}",
-        body.len()
-    ))
+    Some(answer("200 OK\r\nContent-Type: application/json", &body))
+}
+
+fn answer(head: &str, body: &str) -> String {
+    let length = body.len();
+    format!("HTTP/1.1 {head}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}")
+}
+
+/// The metadata service of an instance with a role, as Amazon's documentation shows it: a token
+/// first, then the role's name, then its credentials. Whoever has no token is refused.
+/// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-metadata-security-credentials.html>
+fn instance_metadata(request: &str, offer: &Offer) -> Option<String> {
+    let lower = request.to_ascii_lowercase();
+    let plain = "200 OK\r\nContent-Type: text/plain";
+    if request.starts_with("PUT /latest/api/token ") {
+        assert!(lower.contains("x-aws-ec2-metadata-token-ttl-seconds: "), "{request}");
+        let ttl = "x-aws-ec2-metadata-token-ttl-seconds: 21600";
+        return Some(answer(&format!("{plain}\r\n{ttl}"), INSTANCE_TOKEN));
+    }
+    if !lower.contains(&format!("x-aws-ec2-metadata-token: {}\r\n", INSTANCE_TOKEN.to_lowercase()))
+    {
+        return Some(answer("401 Unauthorized", ""));
+    }
+    let path = request.strip_prefix("GET ").and_then(|rest| rest.split(' ').next());
+    match path.unwrap_or_default() {
+        "/latest/meta-data/iam/security-credentials/" => Some(answer(plain, "safelight-role")),
+        "/latest/meta-data/iam/security-credentials/safelight-role" => {
+            let (id, life) = (*offer.lock().unwrap())?;
+            let body = json!({
+                "Code": "Success",
+                "LastUpdated": time_in(0),
+                "Type": "AWS-HMAC",
+                "AccessKeyId": id,
+                "SecretAccessKey": format!("secret-of-{id}"),
+                "Token": format!("token-of-{id}"),
+                "Expiration": time_in(life),
+            });
+            Some(answer(plain, &body.to_string()))
+        }
+        _ => Some(answer("404 Not Found", "")),
+    }
+}
+
+fn time_in(seconds: u64) -> String {
+    let time = SystemTime::now() + Duration::from_secs(seconds);
+    jiff::Timestamp::try_from(time).unwrap().to_string()
+}
+
+/// Where a process finds who it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Surroundings {
+    /// ECS, EKS: an endpoint that the environment names.
+    Container,
+    /// EC2: the metadata service.
+    Instance,
 }
 
 /// The program, with one app that has no key of its own.
@@ -79,10 +132,17 @@ struct Process {
 
 impl Process {
     async fn start(offer: &Offer) -> Self {
+        Self::start_in(Surroundings::Container, offer).await
+    }
+
+    async fn start_in(surroundings: Surroundings, offer: &Offer) -> Self {
         let offer = Arc::clone(offer);
-        let endpoint = Server::start(move || credentials(&offer)).await;
-        let missing = "HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
-        let storage = Server::start(|| Some(missing.to_owned())).await;
+        let endpoint = Server::start(move |request| match surroundings {
+            Surroundings::Container => credentials(&offer),
+            Surroundings::Instance => instance_metadata(request, &offer),
+        });
+        let endpoint = endpoint.await;
+        let storage = Server::start(|_| Some(answer("404 Not Found", ""))).await;
         let folder = tempfile::tempdir().unwrap();
         let at = folder.path().display();
         fs::create_dir(folder.path().join("apps.d")).unwrap();
@@ -102,15 +162,23 @@ impl Process {
             secret = "a-secret-of-the-tests-0123456789abcdef",
         );
         fs::write(folder.path().join("safelight.toml"), settings).unwrap();
+        let own: &[(&str, String)] = match surroundings {
+            Surroundings::Container => &[
+                ("AWS_EC2_METADATA_DISABLED", "true".into()),
+                ("AWS_CONTAINER_AUTHORIZATION_TOKEN", "the-token-of-the-container".into()),
+                ("AWS_CONTAINER_CREDENTIALS_FULL_URI", format!("http://{}/role", endpoint.address)),
+            ],
+            Surroundings::Instance => {
+                &[("AWS_EC2_METADATA_SERVICE_ENDPOINT", format!("http://{}", endpoint.address))]
+            }
+        };
         let mut child = Command::new(env!("CARGO_BIN_EXE_safelight"))
             .args(["serve", "--config"])
             .arg(folder.path().join("safelight.toml"))
             .env_clear()
             .env("HOME", folder.path())
             .env("AWS_REGION", "us-east-1")
-            .env("AWS_EC2_METADATA_DISABLED", "true")
-            .env("AWS_CONTAINER_AUTHORIZATION_TOKEN", "the-token-of-the-container")
-            .env("AWS_CONTAINER_CREDENTIALS_FULL_URI", format!("http://{}/role", endpoint.address))
+            .envs(own.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -132,7 +200,8 @@ impl Process {
         loop {
             let line = self.log.recv().await;
             let line = line.unwrap_or_else(|| panic!("the log ended without {message:?}"));
-            for secret in ["secret-of-", "token-of-", "the-token-of-the-container"] {
+            for secret in ["secret-of-", "token-of-", "the-token-of-the-container", INSTANCE_TOKEN]
+            {
                 assert!(!line.contains(secret), "{line}");
             }
             let parsed: Value = serde_json::from_str(&line).unwrap();
@@ -195,6 +264,20 @@ async fn credentials_are_renewed_without_a_restart() {
     let asked = process.storage.requests.recv().await.unwrap();
     assert!(asked.contains("Credential=AKIDTWO/"), "{asked}");
     assert!(asked.contains("x-amz-security-token: token-of-AKIDTWO\r\n"), "{asked}");
+}
+
+#[tokio::test]
+async fn an_instance_is_its_role() {
+    let offer: Offer = Arc::new(Mutex::new(Some(("AKIDONE", 8))));
+    let mut process = Process::start_in(Surroundings::Instance, &offer).await;
+    let asked = process.endpoint.requests.recv().await.unwrap();
+    assert!(asked.starts_with("PUT /latest/api/token "), "{asked}");
+    let (id, life) = process.signed().await;
+    assert!(id == "AKIDONE" && life <= 8, "{id} for {life} s, longer than the credentials live");
+
+    *offer.lock().unwrap() = Some(("AKIDTWO", 3_600));
+    process.logged("new credentials").await;
+    assert_eq!(process.signed().await, ("AKIDTWO".to_owned(), 900));
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
 use safelight::domain::{MediaType, Secret, Source, StoragePath};
 use safelight::storage::{
-    AccessKey, MultipartId, ObjectStore as _, PutGrant, S3Config, S3Credentials, S3Store,
+    AccessKey, MultipartId, ObjectStore as _, Provider, PutGrant, S3Config, S3Credentials, S3Store,
     S3Timeouts, SignedRequest,
 };
 use serde_json::json;
@@ -128,6 +128,7 @@ impl Account {
     fn store(&self) -> S3Store {
         open(S3Config {
             bucket: self.bucket.clone(),
+            provider: Provider::Aws,
             region: self.region.clone(),
             endpoint: Some(Url::parse(&self.endpoint).unwrap()),
             path_style: self.path_style,

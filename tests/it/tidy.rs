@@ -11,7 +11,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("upstream", &[]),
     ("config", &["domain"]),
     ("metrics", &["domain"]),
-    ("storage", &["domain", "upstream"]),
+    ("storage", &["domain", "config", "upstream"]),
     ("records", &["domain"]),
     ("cdn", &["domain", "upstream"]),
     ("limits", &["domain"]),

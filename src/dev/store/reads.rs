@@ -34,6 +34,31 @@ struct Selected {
     part: Option<ContentRange>,
 }
 
+/// Describes an object in the answer to a GET or to a HEAD: two types that share these fields by
+/// name only.
+macro_rules! described {
+    ($output:ident of $selected:expr, $with_checksum:expr $(, $field:ident: $value:expr)*) => {{
+        let length = i64::try_from($selected.length()).map_err(internal)?;
+        let Selected { object, part } = $selected;
+        $output {
+            accept_ranges: Some("bytes".to_owned()),
+            cache_control: object.headers.cache_control,
+            checksum_sha256: object.sha256.filter(|_| $with_checksum && part.is_none()),
+            content_disposition: object.headers.content_disposition,
+            content_encoding: object.headers.content_encoding,
+            content_language: object.headers.content_language,
+            content_length: Some(length),
+            content_range: part.map(|part| part.to_string()),
+            content_type: object.headers.content_type,
+            e_tag: Some(ETag::Strong(object.etag)),
+            last_modified: Some(Timestamp::from(object.modified_at)),
+            metadata: Some(object.headers.metadata.into_iter().collect()),
+            $($field: $value,)*
+            ..$output::default()
+        }
+    }};
+}
+
 /// `GetObject`.
 pub(super) async fn get(
     core: &Arc<Core>,
@@ -55,24 +80,8 @@ pub(super) async fn get(
             Ok((selected, file))
         })
         .await?;
-    let length = selected.length();
-    let Selected { object, part } = selected;
-    Ok(GetObjectOutput {
-        accept_ranges: Some("bytes".to_owned()),
-        body: Some(StreamingBlob::wrap(contents(file, length))),
-        cache_control: object.headers.cache_control,
-        checksum_sha256: object.sha256.filter(|_| with_checksum && part.is_none()),
-        content_disposition: object.headers.content_disposition,
-        content_encoding: object.headers.content_encoding,
-        content_language: object.headers.content_language,
-        content_length: Some(i64::try_from(length).map_err(internal)?),
-        content_range: part.map(|part| part.to_string()),
-        content_type: object.headers.content_type,
-        e_tag: Some(ETag::Strong(object.etag)),
-        last_modified: Some(Timestamp::from(object.modified_at)),
-        metadata: Some(object.headers.metadata.into_iter().collect()),
-        ..GetObjectOutput::default()
-    })
+    let body = StreamingBlob::wrap(contents(file, selected.length()));
+    Ok(described!(GetObjectOutput of selected, with_checksum, body: Some(body)))
 }
 
 /// `HeadObject`.
@@ -89,23 +98,7 @@ pub(super) async fn head(
             select(index.object(&input.bucket, &input.key)?, &headers, input.range)
         })
         .await?;
-    let length = selected.length();
-    let Selected { object, part } = selected;
-    Ok(HeadObjectOutput {
-        accept_ranges: Some("bytes".to_owned()),
-        cache_control: object.headers.cache_control,
-        checksum_sha256: object.sha256.filter(|_| with_checksum && part.is_none()),
-        content_disposition: object.headers.content_disposition,
-        content_encoding: object.headers.content_encoding,
-        content_language: object.headers.content_language,
-        content_length: Some(i64::try_from(length).map_err(internal)?),
-        content_range: part.map(|part| part.to_string()),
-        content_type: object.headers.content_type,
-        e_tag: Some(ETag::Strong(object.etag)),
-        last_modified: Some(Timestamp::from(object.modified_at)),
-        metadata: Some(object.headers.metadata.into_iter().collect()),
-        ..HeadObjectOutput::default()
-    })
+    Ok(described!(HeadObjectOutput of selected, with_checksum))
 }
 
 /// `ListObjectsV2`.

@@ -6,7 +6,7 @@ use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 
 use crate::domain::ContentRange;
-use crate::storage::call::printable;
+use crate::storage::call::{meaning_of_status, printable};
 use crate::storage::{StorageError, StorageErrorKind};
 use crate::upstream::SendError;
 
@@ -64,18 +64,7 @@ fn meaning(status: u16, code: Option<&str>) -> StorageErrorKind {
         "NotImplemented" | "MethodNotAllowed" => return Kind::Unsupported,
         _ => {}
     }
-    match status {
-        304 => Kind::NotModified,
-        401 => Kind::Credentials,
-        404 => Kind::NotFound,
-        405 | 501 => Kind::Unsupported,
-        412 => Kind::PreconditionFailed,
-        416 => Kind::RangeNotSatisfiable { size: None },
-        408 | 504 => Kind::Timeout,
-        // A throttle, a 5xx, a redirect, a 403 that does not say what is denied: none of them says
-        // that there is no such object.
-        _ => Kind::Unavailable,
-    }
+    meaning_of_status(status)
 }
 
 /// The meaning of no answer.
@@ -93,12 +82,6 @@ pub(super) fn unanswered(error: &SendError) -> StorageError {
         | SendError::Protocol(_) => StorageErrorKind::Unavailable,
     };
     StorageError::new(kind, format!("no answer: {}", printable(&error.to_string())))
-}
-
-/// An answer that is not what the protocol promises.
-pub(super) fn nonsense(what: &str) -> StorageError {
-    let detail = format!("the server sent {}", printable(what));
-    StorageError::new(StorageErrorKind::Unavailable, detail)
 }
 
 #[cfg(test)]

@@ -1,18 +1,14 @@
 //! Listing: the second version of the XML API's `GET` of a bucket.
 
 use http::Method;
-use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use url::form_urlencoded;
 
 use super::GcsStore;
-use super::errors::nonsense;
 use super::transport::{Call, document};
-use crate::domain::{ETag, StoragePath};
+use crate::domain::ETag;
+use crate::storage::call::{self, MAX_KEYS, listed_name, nonsense};
 use crate::storage::{ListPage, Listed, StorageError};
-
-/// The largest page, by the protocol.
-const MAX_KEYS: u16 = 1_000;
 
 /// A page, as it comes.
 #[derive(Deserialize)]
@@ -70,7 +66,7 @@ fn parse(document: &[u8]) -> Result<ListPage, StorageError> {
     let encoded = page.encoding_type.as_deref() == Some("url");
     let listed = |object: Contents| {
         Ok(Listed {
-            path: name(&object.key, encoded)?,
+            path: listed_name(&object.key, encoded)?,
             size: object.size,
             etag: object.e_tag.as_deref().and_then(ETag::parse),
             last_modified: object
@@ -80,24 +76,7 @@ fn parse(document: &[u8]) -> Result<ListPage, StorageError> {
         })
     };
     let objects = page.contents.into_iter().map(listed).collect::<Result<_, StorageError>>()?;
-    match (page.is_truncated.unwrap_or(false), page.next_continuation_token) {
-        (false, _) => Ok(ListPage { objects, next: None }),
-        (true, Some(next)) => Ok(ListPage { objects, next: Some(next) }),
-        (true, None) => {
-            Err(nonsense("a page that is not the last one, without the next one's token"))
-        }
-    }
-}
-
-fn name(key: &str, encoded: bool) -> Result<StoragePath, StorageError> {
-    if !encoded {
-        return Ok(StoragePath::from_listing(key));
-    }
-    let spaced = key.replace('+', " ");
-    let decoded = percent_decode_str(&spaced)
-        .decode_utf8()
-        .map_err(|_| nonsense("a listed name that is not UTF-8"))?;
-    Ok(StoragePath::from_listing(&decoded))
+    call::page(objects, page.is_truncated.unwrap_or(false), page.next_continuation_token)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 //!
 //! | file | what it knows |
 //! |---|---|
+//! | `access.rs` | what an app's file says of it |
 //! | `config.rs` | where the bucket is, who we are there, how long we wait |
 //! | `credentials.rs` | a service account and its key |
 //! | `adc.rs` | where a process finds its own credentials, and what a file of them may say |
@@ -21,6 +22,7 @@
 //! | `retries.rs` | when to try again, and after how long |
 //! | `errors.rs` | what a failed call means |
 
+mod access;
 mod adc;
 mod config;
 mod credentials;
@@ -49,6 +51,7 @@ use super::{
 use crate::domain::{MediaType, Source, StoragePath};
 use crate::upstream::Client;
 
+pub use access::{GcsAccess, GcsAccount};
 pub use adc::GcsSurroundings;
 pub use config::{GOOGLE_STORAGE, GcsConfig, GcsTimeouts};
 pub use credentials::ServiceAccount;

@@ -10,9 +10,9 @@ use http::{HeaderMap, Method, StatusCode};
 use http_body_util::BodyExt as _;
 
 use super::GcsStore;
-use super::errors::nonsense;
 use super::transport::{Call, Failed};
-use crate::domain::{ByteRange, ContentRange, ETag, RangeRequest, StoragePath};
+use crate::domain::{ContentRange, ETag, StoragePath};
+use crate::storage::call::{check_part, check_version, head_by_get, nonsense};
 use crate::storage::{GetOptions, ObjectMeta, ObjectRead, StorageError, StorageErrorKind};
 
 /// Names one write of an object: it grows with every write.
@@ -33,24 +33,10 @@ impl GcsStore {
                 let size = stored.or_else(|| number(headers, &CONTENT_LENGTH));
                 Ok(meta(headers, size.ok_or_else(|| nonsense("an object without a length"))?))
             }
-            // The failure of a HEAD has no body and so no code: it does not say whether the
-            // object, the bucket or the credentials are meant.
-            Err(Failed { status: Some(400 | 403 | 404), .. }) => self.head_by_get(path).await,
-            Err(failed) => Err(failed.error),
-        }
-    }
-
-    /// Asks for an object's metadata with a GET of its first byte, for the code of the error.
-    async fn head_by_get(&self, path: &StoragePath) -> Result<ObjectMeta, StorageError> {
-        let first_byte =
-            GetOptions { range: Some(RangeRequest::Between(0, 0)), ..GetOptions::default() };
-        match self.get_object(path, &first_byte).await {
-            Ok(read) => Ok(read.meta),
-            Err(StorageError { kind: StorageErrorKind::RangeNotSatisfiable { .. }, .. }) => {
-                // An empty object: it is there now, though it was not a moment ago.
-                self.get_object(path, &GetOptions::default()).await.map(|read| read.meta)
+            Err(Failed { status: Some(400 | 403 | 404), .. }) => {
+                head_by_get(|options| async move { self.get_object(path, &options).await }).await
             }
-            Err(error) => Err(error),
+            Err(failed) => Err(failed.error),
         }
     }
 
@@ -189,35 +175,6 @@ fn meta(headers: &HeaderMap, size: u64) -> ObjectMeta {
         last_modified: text(headers, &LAST_MODIFIED).and_then(time),
         version: owned(&GENERATION),
     }
-}
-
-/// Whether the part that came is the part that was asked for.
-fn check_part(
-    part: Option<ContentRange>,
-    sent: u64,
-    asked: Option<RangeRequest>,
-) -> Result<(), StorageError> {
-    let Some(part) = part else { return Ok(()) };
-    let expected: Option<ByteRange> = asked.and_then(|range| range.resolve(part.total));
-    if expected != Some(part.range) || part.range.len() != sent {
-        return Err(nonsense("a 206 with another part than the one that was asked for"));
-    }
-    Ok(())
-}
-
-/// Whether the version that came is one that was asked for: emulators ignore the conditions.
-fn check_version(meta: &ObjectMeta, options: &GetOptions) -> Result<(), StorageError> {
-    if options.if_match.is_some() && options.if_match != meta.etag {
-        let detail = "the server ignored If-Match and sent another version";
-        return Err(StorageError::new(StorageErrorKind::PreconditionFailed, detail));
-    }
-    if let Some(etag) = &meta.etag
-        && options.if_none_match.iter().any(|known| known.matches_weakly(etag))
-    {
-        let detail = "the server ignored If-None-Match and sent a version that is known";
-        return Err(StorageError::new(StorageErrorKind::NotModified, detail));
-    }
-    Ok(())
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {

@@ -13,8 +13,8 @@ use http::{HeaderValue, Method, Response, StatusCode};
 use serde::Deserialize;
 
 use super::config::GcsTimeouts;
-use super::errors::nonsense;
 use super::transport::{Call, Server, document};
+use crate::storage::call::nonsense;
 use crate::storage::call::printable;
 use crate::storage::{StorageError, StorageErrorKind};
 use crate::upstream::{Body, Client, Origin, Repeatable};

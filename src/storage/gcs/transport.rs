@@ -6,9 +6,10 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
 
 use super::config::GcsTimeouts;
-use super::errors::{answered, nonsense, unanswered};
+use super::errors::{answered, unanswered};
 use super::identity::Caller;
 use super::retries::{Retries, chance, may_connect, may_pass};
+use crate::storage::call::nonsense;
 use crate::storage::{StorageError, StorageErrorKind};
 use crate::upstream::{Body, Client, Origin, Timeouts};
 

@@ -12,6 +12,7 @@ use aws_sdk_s3::config::{
 use url::{Host, Url};
 
 use super::credentials::S3Credentials;
+use super::provider::Provider;
 use super::transport::Transport;
 use crate::domain::{Source, StoragePath};
 use crate::upstream::{Client, Origin, Timeouts};
@@ -31,6 +32,8 @@ const MAX_BACKOFF: Duration = Duration::from_secs(1);
 pub struct S3Config {
     /// The name of the bucket.
     pub bucket: String,
+    /// Who runs the server, and so what it can be relied on for.
+    pub provider: Provider,
     /// The region that requests are signed for, for example `us-east-1`.
     pub region: String,
     /// Scheme, host and port of the server; `https://s3.{region}.amazonaws.com` without one.
@@ -228,6 +231,7 @@ mod tests {
     fn config(bucket: &str, endpoint: Option<&str>, path_style: bool) -> S3Config {
         S3Config {
             bucket: bucket.into(),
+            provider: Provider::Other,
             region: "eu-central-1".into(),
             endpoint: endpoint.map(|url| Url::parse(url).unwrap()),
             path_style,

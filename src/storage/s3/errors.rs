@@ -9,7 +9,7 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::RequestId as _;
 
 use crate::domain::ContentRange;
-use crate::storage::call::printable;
+use crate::storage::call::{meaning_of_status, printable};
 use crate::storage::{StorageError, StorageErrorKind};
 
 /// The meaning of a failed call.
@@ -82,25 +82,18 @@ pub(super) fn meaning(status: u16, code: Option<&str>) -> StorageErrorKind {
         | "AuthorizationHeaderMalformed"
         | "InvalidSecurity"
         | "NotSignedUp"
-        | "AccountProblem" => return Kind::Credentials,
+        | "AccountProblem"
+        // Cloudflare's.
+        | "Unauthorized"
+        | "ExpiredRequest"
+        | "NotEntitled" => return Kind::Credentials,
         "PreconditionFailed" => return Kind::PreconditionFailed,
         "InvalidRange" => return Kind::RangeNotSatisfiable { size: None },
         "RequestTimeout" => return Kind::Timeout,
         "NotImplemented" | "MethodNotAllowed" => return Kind::Unsupported,
         _ => {}
     }
-    match status {
-        304 => Kind::NotModified,
-        404 => Kind::NotFound,
-        405 | 501 => Kind::Unsupported,
-        412 => Kind::PreconditionFailed,
-        416 => Kind::RangeNotSatisfiable { size: None },
-        408 | 504 => Kind::Timeout,
-        // A redirect to another region, a throttle, a 5xx, a 403 that does not say what is denied
-        // (an archived object, a disabled account, a firewall): none of them says that there is no
-        // such object.
-        _ => Kind::Unavailable,
-    }
+    meaning_of_status(status)
 }
 
 /// The size of the object that a 416 is about, from its `Content-Range` or from its XML.
@@ -111,11 +104,6 @@ fn object_size(content_range: Option<&str>, body: &[u8]) -> Option<u64> {
         let (digits, _) = rest.split_once("</ActualObjectSize>")?;
         digits.parse().ok()
     })
-}
-
-/// An answer that is not what the protocol promises.
-pub(super) fn nonsense(what: &str) -> StorageError {
-    StorageError::new(StorageErrorKind::Unavailable, format!("the server sent {what}"))
 }
 
 /// An error with its causes, for the log.
@@ -148,6 +136,7 @@ mod tests {
             (400, Some("ExpiredToken"), Kind::Credentials),
             (403, Some("InvalidObjectState"), Kind::Unavailable),
             (403, None, Kind::Unavailable),
+            (401, None, Kind::Credentials),
             (301, Some("PermanentRedirect"), Kind::Unavailable),
             (304, None, Kind::NotModified),
             (412, None, Kind::PreconditionFailed),

@@ -18,6 +18,7 @@ impl S3Store {
         grant: &PutGrant<'_>,
         now: SystemTime,
     ) -> Result<SignedRequest, StorageError> {
+        self.check_promises(grant)?;
         let size = grant.size.map(|size| size.to_string());
         let checksum = grant.sha256.map(aws_smithy_types::base64::encode);
 
@@ -51,6 +52,19 @@ impl S3Store {
         now: SystemTime,
     ) -> Result<SignedRequest, StorageError> {
         self.sign(self.bare("GET", expires_in), path, now, vec![])
+    }
+
+    /// Refuses what the provider would ignore, or answer with an error.
+    fn check_promises(&self, grant: &PutGrant<'_>) -> Result<(), StorageError> {
+        let title = self.provider.title();
+        let refuse = |detail| Err(StorageError::new(StorageErrorKind::Unsupported, detail));
+        if grant.sha256.is_some() && !self.provider.checks_sha256() {
+            return refuse(format!("{title} is not known to check a SHA-256 of an upload"));
+        }
+        if grant.prevent_overwrite && !self.provider.keeps_what_exists() {
+            return refuse(format!("{title} is not known to keep what exists"));
+        }
+        Ok(())
     }
 
     pub(super) fn grant_part(

@@ -2,6 +2,8 @@
 //!
 //! | file | what it knows |
 //! |---|---|
+//! | `provider.rs` | who speaks the protocol, and how much of it |
+//! | `access.rs` | what an app's file says of it |
 //! | `config.rs` | where the bucket is, how long we wait |
 //! | `credentials.rs` | who we are there: a key of the app's, or what the process has |
 //! | `sigv4.rs` | presigned URLs: the signature |
@@ -10,12 +12,14 @@
 //! | `transport.rs` | the SDK's way to the network |
 //! | `errors.rs` | what a failed call means |
 
+mod access;
 mod config;
 mod credentials;
 mod errors;
 mod grants;
 mod multipart;
 mod objects;
+mod provider;
 mod sigv4;
 mod transport;
 
@@ -32,8 +36,10 @@ use super::{
 use crate::domain::{MediaType, Source, StoragePath};
 use crate::upstream::Client;
 
+pub use access::S3Access;
 pub use config::{S3Config, S3Timeouts};
 pub use credentials::{AccessKey, ProcessCredentials, S3Credentials};
+pub use provider::{Provider, Regions};
 pub use transport::Transport;
 
 use config::Address;
@@ -42,6 +48,7 @@ use credentials::Signer;
 /// A bucket of an S3 server.
 pub struct S3Store {
     bucket: String,
+    provider: Provider,
     source: Source,
     address: Address,
     timeouts: S3Timeouts,
@@ -58,9 +65,9 @@ impl S3Store {
     pub fn new(config: S3Config, client: Client) -> Result<Self, String> {
         let address = Address::of(&config)?;
         let sdk = config.sdk_client(&address, client)?;
-        let S3Config { bucket, region, credentials, source, timeouts, .. } = config;
+        let S3Config { bucket, provider, region, credentials, source, timeouts, .. } = config;
         let signer = Signer::new(credentials, region);
-        Ok(Self { bucket, source, address, timeouts, signer, sdk })
+        Ok(Self { bucket, provider, source, address, timeouts, signer, sdk })
     }
 }
 

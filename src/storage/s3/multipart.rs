@@ -6,8 +6,9 @@ use aws_sdk_s3::primitives::DateTime;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 
 use super::S3Store;
-use super::errors::{nonsense, storage_error};
+use super::errors::storage_error;
 use crate::domain::{ETag, MediaType, StoragePath};
+use crate::storage::call::nonsense;
 use crate::storage::{MultipartId, StorageError, StorageErrorKind, UploadedPart};
 
 impl S3Store {

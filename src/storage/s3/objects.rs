@@ -5,21 +5,26 @@ use std::time::SystemTime;
 use aws_sdk_s3::primitives::{ByteStream, DateTime};
 use aws_sdk_s3::types::EncodingType;
 use bytes::Bytes;
-use percent_encoding::percent_decode_str;
 
 use super::S3Store;
-use super::errors::{nonsense, storage_error};
-use crate::domain::{ByteRange, ContentRange, ETag, RangeRequest, StoragePath};
+use super::errors::storage_error;
+use crate::domain::{ContentRange, ETag, StoragePath};
+use crate::storage::call::{
+    MAX_KEYS, check_part, check_version, head_by_get, listed_name, nonsense, page,
+};
 use crate::storage::{
     GetOptions, ListPage, Listed, ObjectMeta, ObjectRead, StorageError, StorageErrorKind,
 };
 
-/// The largest page of a listing, by the protocol.
-const MAX_KEYS: u16 = 1_000;
-
 /// The version id of objects that were written while their bucket kept no versions. Each write
 /// replaces the one before under the same id, so it identifies nothing.
 const NULL_VERSION: &str = "null";
+
+/// What names the one version that a deletion is about.
+enum OnlyVersion {
+    Id(String),
+    Tag(ETag),
+}
 
 impl S3Store {
     pub(super) async fn head_object(&self, path: &StoragePath) -> Result<ObjectMeta, StorageError> {
@@ -29,9 +34,10 @@ impl S3Store {
             Err(error) => {
                 let status = error.raw_response().map(|response| response.status().as_u16());
                 return match status {
-                    // The failure of a HEAD has no body and so no code: it does not say whether
-                    // the object, the bucket or the credentials are meant.
-                    Some(400 | 403 | 404) => self.head_by_get(path).await,
+                    Some(400 | 401 | 403 | 404) => {
+                        head_by_get(|options| async move { self.get_object(path, &options).await })
+                            .await
+                    }
                     _ => Err(storage_error(&error)),
                 };
             }
@@ -42,22 +48,8 @@ impl S3Store {
             content_encoding: output.content_encoding,
             etag: output.e_tag.as_deref().and_then(ETag::parse),
             last_modified: output.last_modified.and_then(time),
-            version: output.version_id.and_then(version),
+            version: self.version(output.version_id),
         })
-    }
-
-    /// Asks for an object's metadata with a GET of its first byte, for the code of the error.
-    async fn head_by_get(&self, path: &StoragePath) -> Result<ObjectMeta, StorageError> {
-        let first_byte =
-            GetOptions { range: Some(RangeRequest::Between(0, 0)), ..GetOptions::default() };
-        match self.get_object(path, &first_byte).await {
-            Ok(read) => Ok(read.meta),
-            Err(StorageError { kind: StorageErrorKind::RangeNotSatisfiable { .. }, .. }) => {
-                // An empty object: it is there now, though it was not a moment ago.
-                self.get_object(path, &GetOptions::default()).await.map(|read| read.meta)
-            }
-            Err(error) => Err(error),
-        }
     }
 
     pub(super) async fn get_object(
@@ -87,19 +79,9 @@ impl S3Store {
             content_encoding: output.content_encoding,
             etag: output.e_tag.as_deref().and_then(ETag::parse),
             last_modified: output.last_modified.and_then(time),
-            version: output.version_id.and_then(version),
+            version: self.version(output.version_id),
         };
-        // Some servers ignore the conditions.
-        if options.if_match.is_some() && options.if_match != meta.etag {
-            let detail = "the server ignored If-Match and sent another version";
-            return Err(StorageError::new(StorageErrorKind::PreconditionFailed, detail));
-        }
-        if let Some(etag) = &meta.etag
-            && options.if_none_match.iter().any(|known| known.matches_weakly(etag))
-        {
-            let detail = "the server ignored If-None-Match and sent a version that is known";
-            return Err(StorageError::new(StorageErrorKind::NotModified, detail));
-        }
+        check_version(&meta, options)?;
         Ok(ObjectRead { meta, part, body: Box::pin(output.body.into_inner()) })
     }
 
@@ -126,49 +108,68 @@ impl S3Store {
             content_encoding: None,
             etag: output.e_tag.as_deref().and_then(ETag::parse),
             last_modified: None,
-            version: output.version_id.and_then(version),
+            version: self.version(output.version_id),
         })
     }
 
     /// Deletes an object. Where the bucket keeps versions, `only` names the one that goes, and an
     /// older one may come to light; without `only` a delete marker hides them all.
     ///
-    /// Where it does not, `If-Match` makes the deletion conditional: Amazon's servers and SeaweedFS
-    /// honour it. A server that ignores it there would delete whatever it has, so the object is
-    /// looked at first, which on such a server leaves the moment in between.
+    /// Without versions, `If-Match` makes the deletion conditional. A server that ignores it would
+    /// delete whatever it has, so the object is looked at first. Where `If-Match` is not honoured,
+    /// that look is all there is, and leaves the moment in between.
     pub(super) async fn delete_object(
         &self,
         path: &StoragePath,
         only: Option<&ObjectMeta>,
     ) -> Result<(), StorageError> {
         let mut call = self.sdk.delete_object().bucket(&self.bucket).key(path.as_str());
-        match only {
-            None => {}
-            Some(ObjectMeta { version: Some(version), .. }) => call = call.version_id(version),
-            Some(ObjectMeta { etag: Some(etag), .. }) => {
-                match self.head_object(path).await {
-                    Ok(current) if current.etag.as_ref() == Some(etag) => {}
-                    Ok(_) => {
-                        let detail = "the object is another version by now";
-                        return Err(StorageError::new(
-                            StorageErrorKind::PreconditionFailed,
-                            detail,
-                        ));
-                    }
-                    Err(StorageError { kind: StorageErrorKind::NotFound, .. }) => return Ok(()),
-                    Err(error) => return Err(error),
+        if let Some(only) = only {
+            match self.only_version(path, only).await {
+                Ok(OnlyVersion::Id(id)) => call = call.version_id(id),
+                Ok(OnlyVersion::Tag(etag)) if self.provider.honours_if_match_on_delete() => {
+                    call = call.if_match(etag.as_str());
                 }
-                call = call.if_match(etag.as_str());
-            }
-            Some(_) => {
-                let detail = "the version to delete has neither a version id nor an ETag";
-                return Err(StorageError::new(StorageErrorKind::Unsupported, detail));
+                Ok(OnlyVersion::Tag(_)) => {}
+                Err(StorageError { kind: StorageErrorKind::NotFound, .. }) => return Ok(()),
+                Err(error) => return Err(error),
             }
         }
         match call.send().await.map_err(|error| storage_error(&error)) {
             Ok(_) | Err(StorageError { kind: StorageErrorKind::NotFound, .. }) => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    /// How to name the one version that is to go. Amazon's servers refuse both at once.
+    async fn only_version(
+        &self,
+        path: &StoragePath,
+        only: &ObjectMeta,
+    ) -> Result<OnlyVersion, StorageError> {
+        if let Some(id) = self.version(only.version.clone()) {
+            return Ok(OnlyVersion::Id(id));
+        }
+        if only.etag.is_none() {
+            let detail = "the version to delete has neither a version id nor an ETag";
+            return Err(StorageError::new(StorageErrorKind::Unsupported, detail));
+        }
+        match self.head_object(path).await? {
+            ObjectMeta { etag, .. } if etag != only.etag => {
+                let detail = "the object is another version by now";
+                Err(StorageError::new(StorageErrorKind::PreconditionFailed, detail))
+            }
+            // The id that belongs to the tag: it names this write and no other.
+            ObjectMeta { version: Some(id), .. } => Ok(OnlyVersion::Id(id)),
+            ObjectMeta { etag, .. } => {
+                Ok(OnlyVersion::Tag(etag.expect("it equals one that is there")))
+            }
+        }
+    }
+
+    /// What identifies a version, of what the server calls its id.
+    fn version(&self, id: Option<String>) -> Option<String> {
+        id.filter(|id| id != NULL_VERSION && self.provider.deletes_by_version())
     }
 
     pub(super) async fn list_objects(
@@ -195,49 +196,17 @@ impl S3Store {
             .unwrap_or_default()
             .into_iter()
             .map(|object| {
+                let name = object.key.ok_or_else(|| nonsense("a listed object without a key"))?;
                 Ok(Listed {
-                    path: listed_name(object.key.as_deref(), encoded)?,
+                    path: listed_name(&name, encoded)?,
                     size: length(object.size)?,
                     etag: object.e_tag.as_deref().and_then(ETag::parse),
                     last_modified: object.last_modified.and_then(time),
                 })
             })
             .collect::<Result<_, StorageError>>()?;
-        let next = output.is_truncated.unwrap_or(false).then_some(output.next_continuation_token);
-        match next {
-            Some(None) => {
-                Err(nonsense("a page that is not the last one, without the next one's token"))
-            }
-            next => Ok(ListPage { objects, next: next.flatten() }),
-        }
+        page(objects, output.is_truncated.unwrap_or(false), output.next_continuation_token)
     }
-}
-
-/// Whether the part that came is the part that was asked for.
-fn check_part(
-    part: Option<ContentRange>,
-    sent: u64,
-    asked: Option<RangeRequest>,
-) -> Result<(), StorageError> {
-    let Some(part) = part else { return Ok(()) };
-    let expected: Option<ByteRange> = asked.and_then(|range| range.resolve(part.total));
-    if expected != Some(part.range) || part.range.len() != sent {
-        return Err(nonsense("a 206 with another part than the one that was asked for"));
-    }
-    Ok(())
-}
-
-/// A key of a listing. With `encoding-type=url` it is encoded as in an HTML form.
-fn listed_name(key: Option<&str>, encoded: bool) -> Result<StoragePath, StorageError> {
-    let key = key.ok_or_else(|| nonsense("a listed object without a key"))?;
-    if !encoded {
-        return Ok(StoragePath::from_listing(key));
-    }
-    let spaced = key.replace('+', " ");
-    let decoded = percent_decode_str(&spaced)
-        .decode_utf8()
-        .map_err(|_| nonsense("a listed key that is not UTF-8"))?;
-    Ok(StoragePath::from_listing(&decoded))
 }
 
 fn length(given: Option<i64>) -> Result<u64, StorageError> {
@@ -248,8 +217,4 @@ fn length(given: Option<i64>) -> Result<u64, StorageError> {
 
 fn time(given: DateTime) -> Option<SystemTime> {
     SystemTime::try_from(given).ok()
-}
-
-fn version(id: String) -> Option<String> {
-    (id != NULL_VERSION).then_some(id)
 }

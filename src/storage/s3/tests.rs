@@ -1,5 +1,7 @@
 //! The store against a server that answers as recorded.
 
+mod recorded;
+
 use std::sync::{Arc, Mutex};
 
 use http_body_util::BodyExt as _;
@@ -19,6 +21,10 @@ struct Recorded {
 
 impl Recorded {
     async fn answering(answers: Vec<String>) -> Self {
+        Self::of(Provider::Other, answers).await
+    }
+
+    async fn of(provider: Provider, answers: Vec<String>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let requests = Arc::new(Mutex::new(Vec::new()));
@@ -37,7 +43,8 @@ impl Recorded {
             }
         });
         let policy = AddressPolicy { allow_loopback: true, ..AddressPolicy::default() };
-        let store = S3Store::new(config(&endpoint), Client::new(policy).unwrap()).unwrap();
+        let config = S3Config { provider, ..config(&endpoint) };
+        let store = S3Store::new(config, Client::new(policy).unwrap()).unwrap();
         Self { store, requests }
     }
 
@@ -53,6 +60,7 @@ impl Recorded {
 fn config(endpoint: &str) -> S3Config {
     S3Config {
         bucket: "media".into(),
+        provider: Provider::Other,
         region: "us-east-1".into(),
         endpoint: Some(url::Url::parse(endpoint).unwrap()),
         path_style: true,
@@ -121,6 +129,29 @@ async fn recorded_failures() {
     for (recorded, expected) in cases {
         let error = error_of_get(vec![recorded.clone()], GetOptions::default()).await;
         assert_eq!(error.kind, expected, "{recorded}: {}", error.detail);
+    }
+}
+
+#[tokio::test]
+async fn what_providers_answer_means_the_same() {
+    let r2 = recorded::R2.iter().map(|answer| (Provider::R2, answer));
+    let b2 = recorded::B2.iter().map(|answer| (Provider::B2, answer));
+    for (provider, recorded) in r2.chain(b2) {
+        // What is tried again is answered in the same way.
+        let server = Recorded::of(provider, vec![recorded.on_the_wire(); 3]).await;
+        let error = server.store.get(&path(), &GetOptions::default()).await.err().unwrap();
+        assert_eq!(error.kind, recorded.meaning, "{}: {}", recorded.what, error.detail);
+
+        // Their HEADs have no body either.
+        let head = answer(recorded.head, "");
+        if error.kind != StorageErrorKind::Unavailable {
+            let mut answers = vec![head];
+            answers.extend(vec![recorded.on_the_wire(); 3]);
+            let server = Recorded::of(provider, answers).await;
+            let of_head = server.store.head(&path()).await.unwrap_err().kind;
+            let ranged = matches!(recorded.meaning, StorageErrorKind::RangeNotSatisfiable { .. });
+            assert!(of_head == recorded.meaning || ranged, "{}: {of_head:?}", recorded.what);
+        }
     }
 }
 
@@ -274,6 +305,52 @@ async fn deleting_one_version_looks_first_and_asks_conditionally() {
 }
 
 #[tokio::test]
+async fn deleting_one_version_by_what_the_provider_obeys() {
+    use Provider as P;
+    let only = |version: Option<&str>| ObjectMeta {
+        etag: ETag::parse("\"v1\""),
+        version: version.map(str::to_owned),
+        ..ObjectMeta::default()
+    };
+    let head = |version: &str| {
+        answer(&format!("200 OK{version}\r\nETag: \"v1\""), "")
+            .replace("Content-Length: 0", "Content-Length: 3")
+    };
+    let plain = || head("");
+    let versioned = || head("\r\nx-amz-version-id: 4_z27c");
+    let gone = || answer("204 No Content", "");
+    for (provider, known, answers, by_id, by_tag) in [
+        (P::Aws, None, vec![plain(), gone()], false, true),
+        // The id that comes with the tag is exact, and Amazon's servers refuse both at once.
+        (P::Aws, None, vec![versioned(), gone()], true, false),
+        (P::B2, None, vec![versioned(), gone()], true, false),
+        (P::B2, Some("4_z27c"), vec![gone()], true, false),
+        (P::MinIo, None, vec![plain(), gone()], false, false),
+        (P::Ceph, None, vec![versioned(), gone()], true, false),
+        // Garage gives ids and ignores them: it would delete whatever is there.
+        (P::Garage, Some("4_z27c"), vec![versioned(), gone()], false, false),
+        (P::R2, Some("4_z27c"), vec![versioned(), gone()], false, false),
+    ] {
+        let calls = answers.len();
+        let server = Recorded::of(provider, answers).await;
+        server.store.delete(&path(), Some(&only(known))).await.unwrap();
+        assert_eq!(server.count(), calls, "{provider:?}");
+        let deletion = server.request(calls - 1);
+        assert!(deletion.starts_with("DELETE /media/images/a.jpg"), "{deletion}");
+        assert_eq!(deletion.contains("versionId=4_z27c"), by_id, "{provider:?}: {deletion}");
+        assert_eq!(deletion.contains("if-match: "), by_tag, "{provider:?}: {deletion}");
+    }
+    // A newer object is seen, and kept, by all of them.
+    for provider in P::ALL {
+        let newer = head("").replace("v1", "v2");
+        let server = Recorded::of(provider, vec![newer]).await;
+        let error = server.store.delete(&path(), Some(&only(None))).await.unwrap_err();
+        let expected = (StorageErrorKind::PreconditionFailed, 1);
+        assert_eq!((error.kind, server.count()), expected, "{provider:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_completion_that_fails_after_its_200_fails() {
     let late =
         "<?xml version=\"1.0\"?>\n  <Error><Code>InvalidPart</Code><Message>x</Message></Error>";
@@ -355,6 +432,34 @@ mod grants {
         );
         let expected = [jpeg, ("If-None-Match", "*".to_owned()), ("x-amz-checksum-sha256", zeros)];
         assert_eq!(signed.headers, expected);
+    }
+
+    #[tokio::test]
+    async fn what_a_provider_would_ignore_is_not_signed() {
+        let path = path();
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        let plain = PutGrant {
+            path: &path,
+            media_type: MediaType::Jpeg,
+            size: Some(5),
+            sha256: None,
+            prevent_overwrite: false,
+            expires_in: Duration::from_secs(900),
+        };
+        let with_sum = PutGrant { sha256: Some([0; 32]), ..plain.clone() };
+        let once = PutGrant { prevent_overwrite: true, ..plain.clone() };
+        for provider in Provider::ALL {
+            let store = store(S3Config { provider, ..config("https://s3.example.com") });
+            let plain = store.sign_put(&plain, now).await.unwrap();
+            assert_eq!(signed_headers(&plain.url), "content-length;content-type;host");
+            for (grant, does) in
+                [(&with_sum, provider.checks_sha256()), (&once, provider.keeps_what_exists())]
+            {
+                let refusal = store.sign_put(grant, now).await.err().map(|error| error.kind);
+                let expected = (!does).then_some(StorageErrorKind::Unsupported);
+                assert_eq!(refusal, expected, "{provider:?} {grant:?}");
+            }
+        }
     }
 
     #[tokio::test]

@@ -97,6 +97,50 @@ fn bad_apps() {
     }
 }
 
+/// What a provider cannot do is refused here, and not found out by somebody's photo.
+#[test]
+fn what_a_provider_does_not_have() {
+    let elsewhere = "Endpoint = \"http://127.0.0.1:1\"";
+    let at = |endpoint: &str, more: &str| format!("Endpoint = \"{endpoint}\"\n{more}");
+    let b2 = "https://s3.us-west-004.backblazeb2.com";
+    let once = "[Upload]\nPreventOverwrite = true";
+    for (to, expected) in [
+        (
+            at(b2, once),
+            &["shop.toml:", "Upload.PreventOverwrite", "Backblaze B2", "write false"][..],
+        ),
+        (
+            format!("{elsewhere}\nProvider = \"garage\"\n{once}"),
+            &["shop.toml:", "Upload.PreventOverwrite", "Garage", "write false"],
+        ),
+        (
+            at(b2, "Provider = \"minio\""),
+            &["shop.toml:", "Storage.Provider", "Backblaze B2", "\"b2\""],
+        ),
+        (at(b2, "Region = \"us-east-1\""), &["shop.toml:", "Storage.Region", "us-west-004"]),
+        (
+            at("https://0123abcd.r2.cloudflarestorage.com", "Region = \"weur\""),
+            &["shop.toml:", "Storage.Region", "Cloudflare R2", "\"auto\""],
+        ),
+        (
+            format!("{elsewhere}\nProvider = \"minoi\""),
+            &["shop.toml:", "Storage.Provider", "did you mean", "minio"],
+        ),
+        (
+            "Provider = \"garage\"".to_owned(),
+            &["shop.toml:", "Storage.Provider", "write the Endpoint"],
+        ),
+    ] {
+        let files = Files::good();
+        // At the end of `[Storage]`, where another section may begin.
+        files.replace("apps.d/shop.toml", elsewhere, "");
+        files.replace("apps.d/shop.toml", "Region = \"us-east-1\"", "");
+        let text = std::fs::read_to_string(files.path("apps.d/shop.toml")).unwrap();
+        files.write("apps.d/shop.toml", &format!("{text}\n{to}\n"));
+        assert_refused(&files, expected);
+    }
+}
+
 #[test]
 fn two_apps_on_one_part_of_a_bucket() {
     let files = Files::good();

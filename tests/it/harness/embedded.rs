@@ -2,10 +2,9 @@
 
 use std::future::pending;
 
-use safelight::apps::S3Access;
 use safelight::dev::{DevStore, DevStoreOptions};
 use safelight::domain::{Secret, Source};
-use safelight::storage::{AccessKey, S3Config, S3Credentials, S3Timeouts};
+use safelight::storage::{AccessKey, Provider, S3Access, S3Config, S3Credentials, S3Timeouts};
 use tokio::net::TcpListener;
 
 use super::seaweed::key_of;
@@ -32,6 +31,7 @@ pub async fn start() -> S3Config {
     });
     S3Config {
         bucket: BUCKET.into(),
+        provider: Provider::Other,
         region: "us-east-1".into(),
         endpoint: Some(endpoint.parse().expect("a URL")),
         path_style: true,
@@ -48,6 +48,7 @@ pub async fn start() -> S3Config {
 /// The same, as an app of `Kind = "embedded"` gets at it.
 pub fn access(config: &S3Config) -> S3Access {
     S3Access {
+        provider: config.provider,
         region: config.region.clone(),
         endpoint: config.endpoint.clone(),
         path_style: true,

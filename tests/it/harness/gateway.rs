@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use http::Method;
-use safelight::apps::{LoadContext, S3Access, load_apps};
+use safelight::apps::{LoadContext, load_apps};
 use safelight::domain::{AppName, CleanName, MINT_ENTROPY_BYTES, MintSecrets, MintedKey, Secret};
 use safelight::gateway::{Configuration, Gateway};
 use safelight::settings::Settings;
-use safelight::storage::S3Config;
+use safelight::storage::{S3Access, S3Config};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

@@ -7,6 +7,8 @@ pub mod fake_gcs;
 pub mod gateway;
 pub mod google;
 pub mod lax_s3;
+pub mod memory_records;
+pub mod memory_store;
 pub mod moto;
 pub mod photos;
 pub mod plain_client;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use http::Method;
 use safelight::domain::{Secret, Source};
-use safelight::storage::{AccessKey, S3Config, S3Credentials, S3Timeouts};
+use safelight::storage::{AccessKey, Provider, S3Config, S3Credentials, S3Timeouts};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
@@ -147,6 +147,7 @@ impl ToldBucket {
                 session_token: None,
             }),
             source: Source::S3,
+            provider: Provider::Other,
             timeouts: S3Timeouts::default(),
         }
     }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use safelight::domain::{Secret, Source};
 use safelight::storage::{
-    AccessKey, ObjectStore as _, S3Config, S3Credentials, S3Store, S3Timeouts,
+    AccessKey, ObjectStore as _, Provider, S3Config, S3Credentials, S3Store, S3Timeouts,
 };
 use safelight::upstream::{AddressPolicy, Client};
 use tokio::sync::OnceCell;
@@ -93,6 +93,7 @@ impl Seaweed {
     pub fn config(&self) -> S3Config {
         S3Config {
             bucket: BUCKET.into(),
+            provider: Provider::SeaweedFs,
             region: "us-east-1".into(),
             endpoint: Some(self.endpoint.clone()),
             path_style: true,

@@ -4,7 +4,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::{finalize, records, shop, status, stored};
-use crate::harness::gateway::{Setup, TestGateway, app_file};
+use crate::harness::gateway::{Setup, TestGateway, app_file, offline_app_file};
 use crate::harness::photos::JPEG;
 use crate::harness::plain_client::Plain;
 use crate::harness::seaweed::Seaweed;
@@ -246,4 +246,20 @@ async fn an_upload_is_nobodys_without_its_token() {
     by_header.assert_success();
     assert_eq!(by_header.json()["data"]["uploadID"], id);
     finalize(&gateway, &grant).await.assert_success();
+}
+
+/// What the provider would ignore is not signed, and so promised to nobody.
+#[tokio::test]
+async fn what_the_storage_cannot_enforce() {
+    let refused = "Provider = \"garage\"";
+    let file = offline_app_file("", "").replace("[Storage]", &format!("[Storage]\n{refused}"));
+    let gateway = Setup::with_app("shop", file).start().await;
+    let body = json!({"file": "a.jpg", "sha256": "0".repeat(64)});
+    let answer = gateway.presign("shop", "owner-1", body.clone()).await;
+    answer.assert_problem(400, "unsupported_constraint");
+    assert!(answer.text().contains("leave sha256 out"), "{}", answer.text());
+    assert_no_trace(&gateway).await;
+
+    let gateway = Setup::with_app("shop", offline_app_file("", "")).start().await;
+    gateway.presign("shop", "owner-1", body).await.assert_success();
 }

@@ -1,0 +1,403 @@
+//! Whatever happens to an upload, in whatever order, the record comes to say what storage has.
+//!
+//! Clients, events and sweepers are futures that give way at every call of storage and records. A
+//! random history decides who takes the next step, what is written to the bucket meanwhile, and when
+//! the process ends in the middle of it all. Then everything comes to rest, and the record is
+//! compared with the bucket.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::HeaderValue;
+use proptest::prelude::*;
+use safelight::actions::Services;
+use safelight::actions::verify::{Finding, Occasion, verify};
+use safelight::apps::{App, Workshop};
+use safelight::domain::{
+    Declared, Error, MediaType, MintedKey, OwnerId, Source, StoragePath, UploadId, UploadRecord,
+    UploadState,
+};
+use safelight::identity::UploadTokens;
+use safelight::metrics::Metrics;
+use safelight::records::{Records as _, Renewal};
+use safelight::storage::{
+    GetOptions, ListPage, MultipartId, ObjectMeta, ObjectRead, ObjectStore, PutGrant,
+    SignedRequest, StorageError, UploadedPart,
+};
+use safelight::upstream::Client;
+use tokio::task::yield_now;
+
+use crate::harness::gateway::{Setup, mint_key, offline_app_file};
+use crate::harness::memory_records::MemoryRecords;
+use crate::harness::memory_store::MemoryStore;
+use crate::harness::photos::JPEG;
+
+/// What a client may write to the bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Content {
+    /// A photograph; another number is another one.
+    Photo(u8),
+    /// What is none.
+    Junk(u8),
+}
+
+/// Who may act on an upload.
+#[derive(Debug, Clone, Copy)]
+enum Trigger {
+    /// A client finalizes.
+    Finalize,
+    /// An event tells of an object, or the sweeper looks.
+    Look,
+}
+
+/// One step of a random history.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    /// Somebody uses the signed URL.
+    Put(Content),
+    /// Somebody begins to act.
+    Begin(Trigger),
+    /// One of those who act goes on to its next call.
+    GoOn(prop::sample::Index),
+    /// The client asks for another URL.
+    Renew,
+    /// The process ends in the middle of everything.
+    Crash,
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    let content = prop_oneof![(0u8..3).prop_map(Content::Photo), (0u8..2).prop_map(Content::Junk),];
+    let trigger = prop_oneof![Just(Trigger::Finalize), Just(Trigger::Look)];
+    prop_oneof![
+        3 => content.prop_map(Step::Put),
+        4 => trigger.prop_map(Step::Begin),
+        40 => any::<prop::sample::Index>().prop_map(Step::GoOn),
+        1 => Just(Step::Renew),
+        1 => Just(Step::Crash),
+    ]
+}
+
+/// A store whose calls give way before and after, and which remembers what it was made to delete.
+struct Watched {
+    store: MemoryStore,
+    deleted: Arc<Mutex<Vec<ObjectMeta>>>,
+}
+
+#[async_trait]
+impl ObjectStore for Watched {
+    fn source(&self) -> Source {
+        self.store.source()
+    }
+
+    async fn head(&self, path: &StoragePath) -> Result<ObjectMeta, StorageError> {
+        yield_now().await;
+        let answer = self.store.head(path).await;
+        yield_now().await;
+        answer
+    }
+
+    async fn get(
+        &self,
+        path: &StoragePath,
+        options: &GetOptions,
+    ) -> Result<ObjectRead, StorageError> {
+        yield_now().await;
+        let answer = self.store.get(path, options).await;
+        yield_now().await;
+        answer
+    }
+
+    async fn delete(
+        &self,
+        path: &StoragePath,
+        only: Option<&ObjectMeta>,
+    ) -> Result<(), StorageError> {
+        yield_now().await;
+        let before = self.store.head(path).await.ok();
+        let answer = self.store.delete(path, only).await;
+        if self.store.head(path).await.is_err() {
+            self.deleted.lock().unwrap().extend(before);
+        }
+        yield_now().await;
+        answer
+    }
+
+    async fn sign_put(
+        &self,
+        grant: &PutGrant<'_>,
+        now: SystemTime,
+    ) -> Result<SignedRequest, StorageError> {
+        self.store.sign_put(grant, now).await
+    }
+
+    async fn sign_get(
+        &self,
+        path: &StoragePath,
+        expires_in: Duration,
+        now: SystemTime,
+    ) -> Result<SignedRequest, StorageError> {
+        self.store.sign_get(path, expires_in, now).await
+    }
+
+    async fn put(
+        &self,
+        path: &StoragePath,
+        content_type: &str,
+        body: Bytes,
+    ) -> Result<ObjectMeta, StorageError> {
+        self.store.put(path, content_type, body).await
+    }
+
+    async fn list(
+        &self,
+        prefix: &str,
+        from: Option<&str>,
+        limit: u16,
+    ) -> Result<ListPage, StorageError> {
+        self.store.list(prefix, from, limit).await
+    }
+
+    async fn create_multipart(
+        &self,
+        path: &StoragePath,
+        media_type: MediaType,
+    ) -> Result<MultipartId, StorageError> {
+        self.store.create_multipart(path, media_type).await
+    }
+
+    async fn sign_part(
+        &self,
+        path: &StoragePath,
+        upload: &MultipartId,
+        part_number: u16,
+        expires_in: Duration,
+        now: SystemTime,
+    ) -> Result<SignedRequest, StorageError> {
+        self.store.sign_part(path, upload, part_number, expires_in, now).await
+    }
+
+    async fn list_parts(
+        &self,
+        path: &StoragePath,
+        upload: &MultipartId,
+    ) -> Result<Vec<UploadedPart>, StorageError> {
+        self.store.list_parts(path, upload).await
+    }
+
+    async fn complete_multipart(
+        &self,
+        path: &StoragePath,
+        upload: &MultipartId,
+        parts: &[UploadedPart],
+    ) -> Result<(), StorageError> {
+        self.store.complete_multipart(path, upload, parts).await
+    }
+
+    async fn abort_multipart(
+        &self,
+        path: &StoragePath,
+        upload: &MultipartId,
+    ) -> Result<(), StorageError> {
+        self.store.abort_multipart(path, upload).await
+    }
+}
+
+type Actor = Pin<Box<dyn Future<Output = Result<Finding, Error>> + Send>>;
+
+/// One upload, and everything that acts on it.
+struct World {
+    app: Arc<App>,
+    services: Services,
+    records: Arc<MemoryRecords>,
+    store: MemoryStore,
+    deleted: Arc<Mutex<Vec<ObjectMeta>>>,
+    path: StoragePath,
+    id: UploadId,
+    /// What each tag that was ever in the bucket stands for.
+    written: HashMap<String, Content>,
+    actors: Vec<Actor>,
+}
+
+impl World {
+    async fn new() -> Self {
+        let configuration = Setup::with_app("shop", offline_app_file("", "")).configuration();
+        let settings = configuration.settings;
+        let client = Client::new(settings.server.address_policy.clone()).unwrap();
+        let workshop = Workshop {
+            client: &client,
+            metrics: &Metrics::new(),
+            public_base_url: &settings.server.public_base_url,
+            loop_token: &HeaderValue::from_static("test"),
+            embedded: None,
+            process: None,
+            google: None,
+            apps: 1,
+        };
+        let [config] = <[_; 1]>::try_from(configuration.apps).ok().unwrap();
+        let mut app = App::build(config, &workshop).unwrap();
+        let (store, deleted) = (MemoryStore::start().await, Arc::default());
+        app.store = Arc::new(Watched { store: store.clone(), deleted: Arc::clone(&deleted) });
+
+        let now = SystemTime::now();
+        let key = MintedKey::from_record(&mint_key("shop", now, JPEG.file)).unwrap();
+        let (path, id) = (app.key_prefix.path_of_minted(&key), key.id());
+        let records = Arc::new(MemoryRecords::default());
+        let services = Services {
+            records: Arc::clone(&records) as _,
+            mint_secrets: settings.keys.mint.clone(),
+            tokens: UploadTokens::new(settings.keys.signing.clone()).unwrap(),
+            grace: Duration::from_secs(3600),
+        };
+        records.insert(pending(&app, key, now), None).await.unwrap();
+        let (written, actors) = (HashMap::new(), Vec::new());
+        let app = Arc::new(app);
+        Self { app, services, records, store, deleted, path, id, written, actors }
+    }
+
+    fn play(&mut self, step: Step) {
+        match step {
+            Step::Put(content) => {
+                let body = match content {
+                    Content::Photo(number) => [JPEG.bytes, &[number]].concat(),
+                    Content::Junk(number) => format!("no photograph: {number}").into_bytes(),
+                };
+                let meta = self.store.place(self.path.as_str(), JPEG.content_type, body);
+                self.written.insert(tag(&meta), content);
+            }
+            Step::Begin(trigger) => {
+                let occasion = match trigger {
+                    Trigger::Finalize => Occasion::Asked,
+                    Trigger::Look => Occasion::MayHaveChanged,
+                };
+                self.begin(occasion);
+            }
+            Step::GoOn(_) if self.actors.is_empty() => {}
+            Step::GoOn(who) => {
+                let who = who.index(self.actors.len());
+                self.go_on(who);
+            }
+            Step::Renew => {
+                let (app, id, at) = (self.app.name.clone(), self.id, SystemTime::now());
+                let renewal = Renewal { app, id, url_expires_at: at, at };
+                let records = Arc::clone(&self.records);
+                // At once: how it fares against others, its revision decides.
+                let mut renewed = Box::pin(async move { records.renew(renewal).await });
+                while poll(renewed.as_mut()).is_pending() {}
+            }
+            Step::Crash => self.actors.clear(),
+        }
+    }
+
+    fn begin(&mut self, occasion: Occasion) {
+        let (app, services, id) = (Arc::clone(&self.app), self.services.clone(), self.id);
+        let now = SystemTime::now();
+        self.actors.push(Box::pin(async move { verify(&app, &services, id, occasion, now).await }));
+    }
+
+    /// Lets one actor take its next step. Whoever ends may have lost to others, and nothing else.
+    fn go_on(&mut self, who: usize) {
+        if let Poll::Ready(ended) = poll(self.actors[who].as_mut()) {
+            drop(self.actors.swap_remove(who));
+            assert!(matches!(ended, Ok(_) | Err(Error::Conflict)), "{ended:?}");
+        }
+    }
+
+    /// Everything that was begun ends, and the sweeper looks once more.
+    fn come_to_rest(&mut self) {
+        while !self.actors.is_empty() {
+            self.go_on(0);
+        }
+        self.begin(Occasion::MayHaveChanged);
+        while !self.actors.is_empty() {
+            self.go_on(0);
+        }
+    }
+
+    async fn check(&self) {
+        let record = self.records.now(self.id);
+        let state = record.state;
+        match self.store.head(&self.path).await {
+            Ok(meta) => {
+                let content = self.written[&tag(&meta)];
+                assert!(matches!(content, Content::Photo(_)), "{content:?} is left, {state:?}");
+                assert_eq!(state, UploadState::Ready);
+                assert_eq!(record.stored.unwrap().etag, meta.etag, "the verdict is another's");
+            }
+            Err(_) => assert!(
+                matches!(state, UploadState::Pending | UploadState::Failed),
+                "{state:?}, and nothing is there"
+            ),
+        }
+        for deleted in self.deleted.lock().unwrap().iter() {
+            let content = self.written[&tag(deleted)];
+            assert!(matches!(content, Content::Junk(_)), "{content:?} was deleted");
+        }
+        let mut before = UploadState::Pending;
+        let mut revision = 0;
+        for change in self.records.changes() {
+            assert_eq!(change.from, before);
+            assert!(change.from.may_become(change.to) && change.revision >= revision);
+            (before, revision) = (change.to, change.revision + 1);
+            let etag = change.stored.unwrap().etag.unwrap();
+            let judged = self.written[etag.as_str()];
+            match change.to {
+                UploadState::Ready => assert!(matches!(judged, Content::Photo(_)), "{judged:?}"),
+                UploadState::Failed => assert!(matches!(judged, Content::Junk(_)), "{judged:?}"),
+                other => assert_eq!(other, UploadState::Uploaded),
+            }
+        }
+    }
+}
+
+fn tag(meta: &ObjectMeta) -> String {
+    meta.etag.as_ref().expect("the store has tags").as_str().to_owned()
+}
+
+fn poll<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+fn pending(app: &App, key: MintedKey, now: SystemTime) -> UploadRecord {
+    UploadRecord {
+        app: app.name.clone(),
+        owner: OwnerId::parse(b"ann").ok(),
+        key,
+        state: UploadState::Pending,
+        reason: None,
+        declared: Declared { media_type: MediaType::Jpeg, size: None, sha256: None },
+        stored: None,
+        multipart: None,
+        created_at: now,
+        url_expires_at: now + Duration::from_secs(900),
+        session_expires_at: now + Duration::from_secs(86_400),
+        updated_at: now,
+        revision: 0,
+        look_at: None,
+    }
+}
+
+async fn replay(steps: Vec<Step>) {
+    let mut world = World::new().await;
+    for step in steps {
+        world.play(step);
+    }
+    world.come_to_rest();
+    world.check().await;
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    #[test]
+    fn whatever_happens_the_record_comes_to_say_what_storage_has(
+        steps in proptest::collection::vec(any_step(), 0..150),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(replay(steps));
+    }
+}

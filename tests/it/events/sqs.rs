@@ -1,10 +1,19 @@
 //! Events from a queue, through the real program: its own credentials, its own consumer, and a server
 //! that speaks S3 and SQS.
 
-use http::Method;
-use serde_json::json;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 
 use super::{counted, series, state_of};
 use crate::harness::gateway::{Setup, TestGateway, app_file, eventually, offline_app_file};
@@ -180,4 +189,72 @@ async fn events_of_moto_encode_slashes() {
     Plain::new(Method::PUT, url).with_body("x").send().await.assert_success();
     let message = eventually("a message", async || bucket.receive().await).await;
     assert!(message.contains("images%2Fa.jpg"), "{message}");
+}
+
+/// A queue that answers its first question with these messages and holds every other back; and what
+/// it was told to delete.
+async fn scripted_queue(messages: Value) -> (String, mpsc::UnboundedReceiver<Value>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/1/media-events", listener.local_addr().unwrap());
+    let (sender, deleted) = mpsc::unbounded_channel();
+    let script = Arc::new(Mutex::new(Some(messages)));
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let (sender, script) = (sender.clone(), Arc::clone(&script));
+            let answer = service_fn(move |request: Request<Incoming>| {
+                let (sender, script) = (sender.clone(), Arc::clone(&script));
+                async move {
+                    let is_delete =
+                        request.headers()["x-amz-target"] == "AmazonSQS.DeleteMessageBatch";
+                    let body = request.into_body().collect().await?.to_bytes();
+                    let answer = if is_delete {
+                        let _ = sender.send(serde_json::from_slice(&body).unwrap());
+                        json!({"Successful": [], "Failed": []})
+                    } else {
+                        let messages = script.lock().unwrap().take();
+                        match messages {
+                            Some(messages) => json!({"Messages": messages}),
+                            None => std::future::pending().await,
+                        }
+                    };
+                    let mut answer = Response::new(Full::new(Bytes::from(answer.to_string())));
+                    let json = HeaderValue::from_static("application/x-amz-json-1.0");
+                    answer.headers_mut().insert("content-type", json);
+                    Ok::<_, hyper::Error>(answer)
+                }
+            });
+            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), answer));
+        }
+    });
+    (url, deleted)
+}
+
+#[tokio::test]
+async fn what_comes_again_and_again_is_told_of_and_kept() {
+    let message = |id: &str, receives: &str, body: &str| {
+        json!({"MessageId": id, "ReceiptHandle": id, "Body": body,
+            "Attributes": {"ApproximateReceiveCount": receives}})
+    };
+    let (url, mut deleted) = scripted_queue(json!([
+        message("poison", "10", "no event"),
+        message("young-poison", "9", "no event"),
+        message("good", "10", "{\"Records\":[]}"),
+    ]))
+    .await;
+    let settings = format!("[Events]\nSQSQueueURL = \"{url}\"\nSQSRegion = \"us-east-1\"\n");
+    let gateway = Setup::with_app("shop", offline_app_file("", ""))
+        .and_settings(&settings)
+        .serve(&CREDENTIALS);
+    gateway.until_counted(&series("sqs", "ignored"), 1.0).await;
+    gateway.until_counted(&series("sqs", "malformed"), 2.0).await;
+    assert_eq!(counted(&gateway, "sqs", "dead_letter").await, 1.0);
+    let deleted = deleted.recv().await.unwrap();
+    assert_eq!(deleted["Entries"], json!([{"Id": "0", "ReceiptHandle": "good"}]));
+    let ended = gateway.terminate();
+    let named = |id: &str| {
+        ended.stderr.lines().any(|line| {
+            line.contains(&format!("\"id\":\"{id}\"")) && line.contains("needs a dead-letter queue")
+        })
+    };
+    assert!(named("poison") && !named("young-poison") && !named("good"), "{}", ended.stderr);
 }

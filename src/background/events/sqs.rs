@@ -10,8 +10,9 @@ use std::time::{Duration, SystemTime};
 
 use aws_sdk_sqs::config::retry::RetryConfig;
 use aws_sdk_sqs::config::timeout::TimeoutConfig;
-use aws_sdk_sqs::config::{BehaviorVersion, Config, IdentityCache, Region};
-use aws_sdk_sqs::error::DisplayErrorContext;
+use aws_sdk_sqs::config::{
+    BehaviorVersion, Config, IdentityCache, Region, StalledStreamProtectionConfig,
+};
 use aws_sdk_sqs::types::{DeleteMessageBatchRequestEntry, Message, MessageSystemAttributeName};
 use futures_util::FutureExt as _;
 use futures_util::future::join_all;
@@ -89,6 +90,8 @@ impl SqsConsumer {
             .credentials_provider(credentials)
             .identity_cache(IdentityCache::no_cache())
             .retry_config(RetryConfig::standard())
+            // A long poll without messages looks like a stream that has stalled.
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             // Time limits are set per attempt by the transport, and per call here.
             .timeout_config(TimeoutConfig::disabled())
             .http_client(transport)
@@ -149,7 +152,7 @@ impl SqsConsumer {
             .send();
         let received = match tokio::time::timeout(RECEIVE_LIMIT, asked).await {
             Ok(Ok(received)) => Ok(received.messages.unwrap_or_default()),
-            Ok(Err(error)) => Err(printable(&DisplayErrorContext(&error))),
+            Ok(Err(error)) => Err(printable(&error)),
             Err(_) => Err(format!("no answer within {RECEIVE_LIMIT:?}")),
         };
         self.handler.metrics().polled(received.is_ok());
@@ -217,7 +220,7 @@ impl SqsConsumer {
                 None => Ok(()),
                 Some(first) => Err(format!("{} of {}", first.code(), answer.failed().len())),
             },
-            Ok(Err(error)) => Err(printable(&DisplayErrorContext(&error))),
+            Ok(Err(error)) => Err(printable(&error)),
             Err(_) => Err(format!("no answer within {DELETE_LIMIT:?}")),
         }
     }
@@ -244,10 +247,12 @@ fn random_share() -> f64 {
     f64::from(getrandom::u32().unwrap_or_default()) / f64::from(u32::MAX)
 }
 
-/// An error in a form that is fit for a log line.
-fn printable(error: &impl std::fmt::Display) -> String {
+/// An error with its causes, in a form that is fit for a log line.
+fn printable(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let text = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
     let clean = |c: char| if c.is_control() { ' ' } else { c };
-    error.to_string().chars().take(MAX_ERROR_CHARS).map(clean).collect()
+    text.chars().take(MAX_ERROR_CHARS).map(clean).collect()
 }
 
 #[cfg(test)]

@@ -22,8 +22,13 @@ use crate::harness::photos::{self, JPEG};
 use crate::harness::plain_client::Plain;
 
 /// What the process finds in its environment.
-const CREDENTIALS: [(&str, &str); 2] =
-    [("AWS_ACCESS_KEY_ID", "AKIDPROCESS"), ("AWS_SECRET_ACCESS_KEY", "secret-of-the-process")];
+const CREDENTIALS: [(&str, &str); 4] = [
+    ("AWS_ACCESS_KEY_ID", "AKIDPROCESS"),
+    ("AWS_SECRET_ACCESS_KEY", "secret-of-the-process"),
+    // No test asks a cloud who it is.
+    ("AWS_EC2_METADATA_DISABLED", "true"),
+    ("AWS_REGION", "us-east-1"),
+];
 
 /// A gateway with an app on the bucket, which asks the bucket's queue.
 fn shop(bucket: &ToldBucket) -> TestGateway {
@@ -58,6 +63,19 @@ async fn without_a_finalize_uploads_are_ready() {
     assert_eq!(metrics.value("safelight_event_polls_total{outcome=\"failed\"}"), 0.0);
     let lag = metrics.value("safelight_event_lag_seconds_count{source=\"sqs\"}");
     assert!(lag >= 4.0, "{lag} events with a lag");
+}
+
+/// A long poll lasts its 20 s, as the protocol has it, and is then asked again.
+#[tokio::test]
+async fn an_empty_queue_is_no_failure() {
+    let bucket = Moto::shared().await.told_bucket().await;
+    bucket.purge().await;
+    let gateway = shop(&bucket);
+    gateway.until_counted("safelight_event_polls_total{outcome=\"ok\"}", 4.0).await;
+    let metrics = gateway.metrics().await;
+    assert_eq!(metrics.value("safelight_event_polls_total{outcome=\"failed\"}"), 0.0);
+    let grant = gateway.uploaded("shop", JPEG.file, JPEG.bytes).await;
+    gateway.until_state("shop", &grant, "ready").await;
 }
 
 /// What lay in the queue while no gateway ran.

@@ -137,6 +137,20 @@ async fn poison_stays_in_the_queue_and_stops_nobody() {
     assert_eq!(counted(&gateway, "sqs", "unknown").await, 1.0);
 }
 
+#[tokio::test]
+async fn the_queues_own_policy_lays_poison_aside() {
+    let bucket = Moto::shared().await.told_bucket().await;
+    bucket.purge().await;
+    let dead = bucket.with_dead_letters(2).await;
+    let gateway = shop(&bucket);
+    bucket.send("this is no event").await;
+    eventually("the message among the dead", async || (dead.messages().await == 1).then_some(()))
+        .await;
+    until_empty(&bucket).await;
+    assert_eq!(counted(&gateway, "sqs", "malformed").await, 2.0);
+    assert_eq!(dead.receive().await.as_deref(), Some("this is no event"));
+}
+
 /// A message that failed is not deleted: when its visibility timeout is over it comes again.
 #[tokio::test]
 async fn what_failed_comes_again() {

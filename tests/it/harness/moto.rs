@@ -161,6 +161,19 @@ impl ToldBucket {
         )
     }
 
+    /// Lays aside what was received so often and not deleted; gives the queue that it goes to.
+    pub async fn with_dead_letters(&self, max_receives: u32) -> Self {
+        let name = format!("{}-dead", self.name);
+        let made = self.server.sqs("CreateQueue", json!({"QueueName": name})).await;
+        let queue_url = made["QueueUrl"].as_str().expect("a queue has a URL").to_owned();
+        let policy = json!({"maxReceiveCount": max_receives,
+            "deadLetterTargetArn": format!("arn:aws:sqs:us-east-1:123456789012:{name}")});
+        let attributes = json!({"RedrivePolicy": policy.to_string()});
+        let input = json!({"QueueUrl": self.queue_url, "Attributes": attributes});
+        self.server.sqs("SetQueueAttributes", input).await;
+        Self { server: self.server, name, queue_url }
+    }
+
     /// Puts a message into the queue.
     pub async fn send(&self, body: &str) {
         let input = json!({"QueueUrl": self.queue_url, "MessageBody": body});

@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use crate::actions::Services;
+use crate::actions::known::Known;
 use crate::apps::{App, AppConfig, Apps, Workshop};
 use crate::http::FrontDoor;
 use crate::http::admin::{AdminDoor, Readiness};
@@ -75,6 +76,7 @@ pub struct Gateway {
     /// What takes events from a queue.
     consumer: Option<Running>,
     sweeper: JoinHandle<()>,
+    follower: JoinHandle<()>,
 }
 
 /// A listener's task and what ends it.
@@ -151,8 +153,11 @@ impl Gateway {
         let admin_address = local_address(&admin_listener)?;
 
         let records = open_records(&settings.records, &metrics).await?;
+        let known = Known::load(Arc::clone(&records), Arc::clone(&metrics)).await;
+        let known = Arc::new(known.map_err(|error| format!("reading the deleted keys: {error}"))?);
         let services = Services {
             records: Arc::clone(&records),
+            known: Arc::clone(&known),
             mint_secrets: settings.keys.mint.clone(),
             tokens: UploadTokens::new(settings.keys.signing.clone())
                 .ok_or("Keys.SigningSecrets is empty")?,
@@ -184,6 +189,7 @@ impl Gateway {
             admin: open_admin(admin_listener, &metrics, admin),
             consumer,
             sweeper: tokio::spawn(sweep_limits(apps)),
+            follower: tokio::spawn(async move { known.follow().await }),
             readiness,
         };
         gateway.readiness.set(true);
@@ -202,6 +208,7 @@ impl Gateway {
         };
         tokio::join!(self.public.stop(), consumer);
         self.sweeper.abort();
+        self.follower.abort();
         self.records.close().await;
         // Last, so that the end can be watched.
         self.admin.stop().await;

@@ -4,6 +4,7 @@
 pub mod finalize;
 mod idempotency;
 mod inspect;
+pub mod known;
 pub mod presign;
 pub mod read;
 pub mod renew;
@@ -17,11 +18,15 @@ use crate::domain::{Error, MintSecrets};
 use crate::identity::UploadTokens;
 use crate::records::{Records, RecordsError};
 
+use known::Known;
+
 /// What every action on uploads needs besides the app.
 #[derive(Clone)]
 pub struct Services {
     /// The record store.
     pub records: Arc<dyn Records>,
+    /// What is known of it without asking.
+    pub known: Arc<Known>,
     /// The secrets of key minting.
     pub mint_secrets: MintSecrets,
     /// The upload tokens.

@@ -109,7 +109,7 @@ impl Verification<'_> {
     async fn compare(self) -> Result<Finding, Error> {
         let Some(meta) = head(self.app, &self.record).await? else { return self.missing().await };
         match &self.record.stored {
-            Some(stored) if is_same(stored, &meta) => {
+            Some(stored) if stored.covers(&meta) => {
                 if self.record.state == UploadState::Failed {
                     self.remove(&meta).await;
                 }
@@ -190,7 +190,13 @@ pub(super) async fn change_state(
     record: &mut UploadRecord,
     change: Transition,
 ) -> Result<(), Error> {
-    services.records.transition(change.clone()).await.map_err(|error| records_failed(&error))?;
+    let changed = services.records.transition(change.clone()).await;
+    // Also where it failed: then somebody else changed the record, or nobody knows.
+    services.known.forget(change.id);
+    changed.map_err(|error| records_failed(&error))?;
+    if change.to == UploadState::Deleted {
+        services.known.deleted(change.id);
+    }
     app.metrics.upload(change.to);
     record.state = change.to;
     record.reason = change.reason;
@@ -201,15 +207,6 @@ pub(super) async fn change_state(
     Ok(())
 }
 
-/// Whether storage has what the verdict was given for. Providers without versions show none.
-fn is_same(stored: &Stored, meta: &ObjectMeta) -> bool {
-    let versions = stored.version.as_ref().zip(meta.version.as_ref());
-    stored.size == meta.size
-        && stored.etag.is_some()
-        && stored.etag == meta.etag
-        && versions.is_none_or(|(recorded, shown)| recorded == shown)
-}
-
 /// The version that a verdict was given for.
 fn version_of(stored: &Stored) -> ObjectMeta {
     ObjectMeta {
@@ -217,35 +214,5 @@ fn version_of(stored: &Stored) -> ObjectMeta {
         etag: stored.etag.clone(),
         version: stored.version.clone(),
         ..ObjectMeta::default()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::ETag;
-
-    #[test]
-    fn a_verdict_covers_the_version_that_it_was_given_for() {
-        let stored = |size, etag: Option<&str>, version: Option<&str>| Stored {
-            size,
-            content_type: None,
-            etag: etag.and_then(ETag::parse),
-            version: version.map(str::to_owned),
-            dimensions: None,
-        };
-        let recorded = stored(7, Some("\"a\""), Some("1"));
-        for (shown, same) in [
-            (stored(7, Some("\"a\""), Some("1")), true),
-            (stored(7, Some("\"a\""), None), true),
-            (stored(7, Some("\"a\""), Some("2")), false),
-            (stored(7, Some("\"b\""), Some("1")), false),
-            (stored(8, Some("\"a\""), Some("1")), false),
-            (stored(7, None, Some("1")), false),
-        ] {
-            assert_eq!(is_same(&recorded, &version_of(&shown)), same, "{shown:?}");
-        }
-        let untagged = stored(7, None, None);
-        assert!(!is_same(&untagged, &version_of(&untagged)), "without a tag nothing is proved");
     }
 }

@@ -87,6 +87,9 @@ pub struct UploadPolicy {
     pub require_size: bool,
     /// Whether an object that exists is never written again.
     pub prevent_overwrite: bool,
+    /// Whether only verified objects are served. Then `prevent_overwrite` holds as well, and no
+    /// foreign keys are accepted.
+    pub serve_only_ready: bool,
 }
 
 /// How many uploads may begin.

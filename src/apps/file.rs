@@ -43,7 +43,9 @@ pub(super) fn app(
     let (storage, storage_place) = file
         .section("Storage", |section| (storage(section, policy, secrets), section.place().clone()));
     let kind = storage.as_ref().map(|storage| &storage.kind);
-    let upload = file.section("Upload", |section| upload(section, context.max_url_expiry, kind));
+    let upload = file.section("Upload", |section| {
+        upload(section, context.max_url_expiry, kind, accept_foreign_keys)
+    });
     let rate_limit = file.section("RateLimit", rate_limits);
     let read = file.section("Read", read_policy);
     let cors = file.section("CORS", |section| Cors {
@@ -75,6 +77,7 @@ fn upload(
     section: &mut Section<'_>,
     max_url_expiry: Duration,
     storage: Option<&StorageKind>,
+    accept_foreign_keys: bool,
 ) -> UploadPolicy {
     let not_zero = |number: &u64| if *number == 0 { Err("write more than 0") } else { Ok(()) };
     let allowed_types = section
@@ -110,6 +113,11 @@ fn upload(
         Some(storage) if *wanted => storage.check_keeps_what_exists(),
         Some(_) | None => Ok(()),
     });
+    // Where it was refused, that is error enough.
+    let is_refused = prevent_overwrite.is_wrong();
+    let prevent_overwrite = prevent_overwrite.or(false);
+    let serve_only_ready =
+        serve_only_ready(section, prevent_overwrite || is_refused, accept_foreign_keys);
     UploadPolicy {
         allowed_types,
         max_bytes,
@@ -117,8 +125,27 @@ fn upload(
         url_expiry,
         session_expiry,
         require_size: section.key("RequireSize").boolean().or(false),
-        prevent_overwrite: prevent_overwrite.or(false),
+        prevent_overwrite,
+        serve_only_ready,
     }
+}
+
+fn serve_only_ready(
+    section: &mut Section<'_>,
+    prevent_overwrite: bool,
+    accept_foreign_keys: bool,
+) -> bool {
+    let given = section.key("ServeOnlyReady").boolean();
+    let given = given.check(|wanted| match (wanted, prevent_overwrite, accept_foreign_keys) {
+        (true, false, _) => {
+            Err("it needs PreventOverwrite = true: an upload URL that may be used \
+                                 twice makes other bytes of what was found ready")
+        }
+        (true, _, true) => Err("keys that other systems made have no record and are never ready: \
+                                give them an app of their own, or remove AcceptForeignKeys"),
+        _ => Ok(()),
+    });
+    given.or(false)
 }
 
 fn rate_limits(section: &mut Section<'_>) -> RateLimits {

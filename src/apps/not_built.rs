@@ -3,14 +3,13 @@
 
 use crate::config::{NotBuilt, When};
 
-pub(super) static NOT_BUILT: [NotBuilt; 14] = [
+pub(super) static NOT_BUILT: [NotBuilt; 13] = [
     NotBuilt::new("", "Visibility", When::NotText("public")),
     NotBuilt::new("", "Identity", When::Set),
     NotBuilt::new("Storage", "Kind", When::IsText("azure")),
     NotBuilt::new("Storage", "Account", When::NotEmpty),
     NotBuilt::new("Storage", "Container", When::NotEmpty),
     NotBuilt::new("Storage", "AccountKey", When::NotEmpty),
-    NotBuilt::new("Upload", "ServeOnlyReady", When::NotFalse),
     NotBuilt::new("RateLimit", "PerClientIP", When::Set),
     NotBuilt::new("Read", "Mode", When::NotText("proxy")),
     NotBuilt::new("Read", "HedgeAfter", When::NotText("off")),

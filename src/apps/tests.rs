@@ -108,6 +108,7 @@ fn the_least_file_has_the_defaults() {
             session_expiry: Duration::from_secs(86_400),
             require_size: false,
             prevent_overwrite: false,
+            serve_only_ready: false,
         }
     );
     assert_eq!(app.rate_limit.per_owner, Rate::per_minute(60, 20));
@@ -279,7 +280,15 @@ fn what_is_wrong_is_told_with_its_line() {
         (with("", "Kind = 'S3'", ""), "6: Storage.Kind: did you mean \"s3\"?"),
         (
             with("", "", "[Upload]\nServeOnlyReady = true"),
-            "8: Upload.ServeOnlyReady = true is not available in this version; remove it, or write false",
+            "8: Upload.ServeOnlyReady: it needs PreventOverwrite = true: an upload URL that may be used twice makes other bytes of what was found ready",
+        ),
+        (
+            with(
+                "AcceptForeignKeys = true",
+                "",
+                "[Upload]\nPreventOverwrite = true\nServeOnlyReady = true",
+            ),
+            "9: Upload.ServeOnlyReady: keys that other systems made have no record and are never ready: give them an app of their own, or remove AcceptForeignKeys",
         ),
         (
             with("", "", "[RateLimit]\nPerClientIP = { Rate = '1/s', Burst = 1 }"),

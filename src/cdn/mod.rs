@@ -13,7 +13,9 @@ use http::response::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 
-use crate::domain::{ETag, FallbackReason, RangeRequest, Representation, Shape, StoragePath};
+use crate::domain::{
+    ETag, FallbackReason, RangeRequest, Representation, Shape, StoragePath, Stored,
+};
 use crate::upstream::{Body, Client, Origin, Timeouts};
 
 /// The header by which a request that comes around again is recognised (RFC 8586).
@@ -44,6 +46,8 @@ pub struct CdnQuestion<'a> {
     pub range: Option<RangeRequest>,
     /// Versions that are not wanted again.
     pub if_none_match: &'a [ETag],
+    /// What the object is known to be; every answer that shows another one is a failure.
+    pub recorded: Option<&'a Stored>,
 }
 
 /// A usable answer of the CDN.
@@ -88,6 +92,9 @@ impl Cdn {
         let (head, body) = self.send(question).await?.into_parts();
         let shape = Self::judge(question, &head)?;
         let object = representation(shape, head.status, &head.headers);
+        if let Some(recorded) = question.recorded {
+            verdict::compare(question, recorded, shape, &object)?;
+        }
         Ok(CdnAnswer { shape, object, body })
     }
 

@@ -104,10 +104,75 @@ fn the_head_of_an_answer() {
             head_only: matches!(asked, Head),
             range: if let Range(range) = asked { Some(range) } else { None },
             if_none_match: if matches!(asked, Unless) { &tags } else { &[] },
+            recorded: None,
         };
         let status = StatusCode::from_u16(status).unwrap();
         let judged = judge(&question, status, &headers).map_err(|failure| failure.reason);
         assert_eq!(judged, expected, "row {number}: {status} {headers:?}");
+    }
+}
+
+#[test]
+fn an_answer_against_the_record() {
+    use FallbackReason::{Mismatch, Protocol};
+    let recorded = Stored {
+        size: 100,
+        content_type: Some("image/webp".to_owned()),
+        etag: ETag::parse("\"a\""),
+        version: None,
+        dimensions: None,
+    };
+    let all = Shape::Whole;
+    let part = |total| Shape::Part(ContentRange { range: ByteRange { start: 0, end: 9 }, total });
+    let shown = |size, etag: &str, encoding: &str| Representation {
+        size,
+        etag: ETag::parse(etag),
+        content_encoding: (!encoding.is_empty()).then(|| encoding.to_owned()),
+        ..Representation::default()
+    };
+    let outside = Shape::Unsatisfiable;
+    let path = StoragePath::from_listing("images/x.jpg");
+    for (head_only, shape, object, expected) in [
+        (false, all, shown(Some(100), "\"a\"", ""), None),
+        (false, all, shown(Some(100), "\"a\"", "identity"), None),
+        (false, all, shown(Some(100), "", ""), None),
+        (false, all, shown(Some(100), "\"b\"", ""), Some(Mismatch)),
+        // The same tag in another form: every read counts, so that it shows.
+        (false, all, shown(Some(100), "\"a-2\"", ""), Some(Mismatch)),
+        (false, all, shown(Some(101), "\"a\"", ""), Some(Mismatch)),
+        (false, all, shown(Some(99), "", ""), Some(Mismatch)),
+        (false, all, shown(Some(0), "\"a\"", ""), Some(Protocol)),
+        // Weak tags say nothing; the length does.
+        (false, all, shown(Some(100), "W/\"b\"", ""), None),
+        (false, all, shown(Some(99), "W/\"a\"", ""), Some(Mismatch)),
+        (false, all, shown(Some(100), "\"a\"", "gzip"), Some(Mismatch)),
+        // Chunked.
+        (false, all, shown(None, "\"a\"", ""), None),
+        (false, all, shown(None, "\"b\"", ""), Some(Mismatch)),
+        (false, all, shown(None, "W/\"a\"", ""), Some(Mismatch)),
+        (false, all, shown(None, "", ""), Some(Mismatch)),
+        (true, all, shown(None, "", ""), None),
+        (true, all, shown(Some(99), "", ""), Some(Mismatch)),
+        (false, part(100), shown(Some(100), "\"a\"", ""), None),
+        (false, part(100), shown(Some(100), "\"b\"", ""), Some(Mismatch)),
+        (false, part(99), shown(Some(99), "", ""), Some(Mismatch)),
+        (false, outside(Some(100)), shown(Some(100), "", ""), None),
+        (false, outside(Some(9)), shown(Some(9), "", ""), Some(Mismatch)),
+        (false, outside(None), shown(None, "", ""), None),
+        (false, Shape::NotModified, shown(None, "", ""), None),
+        (false, Shape::NotModified, shown(None, "\"a\"", ""), None),
+        (false, Shape::NotModified, shown(None, "\"b\"", ""), Some(Mismatch)),
+    ] {
+        let question = CdnQuestion {
+            path: &path,
+            head_only,
+            range: None,
+            if_none_match: &[],
+            recorded: Some(&recorded),
+        };
+        let compared = verdict::compare(&question, &recorded, shape, &object);
+        let reason = compared.err().map(|failure| failure.reason);
+        assert_eq!(reason, expected, "{shape:?} {object:?}");
     }
 }
 

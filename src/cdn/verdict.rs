@@ -1,10 +1,10 @@
-//! What counts as a failure of the CDN: two pure functions, from what came (or did not come) to a
-//! usable shape or the reason under which the fallback is counted.
+//! What counts as a failure of the CDN: pure functions, from what came (or did not come) to a usable
+//! shape or the reason under which the fallback is counted.
 
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, TRANSFER_ENCODING};
 use http::{HeaderMap, StatusCode};
 
-use crate::domain::{ContentRange, FallbackReason, Shape};
+use crate::domain::{ContentRange, FallbackReason, Representation, Shape, Stored};
 use crate::upstream::SendError;
 
 use super::{CdnFailure, CdnQuestion};
@@ -48,6 +48,42 @@ pub(super) fn judge(
     }
 }
 
+/// Compares what an answer shows of the object with what its record says.
+///
+/// A weak tag is that of a CDN that may compress: it is not compared, the length is. A body that
+/// shows neither a strong tag nor a length could be any object's.
+pub(super) fn compare(
+    question: &CdnQuestion<'_>,
+    recorded: &Stored,
+    shape: Shape,
+    object: &Representation,
+) -> Result<(), CdnFailure> {
+    let encoding = object.content_encoding.as_deref();
+    // An object that is stored with an encoding is never found good.
+    if let Some(encoding) = encoding.filter(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
+        return Err(mismatch(format!("Content-Encoding {encoding}, and the record has none")));
+    }
+    let strong = object.etag.as_ref().filter(|etag| !etag.is_weak());
+    match (strong, &recorded.etag) {
+        (Some(shown), Some(known)) if shown != known => {
+            return Err(mismatch(format!("ETag {shown:?}, and the record has {known:?}")));
+        }
+        _ => {}
+    }
+    match object.size {
+        Some(0) if recorded.size > 0 && shape == Shape::Whole => {
+            Err(protocol("200 without a body, and the record has one"))
+        }
+        Some(shown) if shown != recorded.size => {
+            Err(mismatch(format!("{shown} bytes, and the record has {}", recorded.size)))
+        }
+        None if strong.is_none() && shape == Shape::Whole && !question.head_only => {
+            Err(mismatch("neither a length nor a strong ETag".to_owned()))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn whole(question: &CdnQuestion<'_>, headers: &HeaderMap) -> Result<Shape, CdnFailure> {
     let framed = headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING);
     if question.head_only || framed {
@@ -84,6 +120,10 @@ fn unsatisfied_size(headers: &HeaderMap) -> Option<u64> {
 
 fn protocol(detail: impl Into<String>) -> CdnFailure {
     CdnFailure { reason: FallbackReason::Protocol, detail: detail.into() }
+}
+
+fn mismatch(detail: String) -> CdnFailure {
+    CdnFailure { reason: FallbackReason::Mismatch, detail }
 }
 
 fn failure(reason: FallbackReason, status: StatusCode) -> Result<Shape, CdnFailure> {

@@ -45,7 +45,7 @@ impl Seen {
 }
 
 fn question(path: &StoragePath, range: Option<RangeRequest>) -> CdnQuestion<'_> {
-    CdnQuestion { path, head_only: false, range, if_none_match: &[] }
+    CdnQuestion { path, head_only: false, range, if_none_match: &[], recorded: None }
 }
 
 /// Asks as a read asks: with the app's own time limits, and with the mark against loops.

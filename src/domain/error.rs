@@ -149,7 +149,7 @@ pub enum Error {
     #[error("too many requests: wait for the time that Retry-After gives")]
     RateLimited(RateLimitVerdict),
     /// The record store does not answer.
-    #[error("uploads cannot be recorded at the moment: try again")]
+    #[error("the records of uploads cannot be reached at the moment: try again")]
     RecordsUnavailable,
     /// Storage failed.
     #[error("storage did not deliver the image: try again")]

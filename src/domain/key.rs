@@ -26,6 +26,8 @@ const RANDOM_BITS: u32 = 42;
 const HEAD_SYMBOLS: usize = 18;
 const MAC_SYMBOLS: usize = 8;
 const ID_SYMBOLS: usize = HEAD_SYMBOLS + MAC_SYMBOLS;
+/// At least 64 bits, and none of the time.
+const FINGERPRINT_SYMBOLS: usize = 13;
 
 /// The longest key of any kind, in bytes: what S3 and GCS allow, less room for a prefix.
 const MAX_KEY_BYTES: usize = 900;
@@ -116,6 +118,15 @@ impl UploadId {
         let head = base32::decode(&self.0[..HEAD_SYMBOLS]).expect("an id holds only symbols");
         let millis = u64::try_from(head >> RANDOM_BITS).expect("48 bits fit");
         SystemTime::UNIX_EPOCH + Duration::from_millis(millis)
+    }
+
+    /// Its last 64 bits, the MAC and random ones: nobody foresees them, so they are as good as a
+    /// hash of the id.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        let tail = base32::decode(&self.0[ID_SYMBOLS - FINGERPRINT_SYMBOLS..]);
+        let tail = tail.expect("an id holds only symbols") & u128::from(u64::MAX);
+        u64::try_from(tail).expect("the rest was cut off")
     }
 
     /// The text form.

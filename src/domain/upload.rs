@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::{AppName, ETag, MediaType, MintedKey, OwnerId, VerificationFailure};
+use super::{AppName, ETag, MediaType, MintedKey, ObjectMeta, OwnerId, VerificationFailure};
 
 /// How long after its last change an upload that has arrived, and has no verdict, is looked at
 /// again: whoever was about to give one has ended by then.
@@ -116,6 +116,19 @@ pub struct Stored {
     pub version: Option<String>,
     /// Width and height in pixels, where the header told.
     pub dimensions: Option<(u32, u32)>,
+}
+
+impl Stored {
+    /// Whether an object is the one that the verdict was given for. Providers without versions show
+    /// none; without a tag nothing is proved.
+    #[must_use]
+    pub fn covers(&self, meta: &ObjectMeta) -> bool {
+        let versions = self.version.as_ref().zip(meta.version.as_ref());
+        self.size == meta.size
+            && self.etag.is_some()
+            && self.etag == meta.etag
+            && versions.is_none_or(|(recorded, shown)| recorded == shown)
+    }
 }
 
 /// The provider's name of a multipart upload.
@@ -276,6 +289,37 @@ mod tests {
             revision: 0,
             look_at: None,
         }
+    }
+
+    #[test]
+    fn a_verdict_covers_the_version_that_it_was_given_for() {
+        let tag = |text: Option<&str>| text.and_then(ETag::parse);
+        let version = |text: Option<&str>| text.map(str::to_owned);
+        let shown = |size, etag, of| ObjectMeta {
+            size,
+            etag: tag(etag),
+            version: version(of),
+            ..ObjectMeta::default()
+        };
+        let recorded = Stored {
+            size: 7,
+            content_type: None,
+            etag: tag(Some("\"a\"")),
+            version: version(Some("1")),
+            dimensions: None,
+        };
+        for (meta, covered) in [
+            (shown(7, Some("\"a\""), Some("1")), true),
+            (shown(7, Some("\"a\""), None), true),
+            (shown(7, Some("\"a\""), Some("2")), false),
+            (shown(7, Some("\"b\""), Some("1")), false),
+            (shown(8, Some("\"a\""), Some("1")), false),
+            (shown(7, None, Some("1")), false),
+        ] {
+            assert_eq!(recorded.covers(&meta), covered, "{meta:?}");
+        }
+        let untagged = Stored { etag: None, ..recorded };
+        assert!(!untagged.covers(&shown(7, None, Some("1"))), "without a tag nothing is proved");
     }
 
     #[test]

@@ -59,7 +59,7 @@ pub(super) async fn handle(
             }
         };
     let request = parse(key, head);
-    let reply = read(app, &*services.records, &request).await;
+    let reply = read(app, services, &request).await;
     counted.source = reply.source;
     line.source = Some(reply.source.label());
     line.fallback = reply.fallback.map(FallbackReason::label);

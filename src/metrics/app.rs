@@ -56,6 +56,9 @@ impl AppMetrics {
         for limit in ["owner", "client_ip", "app", "upload"] {
             all.rate_limited.with_label_values(&[name, limit]);
         }
+        for outcome in ["hit", "miss", "failed"] {
+            all.record_lookups.with_label_values(&[name, outcome]);
+        }
         for cause in AbortCause::ALL {
             all.streams_aborted.with_label_values(&[name, cause.label()]);
         }
@@ -129,6 +132,11 @@ impl AppMetrics {
     /// Counts an upload that entered a state.
     pub fn upload(&self, state: UploadState) {
         self.all.uploads.with_label_values(&[self.app.as_str(), state.as_str()]).inc();
+    }
+
+    /// Counts a record that a read wanted: `hit`, `miss` or `failed`.
+    pub fn record_lookup(&self, outcome: &str) {
+        self.all.record_lookups.with_label_values(&[self.app.as_str(), outcome]).inc();
     }
 
     /// Counts a request that a limit refused.

@@ -53,6 +53,7 @@ macro_rules! metrics {
                 let this = Self { registry, $( $field, )+ };
                 for outcome in ["ok", "failed"] {
                     this.config_reloads.with_label_values(&[outcome]);
+                    this.deletions_followed.with_label_values(&[outcome]);
                 }
                 Arc::new(this)
             }
@@ -112,6 +113,14 @@ metrics! {
     records_group_size: HistogramVec("safelight_records_group_size", ["engine"]; GROUP_EDGES),
     /// Seconds that one commit of the record store took.
     records_commit: HistogramVec("safelight_records_commit_seconds", ["engine"]; COMMIT_EDGES),
+    /// Records that reads wanted, by outcome: hit (it was remembered), miss (the record store was asked) or failed.
+    record_lookups: IntCounterVec("safelight_record_lookups_total", ["app", "outcome"]),
+    /// Verdicts of ready that are remembered.
+    ready_verdicts: IntGauge("safelight_ready_verdicts"),
+    /// Deleted keys that reads are held against.
+    deleted_keys: IntGauge("safelight_deleted_keys"),
+    /// Looks for the deletions of other nodes, by outcome: ok or failed.
+    deletions_followed: IntCounterVec("safelight_deletions_followed_total", ["outcome"]),
     /// Events of storage, by where they came from and what became of them.
     events: IntCounterVec("safelight_events_total", ["source", "outcome"]),
     /// Seconds from what happened in the bucket to its event having been handled.

@@ -16,6 +16,7 @@ use bytes::Bytes;
 use http::HeaderValue;
 use proptest::prelude::*;
 use safelight::actions::Services;
+use safelight::actions::known::Known;
 use safelight::actions::verify::{Finding, Occasion, verify};
 use safelight::apps::{App, Workshop};
 use safelight::domain::{
@@ -247,8 +248,10 @@ impl World {
         let key = MintedKey::from_record(&mint_key("shop", now, JPEG.file)).unwrap();
         let (path, id) = (app.key_prefix.path_of_minted(&key), key.id());
         let records = Arc::new(MemoryRecords::default());
+        let known = Known::load(Arc::clone(&records) as _, Metrics::new()).await;
         let services = Services {
             records: Arc::clone(&records) as _,
+            known: Arc::new(known.unwrap()),
             mint_secrets: settings.keys.mint.clone(),
             tokens: UploadTokens::new(settings.keys.signing.clone()).unwrap(),
             grace: Duration::from_secs(3600),

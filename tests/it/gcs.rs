@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use http::Method;
 use safelight::domain::{MediaType, Secret, StoragePath};
 use safelight::storage::{
     GcsConfig, GcsCredentials, GetOptions, MultipartId, ObjectStore as _, PutGrant, ServiceAccount,
@@ -126,10 +127,35 @@ async fn what_cannot_be_promised_is_refused() {
     }
 }
 
-async fn gateway() -> TestGateway {
+/// The tag of an object is that of its bytes, and a verdict is about one writing of them.
+#[tokio::test]
+async fn a_ready_object_is_known_by_its_generation() {
+    let gateway = gateway("ServeOnlyReady = true").await;
+    let photo = photos::JPEG;
+    let grant = gateway.uploaded("shop", photo.file, photo.bytes).await;
+    gateway.get(grant.public_url()).await.assert_problem(404, "not_found");
+    gateway.request(Method::POST, grant.text("finalizeURL")).send().await.assert_success();
+    let answer = gateway.get(grant.public_url()).await;
+    assert!(answer.status == 200 && answer.body == photo.bytes, "{}", answer.status);
+
+    let store = open(FakeGcs::shared().await.config().await);
+    let object = Url::parse(grant.text("uploadURL")).unwrap().path().to_owned();
+    let (_, object) = object[1..].split_once('/').expect("bucket and object");
+    let path = StoragePath::from_listing(object);
+    let before = store.head(&path).await.unwrap();
+    let bytes = Bytes::from_static(photo.bytes);
+    let after = store.put(&path, photo.content_type, bytes).await.unwrap();
+    assert_eq!(before.etag, after.etag);
+    for method in [Method::GET, Method::HEAD] {
+        let answer = gateway.request(method.clone(), grant.public_url()).send().await;
+        assert_eq!(answer.status, 404, "{method}");
+    }
+}
+
+async fn gateway(upload: &str) -> TestGateway {
     let endpoint = FakeGcs::shared().await.config().await.endpoint.unwrap();
     let file = format!(
-        "AllowPublicUpload = true\n{}[Upload]\nPreventOverwrite = true\n",
+        "AllowPublicUpload = true\n{}[Upload]\nPreventOverwrite = true\n{upload}\n",
         fake_gcs::storage_section(&endpoint)
     );
     Setup::with_app("shop", file).and_secret("shop/key.json", KEY_FILE).start().await
@@ -137,7 +163,7 @@ async fn gateway() -> TestGateway {
 
 #[tokio::test]
 async fn promises_to_clients_are_headers_that_they_send() {
-    let gateway = gateway().await;
+    let gateway = gateway("").await;
     let photo = photos::ALL.first().expect("there are photos");
     let body = serde_json::json!({"file": photo.file, "size": photo.bytes.len()});
     let answer = gateway.presign("shop", "owner-1", body).await;

@@ -136,8 +136,14 @@ struct Version {
 }
 
 impl Rescue {
-    pub(super) fn new(app: &App, key: &ObjectKey, object: &Representation) -> Self {
-        let strong = object.etag.as_ref().filter(|etag| !etag.is_weak());
+    /// `is_own_word`: whether the source itself has shown the object's tag.
+    pub(super) fn new(
+        app: &App,
+        key: &ObjectKey,
+        object: &Representation,
+        is_own_word: bool,
+    ) -> Self {
+        let strong = object.etag.as_ref().filter(|etag| is_own_word && !etag.is_weak());
         // An encoded body's offsets are not those of the stored object.
         let plain = object.content_encoding.is_none();
         let version = match (strong, object.size) {

@@ -7,9 +7,11 @@
 mod body;
 mod denied;
 mod plan;
+mod record;
 mod settle;
 mod sources;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -18,10 +20,13 @@ use crate::apps::App;
 use crate::cdn::CdnFailure;
 use crate::domain::{
     Conditions, ContentRange, Error, FallbackReason, FallbackResult, ObjectKey, RangeRequest,
-    Representation, Source,
+    Representation, Source, Stored,
 };
 use crate::records::Records;
 use crate::storage::{StorageError, StorageErrorKind};
+
+use super::Services;
+use super::known::Ready;
 
 pub use body::{BrokenOff, ReadBody};
 pub(super) use plan::refusal_of;
@@ -79,13 +84,27 @@ pub struct ReadReply {
 }
 
 /// Reads an object.
-pub async fn read(app: &App, records: &dyn Records, request: &ReadRequest) -> ReadReply {
-    let mut seen = Seen::new(app.cdn.is_some());
+pub async fn read(app: &App, services: &Services, request: &ReadRequest) -> ReadReply {
+    let needs_record = record::is_needed(app, &services.known, &request.key);
+    let mut seen = Seen::new(app.cdn.is_some(), needs_record);
+    let mut ready: Option<Arc<Ready>> = None;
     let mut fallback: Option<CountedFallback<'_>> = None;
     let mut settlement = None;
     loop {
+        let recorded = ready.as_ref().map(|ready| &ready.stored);
         match plan::next(&seen) {
-            Step::AskCdn => match ask_cdn(app, request).await {
+            Step::AskRecord => {
+                (seen.record, ready) = record::ask(app, &services.known, &request.key).await;
+            }
+            Step::AskRecordAnew => {
+                let doubted = ready.as_ref().map(|ready| ready.revision);
+                (seen.record, ready) =
+                    record::ask_anew(app, &services.known, &request.key, doubted).await;
+                if ready.is_some() {
+                    seen.storage = StorageSeen::Unasked;
+                }
+            }
+            Step::AskCdn => match ask_cdn(app, request, recorded).await {
                 Ok(answer) => {
                     seen.cdn = CdnSeen::Answered;
                     settlement = Some(answer);
@@ -93,14 +112,17 @@ pub async fn read(app: &App, records: &dyn Records, request: &ReadRequest) -> Re
                 Err(reason) => seen.cdn = CdnSeen::Failed(reason),
             },
             Step::AskStorage { because } => {
-                fallback = because.map(|reason| CountedFallback::new(app, reason));
-                seen.storage = match timeout(SOURCE_LIMIT, ask_storage(app, records, request)).await
-                {
+                // Storage may be asked about two versions, for one and the same fallback.
+                if fallback.is_none() {
+                    fallback = because.map(|reason| CountedFallback::new(app, reason));
+                }
+                let asked = ask_storage(app, &*services.records, request, recorded);
+                seen.storage = match timeout(SOURCE_LIMIT, asked).await {
                     Ok(Ok(answer)) => {
                         settlement = Some(answer);
                         StorageSeen::Answered
                     }
-                    Ok(Err(error)) => StorageSeen::Failed(error),
+                    Ok(Err(seen)) => seen,
                     Err(_) => StorageSeen::Failed(Error::StorageTimeout),
                 };
             }
@@ -117,8 +139,10 @@ pub async fn read(app: &App, records: &dyn Records, request: &ReadRequest) -> Re
                     _ => FallbackResult::Failed,
                 };
                 let reason = fallback.map(|counted| counted.end(result));
-                let source = match error {
-                    Error::NotFound => app.store.source(),
+                let source = match (&error, &seen.storage) {
+                    (Error::NotFound, StorageSeen::Failed(_) | StorageSeen::Changed) => {
+                        app.store.source()
+                    }
                     _ => Source::None,
                 };
                 let object = Representation::default();
@@ -174,11 +198,15 @@ enum Fit {
 /// A source that contradicts itself or the question.
 struct Unfit(&'static str);
 
-async fn ask_cdn(app: &App, request: &ReadRequest) -> Result<Settlement, FallbackReason> {
+async fn ask_cdn(
+    app: &App,
+    request: &ReadRequest,
+    recorded: Option<&Stored>,
+) -> Result<Settlement, FallbackReason> {
     let cdn = app.cdn.as_ref().expect("only an app with a CDN is led here");
     let path = app.cdn_prefix.path_of(&request.key);
     let asked = ask(request, Question::first(request), |question| {
-        sources::cdn(cdn, &path, request, question)
+        sources::cdn(cdn, &path, request, question, recorded)
     });
     let too_long = CdnFailure {
         reason: FallbackReason::Timeout,
@@ -201,10 +229,11 @@ async fn ask_storage(
     app: &App,
     records: &dyn Records,
     request: &ReadRequest,
-) -> Result<Settlement, Error> {
+    recorded: Option<&Stored>,
+) -> Result<Settlement, StorageSeen> {
     let path = app.key_prefix.path_of(&request.key);
     let asked = ask(request, Question::first_of_storage(request), |question| {
-        sources::storage(&*app.store, &path, request, question)
+        sources::storage(&*app.store, &path, request, question, recorded)
     });
     let error: StorageError = match asked.await {
         Ok(settlement) => {
@@ -213,16 +242,20 @@ async fn ask_storage(
         }
         Err(error) => error,
     };
+    if recorded.is_some() && error.kind == StorageErrorKind::PreconditionFailed {
+        return Err(StorageSeen::Changed);
+    }
     let denied = error.kind == StorageErrorKind::AccessDenied;
-    if denied && denied::is_missing(app, records, &request.key).await {
-        return Err(Error::NotFound);
+    // What a record has as ready is not missing.
+    if denied && recorded.is_none() && denied::is_missing(app, records, &request.key).await {
+        return Err(StorageSeen::Failed(Error::NotFound));
     }
     let refusal = refusal_of(error.kind);
     if refusal != Error::NotFound {
         let storage = app.store.source().label();
         tracing::error!(app = %app.name, storage, %error, "storage failed");
     }
-    Err(refusal)
+    Err(StorageSeen::Failed(refusal))
 }
 
 /// Asks one source, as often as it takes to get an answer that fits the request.
@@ -264,9 +297,9 @@ impl Settlement {
         source: Source,
         fallback: Option<FallbackReason>,
     ) -> ReadReply {
-        let Answer { object, bytes, .. } = self.answer;
-        let body =
-            |bytes, window| ReadBody::new(bytes, window, Rescue::new(app, &request.key, &object));
+        let Answer { object, bytes, is_own_word, .. } = self.answer;
+        let rescue = || Rescue::new(app, &request.key, &object, is_own_word);
+        let body = |bytes, window| ReadBody::new(bytes, window, rescue());
         let outcome = match self.settled {
             Fit::Whole if request.head_only => Ok(Delivery::Whole(ReadBody::empty())),
             Fit::Whole => Ok(Delivery::Whole(body(bytes, Window::whole(object.size)))),

@@ -3,6 +3,23 @@
 use crate::domain::{Error, FallbackReason};
 use crate::storage::StorageErrorKind;
 
+/// What has been seen of the object's record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RecordSeen {
+    /// The read goes on without.
+    Unneeded,
+    /// It has not been asked.
+    Unasked,
+    /// It says that the object is ready.
+    Ready,
+    /// It says so still, or again, after storage had another object: of another version.
+    ReadyAnew,
+    /// It says that the object is not to be served.
+    NotReady,
+    /// It did not answer.
+    NoAnswer,
+}
+
 /// What has been seen of the CDN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CdnSeen {
@@ -23,6 +40,8 @@ pub(super) enum StorageSeen {
     Unasked,
     /// It gave an answer that fits.
     Answered,
+    /// It has another object than the record says.
+    Changed,
     /// It failed, or has no such object.
     Failed(Error),
 }
@@ -30,6 +49,7 @@ pub(super) enum StorageSeen {
 /// All that has been seen for one read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Seen {
+    pub(super) record: RecordSeen,
     pub(super) cdn: CdnSeen,
     pub(super) storage: StorageSeen,
 }
@@ -37,6 +57,10 @@ pub(super) struct Seen {
 /// What to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Step {
+    /// Ask the record.
+    AskRecord,
+    /// Ask it again, because storage has another object than it said.
+    AskRecordAnew,
     /// Ask the CDN.
     AskCdn,
     /// Ask storage: because the CDN failed, or because there is none.
@@ -51,14 +75,22 @@ pub(super) enum Step {
 
 impl Seen {
     /// The beginning of a read.
-    pub(super) fn new(has_cdn: bool) -> Self {
+    pub(super) fn new(has_cdn: bool, needs_record: bool) -> Self {
+        let record = if needs_record { RecordSeen::Unasked } else { RecordSeen::Unneeded };
         let cdn = if has_cdn { CdnSeen::Unasked } else { CdnSeen::Absent };
-        Self { cdn, storage: StorageSeen::Unasked }
+        Self { record, cdn, storage: StorageSeen::Unasked }
     }
 }
 
 /// Decides the next step.
 pub(super) fn next(seen: &Seen) -> Step {
+    match (seen.record, &seen.storage) {
+        (RecordSeen::Unasked, _) => return Step::AskRecord,
+        (RecordSeen::NotReady, _) => return Step::Refuse(Error::NotFound),
+        (RecordSeen::NoAnswer, _) => return Step::Refuse(Error::RecordsUnavailable),
+        (RecordSeen::Ready, StorageSeen::Changed) => return Step::AskRecordAnew,
+        (RecordSeen::Unneeded | RecordSeen::Ready | RecordSeen::ReadyAnew, _) => {}
+    }
     match (seen.cdn, &seen.storage) {
         (CdnSeen::Unasked, _) => Step::AskCdn,
         (CdnSeen::Answered, _) => Step::AnswerFromCdn,
@@ -67,6 +99,8 @@ pub(super) fn next(seen: &Seen) -> Step {
         }
         (CdnSeen::Absent, StorageSeen::Unasked) => Step::AskStorage { because: None },
         (_, StorageSeen::Answered) => Step::AnswerFromStorage,
+        // An old verdict is not served on new bytes.
+        (_, StorageSeen::Changed) => Step::Refuse(Error::NotFound),
         (_, StorageSeen::Failed(error)) => Step::Refuse(error.clone()),
     }
 }
@@ -111,15 +145,51 @@ mod tests {
             (Failed(reason), failed(), Step::Refuse(Error::StorageFailed)),
             (Absent, failed(), Step::Refuse(Error::StorageFailed)),
         ] {
-            let seen = Seen { cdn, storage };
+            for record in [RecordSeen::Unneeded, RecordSeen::Ready, RecordSeen::ReadyAnew] {
+                let storage = storage.clone();
+                let seen = Seen { record, cdn, storage };
+                assert_eq!(next(&seen), expected, "{seen:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_record_comes_first_where_it_is_needed() {
+        use RecordSeen::{NoAnswer, NotReady, Ready, ReadyAnew, Unasked, Unneeded};
+        use StorageSeen::Changed;
+        let gone = || Step::Refuse(Error::NotFound);
+        let begun = StorageSeen::Unasked;
+        let failed = CdnSeen::Failed(FallbackReason::Mismatch);
+        for (record, cdn, storage, expected) in [
+            (Unasked, CdnSeen::Unasked, begun.clone(), Step::AskRecord),
+            (Unasked, CdnSeen::Absent, begun.clone(), Step::AskRecord),
+            (NotReady, CdnSeen::Unasked, begun.clone(), gone()),
+            (NotReady, CdnSeen::Absent, begun.clone(), gone()),
+            (NotReady, failed, Changed, gone()),
+            (NoAnswer, CdnSeen::Unasked, begun.clone(), Step::Refuse(Error::RecordsUnavailable)),
+            (NoAnswer, failed, Changed, Step::Refuse(Error::RecordsUnavailable)),
+            (Ready, failed, Changed, Step::AskRecordAnew),
+            (Ready, CdnSeen::Absent, Changed, Step::AskRecordAnew),
+            (
+                ReadyAnew,
+                failed,
+                begun,
+                Step::AskStorage { because: Some(FallbackReason::Mismatch) },
+            ),
+            (ReadyAnew, failed, Changed, gone()),
+            (ReadyAnew, CdnSeen::Absent, Changed, gone()),
+            (Unneeded, CdnSeen::Absent, Changed, gone()),
+        ] {
+            let seen = Seen { record, cdn, storage };
             assert_eq!(next(&seen), expected, "{seen:?}");
         }
     }
 
     #[test]
     fn a_read_begins_at_the_cdn_where_there_is_one() {
-        assert_eq!(next(&Seen::new(true)), Step::AskCdn);
-        assert_eq!(next(&Seen::new(false)), Step::AskStorage { because: None });
+        assert_eq!(next(&Seen::new(true, false)), Step::AskCdn);
+        assert_eq!(next(&Seen::new(false, false)), Step::AskStorage { because: None });
+        assert_eq!(next(&Seen::new(true, true)), Step::AskRecord);
     }
 
     #[test]

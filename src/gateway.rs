@@ -219,7 +219,7 @@ impl Running {
     async fn stop(self) {
         self.trigger.pull();
         if let Err(error) = self.task.await {
-            tracing::error!(%error, "a listener's task ended badly");
+            tracing::error!(%error, "a task ended badly");
         }
     }
 }

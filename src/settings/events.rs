@@ -181,11 +181,11 @@ fn visibility(timeout: &Duration) -> Result<(), &'static str> {
 }
 
 fn pubsub(section: &mut Section<'_>, policy: &AddressPolicy) -> Option<PubSubSettings> {
-    let is_there = *section.place() != Place::File;
     let audience = section.key("Audience").text(not_empty);
     let account = section.key("ServiceAccount").text(service_account);
     let jwks_url = section.key("JWKSURL").non_empty().text(|text| operators_url(text, policy));
-    if !is_there {
+    let is_set = audience.is_present() || account.is_present() || jwks_url.is_present();
+    if *section.place() == Place::File && !is_set {
         return None;
     }
     let audience = audience.required("the audience of the subscription's tokens");
@@ -211,10 +211,9 @@ fn service_account(text: &str) -> Result<String, &'static str> {
 }
 
 fn webhook(section: &mut Section<'_>) -> Option<WebhookSettings> {
-    let is_there = *section.place() != Place::File;
     let written = section.key("Secret").text(|text| secret(text, None));
     let filed = section.key("SecretFile").text(secrets_in_file);
-    if !is_there {
+    if *section.place() == Place::File && !written.is_present() && !filed.is_present() {
         return None;
     }
     if written.is_present() && filed.is_present() {

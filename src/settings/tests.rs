@@ -328,6 +328,25 @@ fn who_pushes() {
 }
 
 #[test]
+fn the_environment_reaches_sections_in_sections() {
+    let variables = [
+        ("SAFELIGHT__EVENTS__SQSQUEUEURL", QUEUE),
+        ("SAFELIGHT__EVENTS__PUSH__WEBHOOK__SECRET", MINT),
+        ("safelight__events__push__pubsub__audience", "us"),
+        ("SAFELIGHT__EVENTS__PUSH__PUBSUB__SERVICEACCOUNT", "a@b.example"),
+    ];
+    let events = load(&with("", ""), &variables).unwrap().events;
+    assert_eq!(events.sqs.unwrap().queue_url.as_str(), QUEUE);
+    assert_eq!(events.pubsub.unwrap().audience, "us");
+    assert_eq!(events.webhook.unwrap().secrets.len(), 1);
+    let alone = [("SAFELIGHT__EVENTS__PUSH__PUBSUB__AUDIENCE", "us")];
+    assert!(load(&with("", ""), &alone).unwrap_err()[0].contains("ServiceAccount is missing"));
+    let unknown = [("SAFELIGHT__EVENTS__PUSH__MAIL__TO", "us")];
+    let errors = load(&with("", ""), &unknown).unwrap_err();
+    assert!(errors[0].contains("SAFELIGHT__EVENTS__PUSH__MAIL__TO"), "{errors:?}");
+}
+
+#[test]
 fn wrong_events_are_told() {
     let local = "http://127.0.0.1:1/1/queue";
     for (text, expected) in [

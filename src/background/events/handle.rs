@@ -114,8 +114,8 @@ impl Handler {
         if let Some(happened) = notice.at {
             self.metrics.lag(happened, SystemTime::now());
         }
-        let (sequencer, outcome_label) = (notice.sequencer.as_deref(), outcome.label());
-        tracing::debug!(app = %app.name, id = %key.id(), sequencer, outcome = outcome_label, "a storage event");
+        let (app, id, sequencer) = (&app.name, key.id(), notice.sequencer.as_deref());
+        tracing::debug!(%app, %id, sequencer, outcome = outcome.label(), "a storage event");
         Ok(outcome)
     }
 }

@@ -7,7 +7,9 @@ mod inspect;
 pub mod known;
 pub mod presign;
 pub mod read;
+pub mod reconcile;
 pub mod renew;
+pub mod sweep;
 pub mod upload;
 pub mod verify;
 
@@ -43,7 +45,7 @@ pub(crate) fn records_failed(error: &RecordsError) -> Error {
             tracing::error!(%error, "the record store was asked for the impossible");
             Error::Internal
         }
-        RecordsError::Unavailable(_) => {
+        RecordsError::InUse(_) | RecordsError::Unavailable(_) => {
             tracing::error!(%error, "the record store failed");
             Error::RecordsUnavailable
         }

@@ -14,7 +14,7 @@ use crate::domain::{
 };
 use crate::records::Transition;
 
-use super::inspect::{head, inspect, judge};
+use super::inspect::{Seen, head, inspect, judge};
 use super::{Services, records_failed};
 
 /// How often a verification that loses a race looks again. Every loss means that somebody else made
@@ -61,6 +61,41 @@ pub async fn verify(
         }
     }
     Err(Error::Conflict)
+}
+
+/// Gives an upload that has no verdict a good one if its object deserves it. A bad one is only told:
+/// the record stays as it is, and nothing is deleted. `None` if there is no object.
+///
+/// # Errors
+/// [`Error::Conflict`] if record or object changed meanwhile, and the failures of storage and
+/// records.
+pub(super) async fn accept(
+    app: &App,
+    services: &Services,
+    record: UploadRecord,
+    now: SystemTime,
+) -> Result<Option<Result<UploadRecord, VerificationFailure>>, Error> {
+    let Some(seen) = look_at_object(app, &record).await? else { return Ok(None) };
+    if let Err(reason) = judge(app, &record.declared, &seen) {
+        return Ok(Some(Err(reason)));
+    }
+    let mut verification = Verification { app, services, record, now };
+    if verification.record.state != UploadState::Uploaded {
+        verification.go(UploadState::Uploaded, None, seen.stored()).await?;
+    }
+    verification.go(UploadState::Ready, None, seen.stored()).await?;
+    Ok(Some(Ok(verification.record)))
+}
+
+/// What storage has under the key of a record; `None` if nothing.
+pub(super) async fn look_at_object(
+    app: &App,
+    record: &UploadRecord,
+) -> Result<Option<Seen>, Error> {
+    match head(app, record).await? {
+        Some(meta) => inspect(app, record, meta).await,
+        None => Ok(None),
+    }
 }
 
 /// One attempt, on the record as it was read.

@@ -1,3 +1,4 @@
-//! What goes on without a client asking for it. It calls the same actions as clients do.
+//! What a gateway does without being asked. It calls the same actions as the requests of clients.
 
 pub mod events;
+pub mod sweeper;

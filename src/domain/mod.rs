@@ -19,6 +19,7 @@ mod range;
 mod rate;
 mod reads;
 mod secret;
+mod sweep;
 mod upload;
 
 pub use app_name::{AppName, InvalidAppName};
@@ -40,6 +41,7 @@ pub use range::{ByteRange, ContentRange, RangeRequest};
 pub use rate::{InvalidRate, Rate};
 pub use reads::{AbortCause, FallbackReason, FallbackResult, HealReason, Source};
 pub use secret::Secret;
+pub use sweep::{Discrepancy, LookOutcome};
 pub use upload::{
     Declared, InvalidTransition, Multipart, MultipartId, Stored, UploadRecord, UploadState,
     UploadToken,

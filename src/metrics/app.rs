@@ -1,10 +1,12 @@
 //! The metrics of one app: what it counts, and which of its series exist from the start.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Metrics;
 use crate::domain::{
-    AbortCause, AppName, FallbackReason, FallbackResult, HealReason, Source, UploadState,
+    AbortCause, AppName, Discrepancy, FallbackReason, FallbackResult, HealReason, LookOutcome,
+    Source, UploadState,
 };
 
 /// The metrics of one app, with the series that it can move present from the start.
@@ -65,6 +67,13 @@ impl AppMetrics {
         for reason in HealReason::ALL {
             all.streams_healed.with_label_values(&[name, reason.label()]);
         }
+        for outcome in LookOutcome::ALL {
+            all.sweeper_looks.with_label_values(&[name, outcome.label()]);
+        }
+        for finding in Discrepancy::ALL {
+            all.reconcile_objects.with_label_values(&[name, finding.label()]);
+        }
+        all.sweeper_overdue.with_label_values(&[name]);
         if has_cdn {
             this.touch_cdn();
         }
@@ -142,5 +151,21 @@ impl AppMetrics {
     /// Counts a request that a limit refused.
     pub fn rate_limited(&self, limit: &str) {
         self.all.rate_limited.with_label_values(&[self.app.as_str(), limit]).inc();
+    }
+
+    /// Counts a look of the sweeper's.
+    pub fn looked(&self, outcome: LookOutcome) {
+        self.all.sweeper_looks.with_label_values(&[self.app.as_str(), outcome.label()]).inc();
+    }
+
+    /// Sets for how long the oldest look has been due.
+    pub fn overdue(&self, time: Duration) {
+        let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+        self.all.sweeper_overdue.with_label_values(&[self.app.as_str()]).set(seconds);
+    }
+
+    /// Counts an object that differs from its record.
+    pub fn differs(&self, found: Discrepancy) {
+        self.all.reconcile_objects.with_label_values(&[self.app.as_str(), found.label()]).inc();
     }
 }

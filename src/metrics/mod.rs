@@ -26,6 +26,10 @@ const COMMIT_EDGES: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 
 /// Records in one commit.
 const GROUP_EDGES: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
 
+/// Seconds for one run of the sweeper: a glance at empty queues takes milliseconds, a backlog
+/// minutes.
+const SWEEP_EDGES: &[f64] = &[0.01, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0];
+
 /// Seconds from what happened in a bucket to its event having been handled: seconds in the usual
 /// run, hours where events had to wait for the gateway or for storage.
 const LAG_EDGES: &[f64] = &[0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0];
@@ -54,6 +58,7 @@ macro_rules! metrics {
                 for outcome in ["ok", "failed"] {
                     this.config_reloads.with_label_values(&[outcome]);
                     this.deletions_followed.with_label_values(&[outcome]);
+                    this.sweeper_run.with_label_values(&[outcome]);
                 }
                 Arc::new(this)
             }
@@ -121,6 +126,14 @@ metrics! {
     deleted_keys: IntGauge("safelight_deleted_keys"),
     /// Looks for the deletions of other nodes, by outcome: ok or failed.
     deletions_followed: IntCounterVec("safelight_deletions_followed_total", ["outcome"]),
+    /// Seconds that one run of the sweeper took, by outcome: ok or failed.
+    sweeper_run: HistogramVec("safelight_sweeper_run_seconds", ["outcome"]; SWEEP_EDGES),
+    /// Uploads that the sweeper looked at, by what it came to.
+    sweeper_looks: IntCounterVec("safelight_sweeper_looks_total", ["app", "outcome"]),
+    /// Seconds since the oldest upload that the sweeper has not looked at was due.
+    sweeper_overdue: IntGaugeVec("safelight_sweeper_overdue_seconds", ["app"]),
+    /// Objects of the bucket that differ from the records, by what was found or done.
+    reconcile_objects: IntCounterVec("safelight_reconcile_objects_total", ["app", "finding"]),
     /// Events of storage, by where they came from and what became of them.
     events: IntCounterVec("safelight_events_total", ["source", "outcome"]),
     /// Seconds from what happened in the bucket to its event having been handled.

@@ -8,6 +8,7 @@ mod events;
 mod grants;
 mod keys;
 mod not_built;
+mod sweeper;
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -23,6 +24,7 @@ use crate::upstream::guard::AddressPolicy;
 
 pub use events::{EventsSettings, PubSubSettings, SqsSettings, WebhookSettings};
 pub use keys::KeySettings;
+pub use sweeper::{Reconcile, SweeperSettings};
 
 /// The longest life of a signed URL: what AWS Signature Version 4 allows.
 const LONGEST_URL_EXPIRY: Duration = Duration::from_secs(7 * 86_400);
@@ -41,6 +43,8 @@ pub struct Settings {
     pub keys: KeySettings,
     /// `[Limits]`.
     pub limits: LimitsSettings,
+    /// `[Sweeper]`.
+    pub sweeper: SweeperSettings,
     /// `[[Grants]]`.
     pub grants: Grants,
     /// `[Events]`.
@@ -110,11 +114,12 @@ impl Settings {
         });
         let keys = file.section("Keys", KeySettings::from_section);
         let limits = file.section("Limits", LimitsSettings::from_section);
+        let sweeper = file.section("Sweeper", SweeperSettings::from_section);
         let policy = server.as_ref().map(|server| &server.address_policy);
         let grants = grants::grants(file, policy);
         let events =
             file.section("Events", |section| EventsSettings::from_section(section, policy));
-        Some(Self { server: server?, records, keys: keys?, limits, grants, events })
+        Some(Self { server: server?, records, keys: keys?, limits, sweeper, grants, events })
     }
 }
 

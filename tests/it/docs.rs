@@ -122,6 +122,7 @@ fn links_lead_somewhere() {
         "docs/doctor.md",
         "docs/events.md",
         "docs/metrics.md",
+        "docs/operations.md",
         "docs/providers/gcs.md",
         "dashboards/README.md",
     ]

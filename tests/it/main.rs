@@ -26,5 +26,6 @@ mod reads;
 mod ready;
 mod s3;
 mod signing;
+mod sweeping;
 mod tidy;
 mod uploads;

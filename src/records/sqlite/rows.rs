@@ -70,9 +70,13 @@ pub(super) const FORGET_CLAIMS: &str = "
 pub(super) const SELECT: &str =
     concat!("SELECT ", columns!(), " FROM uploads WHERE id = ?1 AND app = ?2");
 
-/// Reads the rows whose time for a look is not later than a time (1), at most so many (2).
-pub(super) const DUE: &str =
-    concat!("SELECT ", columns!(), " FROM uploads WHERE look_at <= ?1 ORDER BY look_at LIMIT ?2");
+/// Reads the rows of an app (3) whose time for a look is not later than a time (1), at most so
+/// many (2).
+pub(super) const DUE: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM uploads WHERE app = ?3 AND look_at <= ?1 ORDER BY look_at LIMIT ?2"
+);
 
 /// Reads which uploads were deleted at a time (1) or later, at most so many (2).
 pub(super) const DELETED: &str = "
@@ -155,6 +159,15 @@ pub(super) fn claim_values(
 /// The parameters of a statement that takes a time and a limit.
 pub(super) fn until_values(time: SystemTime, limit: u32) -> Result<Vec<Value>, RecordsError> {
     Ok(vec![millis(time)?, Value::Integer(limit.into())])
+}
+
+/// The parameters of [`DUE`].
+pub(super) fn due_values(
+    app: &AppName,
+    now: SystemTime,
+    limit: u32,
+) -> Result<Vec<Value>, RecordsError> {
+    Ok(vec![millis(now)?, Value::Integer(limit.into()), text(app.as_str())])
 }
 
 /// The parameters of [`CLAIMED`].

@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use safelight::domain::{AbortCause, AppName, FallbackReason, FallbackResult, HealReason, Source};
+use safelight::domain::{
+    AbortCause, AppName, Discrepancy, FallbackReason, FallbackResult, HealReason, LookOutcome,
+    Source,
+};
 use safelight::metrics::{AppMetrics, Metrics};
 
 use super::dashboard::check_expression;
@@ -102,6 +105,14 @@ fn the_labels_are_those_of_the_program() {
     assert_eq!(
         table("When a body breaks off", "Cause"),
         labels(AbortCause::ALL.iter().map(|one| one.label()).collect())
+    );
+    assert_eq!(
+        table("What the sweeper does", "Outcome"),
+        labels(LookOutcome::ALL.iter().map(|one| one.label()).collect())
+    );
+    assert_eq!(
+        table("What the sweeper does", "Finding"),
+        labels(Discrepancy::ALL.iter().map(|one| one.label()).collect())
     );
 }
 

@@ -198,9 +198,17 @@ impl Model {
         "ok"
     }
 
-    /// The times of the looks that are due; which of two at the same time comes first is open.
-    fn due(&self, now: SystemTime, limit: u32) -> Vec<SystemTime> {
-        let mut due: Vec<_> = self.0.values().filter_map(|r| r.look_at).collect();
+    fn apps(&self) -> Vec<AppName> {
+        let mut apps: Vec<_> = self.0.values().map(|record| record.app.clone()).collect();
+        apps.sort();
+        apps.dedup();
+        apps
+    }
+
+    /// The times of the app's looks that are due; which of two at the same time comes first is open.
+    fn due(&self, app: &AppName, now: SystemTime, limit: u32) -> Vec<SystemTime> {
+        let of_app = self.0.values().filter(|record| record.app == *app);
+        let mut due: Vec<_> = of_app.filter_map(|record| record.look_at).collect();
         due.retain(|at| *at <= now);
         due.sort();
         due.truncate(limit as usize);
@@ -214,6 +222,7 @@ fn outcome(answer: Result<(), RecordsError>) -> &'static str {
         Err(RecordsError::Duplicate) => "duplicate",
         Err(RecordsError::Conflict) => "conflict",
         Err(RecordsError::InvalidTransition(_)) => "invalid",
+        Err(RecordsError::InUse(_)) => "in use",
         Err(RecordsError::Unavailable(_)) => "unavailable",
     }
 }
@@ -245,11 +254,13 @@ async fn play(records: &SqliteRecords, model: &mut Model, step: Step) {
             assert_eq!(outcome(records.look_again(look).await), expected);
         }
         Step::Due { now, limit } => {
-            let due = records.due(now, limit).await.unwrap();
-            let times: Vec<_> = due.iter().filter_map(|record| record.look_at).collect();
-            assert_eq!(times, model.due(now, limit));
-            for record in due {
-                assert_eq!(model.0.get(&record.key.id()), Some(&record));
+            for app in model.apps() {
+                let due = records.due(&app, now, limit).await.unwrap();
+                let times: Vec<_> = due.iter().filter_map(|record| record.look_at).collect();
+                assert_eq!(times, model.due(&app, now, limit));
+                for record in due {
+                    assert_eq!(model.0.get(&record.key.id()), Some(&record));
+                }
             }
         }
     }

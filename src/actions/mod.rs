@@ -1,10 +1,13 @@
 //! The use cases, one file each. They know apps, storage and records, and nothing of HTTP: no
 //! request, no status, no header.
 
+pub mod abandon;
+mod begin;
 pub mod finalize;
 mod idempotency;
 mod inspect;
 pub mod known;
+pub mod multipart;
 pub mod presign;
 pub mod read;
 pub mod reconcile;

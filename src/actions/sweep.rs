@@ -13,6 +13,7 @@ use crate::domain::{Error, LookOutcome, ObjectMeta, UploadRecord, UploadState};
 use crate::records::{Look, RecordsError, Transition};
 
 use super::inspect::{failed, head};
+use super::multipart::abort;
 use super::verify::{Finding, Occasion, change_state, verify};
 use super::{Services, records_failed};
 
@@ -235,12 +236,8 @@ impl Sweep<'_> {
 
     /// Nothing is left to do now. Parts of a file that will not be assembled do not stay at storage.
     async fn rest(&self, record: &UploadRecord, look_at: Option<SystemTime>) -> Result<(), Error> {
-        if let Some(multipart) = &record.multipart
-            && matches!(record.state, UploadState::Orphaned | UploadState::Deleted)
-        {
-            let path = self.app.key_prefix.path_of_minted(&record.key);
-            let aborted = self.app.store.abort_multipart(&path, &multipart.id).await;
-            aborted.map_err(|error| failed(self.app, &error))?;
+        if matches!(record.state, UploadState::Orphaned | UploadState::Deleted) {
+            abort(self.app, record).await.map_err(|error| failed(self.app, &error))?;
         }
         if record.look_at == look_at {
             return Ok(());

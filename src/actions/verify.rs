@@ -15,11 +15,12 @@ use crate::domain::{
 use crate::records::Transition;
 
 use super::inspect::{Seen, head, inspect, judge};
+use super::multipart::give_up;
 use super::{Services, records_failed};
 
 /// How often a verification that loses a race looks again. Every loss means that somebody else made
 /// progress, and the machine has few steps.
-const MAX_ATTEMPTS: usize = 4;
+pub(super) const MAX_ATTEMPTS: usize = 4;
 
 /// Why an upload is verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,8 +133,9 @@ impl Verification<'_> {
         }
     }
 
-    /// Whatever lies under a deleted key goes.
+    /// Whatever lies under a deleted key goes; also parts, which a signed URL may have brought late.
     async fn keep_deleted(self) -> Result<Finding, Error> {
+        give_up(self.app, &self.record).await;
         if let Some(meta) = head(self.app, &self.record).await? {
             self.remove(&meta).await;
         }

@@ -15,6 +15,7 @@ mod key;
 mod media_type;
 mod object;
 mod owner;
+mod parts;
 mod range;
 mod rate;
 mod reads;
@@ -37,6 +38,7 @@ pub use key::{
 pub use media_type::MediaType;
 pub use object::{ObjectMeta, Representation, Shape};
 pub use owner::{InvalidOwnerId, OwnerId};
+pub use parts::{CannotCut, MAX_FILE_BYTES, PartPlan};
 pub use range::{ByteRange, ContentRange, RangeRequest};
 pub use rate::{InvalidRate, Rate};
 pub use reads::{AbortCause, FallbackReason, FallbackResult, HealReason, Source};

@@ -142,6 +142,8 @@ pub struct Multipart {
     pub id: MultipartId,
     /// The length of every part but the last, in bytes.
     pub part_size: u64,
+    /// Whether storage wants the SHA-256 of every part.
+    pub checksums: bool,
 }
 
 /// One upload.

@@ -78,6 +78,25 @@ impl Body for ReplyBody {
     }
 }
 
+/// Reads a JSON object, or takes the default where there is no body.
+///
+/// # Errors
+/// As [`read_json`].
+pub async fn read_json_or_default<T: DeserializeOwned + Default, B>(
+    headers: &HeaderMap,
+    body: B,
+    limit: usize,
+) -> Result<T, Problem>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let bytes = read_bytes(headers, body, limit).await?;
+    match bytes.is_empty() {
+        true => Ok(T::default()),
+        false => parse(&bytes),
+    }
+}
+
 /// Reads a JSON object.
 ///
 /// # Errors
@@ -91,8 +110,11 @@ pub async fn read_json<T: DeserializeOwned, B>(
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    let bytes = read_bytes(headers, body, limit).await?;
-    serde_json::from_slice(&bytes).map_err(|error| Problem::InvalidJson(error.to_string()))
+    parse(&read_bytes(headers, body, limit).await?)
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(bytes).map_err(|error| Problem::InvalidJson(error.to_string()))
 }
 
 /// Reads a body, whatever it holds.

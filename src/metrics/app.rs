@@ -42,6 +42,91 @@ const PRESIGN_OUTCOMES: &[&str] = &[
     "upload_expired",
 ];
 
+/// The outcomes of a request for an upload in parts that has reached an app, by what it asks for.
+const MULTIPART_OUTCOMES: &[(&str, &[&str])] = &[
+    (
+        "begin",
+        &[
+            "ok",
+            "ambiguous_owner_id",
+            "body_too_large",
+            "conflict",
+            "file_too_large",
+            "idempotency_conflict",
+            "internal",
+            "invalid_file_name",
+            "invalid_json",
+            "invalid_owner_id",
+            "invalid_request",
+            "missing_owner_id",
+            "multipart_unsupported",
+            "public_upload_disabled",
+            "rate_limited",
+            "records_unavailable",
+            "request_timeout",
+            "size_required",
+            "storage_failed",
+            "storage_timeout",
+            "type_mismatch",
+            "unsupported_constraint",
+            "unsupported_image_type",
+            "upload_expired",
+        ],
+    ),
+    (
+        "part_urls",
+        &[
+            "ok",
+            "body_too_large",
+            "conflict",
+            "internal",
+            "invalid_json",
+            "invalid_request",
+            "rate_limited",
+            "records_unavailable",
+            "request_timeout",
+            "storage_failed",
+            "upload_expired",
+            "upload_not_found",
+        ],
+    ),
+    (
+        "parts",
+        &[
+            "ok",
+            "conflict",
+            "internal",
+            "invalid_request",
+            "rate_limited",
+            "records_unavailable",
+            "storage_failed",
+            "storage_timeout",
+            "upload_expired",
+            "upload_not_found",
+        ],
+    ),
+    (
+        "complete",
+        &[
+            "ok",
+            "body_too_large",
+            "conflict",
+            "internal",
+            "invalid_json",
+            "invalid_request",
+            "rate_limited",
+            "records_unavailable",
+            "request_timeout",
+            "storage_failed",
+            "storage_timeout",
+            "upload_expired",
+            "upload_not_found",
+            "verification_failed",
+            "wrong_parts",
+        ],
+    ),
+];
+
 impl AppMetrics {
     /// The metrics of an app that reads from `storage` and, if it has one, from a CDN.
     #[must_use]
@@ -54,6 +139,11 @@ impl AppMetrics {
         }
         for outcome in PRESIGN_OUTCOMES {
             all.presigns.with_label_values(&[name, outcome]);
+        }
+        for (request, outcomes) in MULTIPART_OUTCOMES {
+            for outcome in *outcomes {
+                all.multipart_requests.with_label_values(&[name, request, outcome]);
+            }
         }
         for limit in ["owner", "client_ip", "app", "upload"] {
             all.rate_limited.with_label_values(&[name, limit]);
@@ -136,6 +226,12 @@ impl AppMetrics {
     /// Counts a presign request.
     pub fn presign(&self, outcome: &str) {
         self.all.presigns.with_label_values(&[self.app.as_str(), outcome]).inc();
+    }
+
+    /// Counts a request for an upload in parts.
+    pub fn multipart(&self, request: &str, outcome: &str) {
+        let labels = [self.app.as_str(), request, outcome];
+        self.all.multipart_requests.with_label_values(&labels).inc();
     }
 
     /// Counts an upload that entered a state.

@@ -104,6 +104,8 @@ metrics! {
     read_first_byte: HistogramVec("safelight_read_first_byte_seconds", ["app", "source"]; FIRST_BYTE_EDGES),
     /// Presign requests, by outcome: ok or the error code.
     presigns: IntCounterVec("safelight_presigns_total", ["app", "outcome"]),
+    /// Requests for uploads in parts, by what they ask for and by outcome: ok or the error code.
+    multipart_requests: IntCounterVec("safelight_multipart_requests_total", ["app", "request", "outcome"]),
     /// Uploads that entered a state.
     uploads: IntCounterVec("safelight_uploads_total", ["app", "state"]),
     /// Requests that a rate limit refused.

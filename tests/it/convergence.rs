@@ -28,7 +28,7 @@ use safelight::identity::UploadTokens;
 use safelight::metrics::Metrics;
 use safelight::records::{Records as _, Renewal};
 use safelight::storage::{
-    GetOptions, ListPage, MultipartId, ObjectMeta, ObjectRead, ObjectStore, PutGrant,
+    GetOptions, ListPage, MultipartId, ObjectMeta, ObjectRead, ObjectStore, PartGrant, PutGrant,
     SignedRequest, StorageError, UploadedPart,
 };
 use safelight::upstream::Client;
@@ -179,19 +179,17 @@ impl ObjectStore for Watched {
         &self,
         path: &StoragePath,
         media_type: MediaType,
+        checksums: bool,
     ) -> Result<MultipartId, StorageError> {
-        self.store.create_multipart(path, media_type).await
+        self.store.create_multipart(path, media_type, checksums).await
     }
 
     async fn sign_part(
         &self,
-        path: &StoragePath,
-        upload: &MultipartId,
-        part_number: u16,
-        expires_in: Duration,
+        grant: &PartGrant<'_>,
         now: SystemTime,
     ) -> Result<SignedRequest, StorageError> {
-        self.store.sign_part(path, upload, part_number, expires_in, now).await
+        self.store.sign_part(grant, now).await
     }
 
     async fn list_parts(

@@ -2,7 +2,7 @@
 
 use futures_util::future::join_all;
 use safelight::domain::MediaType;
-use safelight::storage::{ObjectStore as _, StorageErrorKind};
+use safelight::storage::{ObjectStore as _, PartGrant, StorageErrorKind};
 use serde_json::json;
 
 use super::{BUSY, Place, expire, finalize, looks, shell, status, until, until_done, until_state};
@@ -160,9 +160,16 @@ async fn the_parts_of_a_file_that_never_was_complete_go() {
         let gateway = place.setup(BUSY).start().await;
         let grant = gateway.granted("shop", JPEG.file).await;
         let (store, path) = (place.store(), place.path(grant.key()));
-        let multipart = store.create_multipart(&path, MediaType::Jpeg).await.unwrap();
-        let (expires_in, now) = (super::PATIENCE, std::time::SystemTime::now());
-        let part = store.sign_part(&path, &multipart, 1, expires_in, now).await.unwrap();
+        let multipart = store.create_multipart(&path, MediaType::Jpeg, false).await.unwrap();
+        let part = PartGrant {
+            path: &path,
+            upload: &multipart,
+            number: 1,
+            size: JPEG.bytes.len() as u64,
+            sha256: None,
+            expires_in: super::PATIENCE,
+        };
+        let part = store.sign_part(&part, std::time::SystemTime::now()).await.unwrap();
         let put = Plain::new(http::Method::PUT, part.url).with_body(JPEG.bytes.to_vec());
         put.send().await.assert_success();
         assert_eq!(store.list_parts(&path, &multipart).await.unwrap().len(), 1);

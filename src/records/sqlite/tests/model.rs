@@ -37,7 +37,7 @@ prop_compose! {
         size in proptest::option::of(0..=i64::MAX as u64),
         sha256: Option<[u8; 32]>,
         stored in proptest::option::of(any_stored()),
-        multipart in proptest::option::of(("\\PC{1,80}", 0..=i64::MAX as u64)),
+        multipart in proptest::option::of(("\\PC{1,80}", 0..=i64::MAX as u64, any::<bool>())),
         times in [any_time(), any_time(), any_time(), any_time()],
         look_at in proptest::option::of(any_time()),
     ) -> UploadRecord {
@@ -50,7 +50,10 @@ prop_compose! {
             reason,
             declared: Declared { media_type, size, sha256 },
             stored,
-            multipart: multipart.map(|(id, part_size)| Multipart { id: MultipartId(id), part_size }),
+            multipart: multipart.map(|(id, part_size, checksums)| {
+                let id = MultipartId(id);
+                Multipart { id, part_size, checksums }
+            }),
             created_at,
             url_expires_at,
             session_expires_at,

@@ -36,6 +36,8 @@ pub struct App {
     pub stall_timeout: Duration,
     /// The origins whose pages may use the upload endpoints.
     pub allowed_origins: Vec<String>,
+    /// Its bucket.
+    pub bucket: String,
     /// Its part of the bucket.
     pub key_prefix: KeyPrefix,
     /// What stands between the CDN's URL and the key.
@@ -128,6 +130,7 @@ impl App {
             cache_control: read.cache_control,
             stall_timeout: read.stall_timeout,
             allowed_origins: config.cors.allowed_origins,
+            bucket: storage.bucket,
             key_prefix: storage.key_prefix,
             cdn_prefix,
             store,

@@ -192,7 +192,10 @@ impl Problem {
             }
             Self::Overloaded
             | Self::Action(
-                Error::RecordsUnavailable | Error::StorageFailed | Error::StorageTimeout,
+                Error::RecordsUnavailable
+                | Error::Overloaded
+                | Error::StorageFailed
+                | Error::StorageTimeout,
             ) => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
@@ -235,7 +238,7 @@ const fn status_of(error: &Error) -> StatusCode {
         Error::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         Error::MultipartUnsupported => StatusCode::NOT_IMPLEMENTED,
         Error::StorageFailed => StatusCode::BAD_GATEWAY,
-        Error::RecordsUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Error::RecordsUnavailable | Error::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
         Error::StorageTimeout => StatusCode::GATEWAY_TIMEOUT,
     }
 }

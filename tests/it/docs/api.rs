@@ -46,6 +46,7 @@ fn problems() -> Vec<Problem> {
         Error::RangeNotSatisfiable { size: 1 },
         Error::RateLimited(verdict),
         Error::RecordsUnavailable,
+        Error::Overloaded,
         Error::StorageFailed,
         Error::StorageTimeout,
         Error::Internal,

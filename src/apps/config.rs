@@ -6,7 +6,7 @@ use http::HeaderValue;
 use url::Url;
 
 use crate::cdn::KeyPair;
-use crate::domain::{AppName, KeyPrefix, MediaType, Rate};
+use crate::domain::{AppName, HedgeAfter, KeyPrefix, MediaType, Rate};
 use crate::storage::StorageKind;
 
 /// A tenant's configuration.
@@ -104,9 +104,20 @@ pub struct RateLimits {
     pub per_app: Rate,
 }
 
+/// Who carries the bytes of a read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadMode {
+    /// The gateway, from the CDN or storage.
+    Proxy,
+    /// Nobody: the client is sent to the CDN or to storage.
+    Redirect,
+}
+
 /// How images are read. No time is 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ReadPolicy {
+    /// Who carries the bytes.
+    pub mode: ReadMode,
     /// The `Cache-Control` of an image whose upload URL has run out.
     pub cache_control: HeaderValue,
     /// For resolving and connecting to the CDN, and again for the TLS handshake.
@@ -115,6 +126,10 @@ pub struct ReadPolicy {
     pub first_byte_timeout: Duration,
     /// How long a body may pause before it is continued from elsewhere.
     pub stall_timeout: Duration,
+    /// When storage is asked beside a CDN that keeps a read waiting.
+    pub hedge_after: HedgeAfter,
+    /// The share of reads that go to storage in any case, from 0 to 1.
+    pub origin_share: f64,
 }
 
 /// Which pages may call the upload endpoints.

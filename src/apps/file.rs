@@ -5,19 +5,22 @@ use std::time::Duration;
 use http::HeaderValue;
 use url::Url;
 
-use super::config::{AppConfig, CdnConfig, Cors, RateLimits, ReadPolicy, UploadPolicy};
+use super::config::{AppConfig, CdnConfig, Cors, RateLimits, ReadMode, ReadPolicy, UploadPolicy};
 use super::load::LoadContext;
 use super::secrets::SecretScope;
 use super::storage_file::storage;
 use crate::cdn::{KeyPair, KeyPairId, SigningKey};
-use crate::config::{Place, Section, nearest, public_base_url, rate};
-use crate::domain::{AppName, KeyPrefix, MediaType, Rate};
+use crate::config::{Place, Section, duration, nearest, public_base_url, rate};
+use crate::domain::{AppName, HedgeAfter, KeyPrefix, MediaType, Percentile, Rate};
 use crate::storage::StorageKind;
 
 /// The life of an upload URL, unless the file says otherwise.
 const URL_EXPIRY: Duration = Duration::from_secs(15 * 60);
 /// How long a pending upload may be renewed or resumed, unless the file says otherwise.
 const SESSION_EXPIRY: Duration = Duration::from_secs(24 * 3600);
+/// The share of reads that go to storage, unless the file says otherwise: enough to see within an
+/// hour that storage does not answer any more, and few enough not to show in the bill.
+const ORIGIN_SHARE: f64 = 0.01;
 /// The longest wait for an upstream that a file may ask for: one that is silent for longer will
 /// not answer, and its clients are long gone.
 const LONGEST_WAIT: Duration = Duration::from_secs(5 * 60);
@@ -48,7 +51,8 @@ pub(super) fn app(
     });
     let rate_limit = file.section("RateLimit", rate_limits);
     let (read, keys) = file.section("Read", |section| {
-        (read_policy(section), signing_keys(section, secrets, cdn_url.is_present()))
+        let keys = signing_keys(section, secrets, cdn_url.is_present());
+        (read_policy(section, upload.serve_only_ready, keys.is_some()), keys)
     });
     let cors = file.section("CORS", |section| Cors {
         allowed_origins: section.key("AllowedOrigins").texts(parse_origin).or(Vec::new()),
@@ -159,7 +163,21 @@ fn rate_limits(section: &mut Section<'_>) -> RateLimits {
     }
 }
 
-fn read_policy(section: &mut Section<'_>) -> ReadPolicy {
+fn read_policy(
+    section: &mut Section<'_>,
+    serve_only_ready: bool,
+    is_restricted: bool,
+) -> ReadPolicy {
+    let mode = section.key("Mode").text(|text| match (text, serve_only_ready, is_restricted) {
+        ("proxy", ..) => Ok(ReadMode::Proxy),
+        ("redirect", true, _) => Err("a redirect cannot hold back what is not ready: write \
+                                      \"proxy\", or remove ServeOnlyReady"),
+        ("redirect", _, true) => Err("a client that is sent to the CDN has no signature for it: \
+                                      write \"proxy\", or remove SigningKeyPairID"),
+        ("redirect", false, false) => Ok(ReadMode::Redirect),
+        _ => Err("write \"proxy\" or \"redirect\""),
+    });
+    let mode = mode.or(ReadMode::Proxy);
     let default = HeaderValue::from_static("public, max-age=31536000, immutable");
     let cache_control = section.key("CacheControl").text(header_value).or(default);
     let mut wait = |key, millis| {
@@ -167,10 +185,23 @@ fn read_policy(section: &mut Section<'_>) -> ReadPolicy {
         wait.or(Duration::from_millis(millis))
     };
     ReadPolicy {
+        mode,
         cache_control,
         connect_timeout: wait("ConnectTimeout", 300),
         first_byte_timeout: wait("FirstByteTimeout", 1000),
         stall_timeout: wait("StallTimeout", 5000),
+        hedge_after: section
+            .key("HedgeAfter")
+            .text(|text| HedgeAfter::parse(text, duration))
+            .or(HedgeAfter::Percentile(Percentile::P98)),
+        origin_share: section
+            .key("OriginShare")
+            .number()
+            .check(|share| match share {
+                0.0..=1.0 => Ok(()),
+                _ => Err("write the share of reads, from 0 (none) to 1 (all)"),
+            })
+            .or(ORIGIN_SHARE),
     }
 }
 

@@ -3,7 +3,7 @@
 
 use crate::config::{NotBuilt, When};
 
-pub(super) static NOT_BUILT: [NotBuilt; 9] = [
+pub(super) static NOT_BUILT: [NotBuilt; 8] = [
     NotBuilt::new("Server", "TrustedProxies", When::NotEmptyList),
     NotBuilt::new("Records", "URL", When::BeginsWith("postgres://")),
     NotBuilt::new("Records", "URL", When::BeginsWith("postgresql://")),
@@ -11,6 +11,5 @@ pub(super) static NOT_BUILT: [NotBuilt; 9] = [
     NotBuilt::new("Limits", "URL", When::BeginsWith("rediss://")),
     NotBuilt::new("", "Cache", When::Set),
     NotBuilt::new("", "TLS", When::Set),
-    NotBuilt::new("", "Events", When::Set),
     NotBuilt::new("", "Tracing", When::Set),
 ];

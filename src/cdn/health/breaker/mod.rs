@@ -104,6 +104,16 @@ pub struct Ticket {
 }
 
 impl BreakerState {
+    /// The state in words, for the log.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::HalfOpen => "half-open",
+            Self::Open => "open",
+        }
+    }
+
     /// The value of `safelight_cdn_breaker_state`.
     #[must_use]
     pub const fn gauge(self) -> i64 {

@@ -17,6 +17,7 @@ use crate::apps::{App, AppConfig, Apps, Workshop};
 use crate::http::FrontDoor;
 use crate::http::admin::{AdminDoor, Readiness};
 use crate::identity::UploadTokens;
+use crate::memory::MemoryCache;
 use crate::metrics::Metrics;
 use crate::records::{Records, SqliteRecords};
 use crate::server::{Listening, Shutdown, ShutdownTrigger, serve, shutdown};
@@ -146,9 +147,11 @@ impl Gateway {
         let records = open_records(&settings.records, &metrics).await?;
         let known = Known::load(Arc::clone(&records), Arc::clone(&metrics)).await;
         let known = Arc::new(known.map_err(|error| format!("reading the deleted keys: {error}"))?);
+        let memory = open_memory(settings.cache_size, &apps, &metrics);
         let services = Services {
             records: Arc::clone(&records),
             known: Arc::clone(&known),
+            memory,
             mint_secrets: settings.keys.mint.clone(),
             tokens: UploadTokens::new(settings.keys.signing.clone())
                 .ok_or("Keys.SigningSecrets is empty")?,
@@ -264,6 +267,17 @@ async fn open_records(
     let opened = tokio::task::spawn_blocking(move || SqliteRecords::open_observed(&path, observe));
     let records = opened.await.map_err(|error| error.to_string())?;
     records.map(|records| Arc::new(records) as Arc<dyn Records>).map_err(|e| e.to_string())
+}
+
+/// The memory cache, and the metrics of the apps that use it.
+fn open_memory(size: u64, apps: &Apps, metrics: &Arc<Metrics>) -> Option<Arc<MemoryCache>> {
+    if size == 0 {
+        return None;
+    }
+    for app in apps.iter().filter(|app| app.memory_cache_max_object > 0) {
+        app.metrics.touch_memory();
+    }
+    Some(Arc::new(MemoryCache::new(size, metrics)))
 }
 
 async fn bind(address: SocketAddr, key: &str) -> Result<TcpListener, String> {

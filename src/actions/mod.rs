@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use crate::domain::{Error, MintSecrets};
 use crate::identity::UploadTokens;
+use crate::memory::MemoryCache;
 use crate::records::{Records, RecordsError};
 
 use known::Known;
@@ -27,6 +28,8 @@ pub struct Services {
     pub records: Arc<dyn Records>,
     /// What is known of it without asking.
     pub known: Arc<Known>,
+    /// The small objects in memory; `None` where none are kept.
+    pub memory: Option<Arc<MemoryCache>>,
     /// The secrets of key minting.
     pub mint_secrets: MintSecrets,
     /// The upload tokens.

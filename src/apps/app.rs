@@ -2,18 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::HeaderValue;
+use sha2::{Digest as _, Sha256};
 
 use crate::cdn::Cdn;
-use crate::domain::{AppName, KeyPrefix, Rate};
+use crate::domain::{AppName, Caching, KeyPrefix, ObjectKey, Rate};
 use crate::limits::{DEFAULT_MAX_KEYS, KeyedLimiter, SingleLimiter};
 use crate::metrics::{AppMetrics, Metrics};
 use crate::storage::{GcsProcessCredentials, Means, ObjectStore, ProcessCredentials, S3Access};
 use crate::upstream::{Client, Timeouts};
 
-use super::config::{AppConfig, CdnConfig, UploadPolicy};
+use super::config::{AppConfig, CdnConfig, StorageConfig, UploadPolicy};
 use super::read_proof::ReadProof;
 
 /// A configured app. Whoever has one need not check anything of it again.
@@ -32,6 +33,13 @@ pub struct App {
     pub upload: UploadPolicy,
     /// `Cache-Control` of its images.
     pub cache_control: HeaderValue,
+    /// What that says to a shared cache, which this gateway is as well.
+    pub caching: Caching,
+    /// The largest of its objects that is kept in memory, in bytes. 0: none is.
+    pub memory_cache_max_object: u64,
+    /// A number that stands for where its objects come from: another one for another app, bucket
+    /// or CDN.
+    pub sources: u64,
     /// How long a body may stand still before it is continued from storage.
     pub stall_timeout: Duration,
     /// The origins whose pages may use the upload endpoints.
@@ -105,6 +113,7 @@ impl App {
             Some(cdn) => KeyPrefix::parse(&cdn.path_prefix)?,
             None => storage.key_prefix.clone(),
         };
+        let sources = sources_of(&name, &storage, config.cdn.as_ref());
         let base = config.public_base_url.as_ref().unwrap_or(workshop.public_base_url);
         let base = base.as_str().trim_end_matches('/');
         // A flood of invented owners at every app at once stays within the bound of one, for up to a
@@ -120,7 +129,10 @@ impl App {
             accept_foreign_keys: config.accept_foreign_keys,
             keep_names: config.keep_names,
             upload: config.upload,
+            caching: Caching::parse(read.cache_control.to_str().unwrap_or("no-store")),
             cache_control: read.cache_control,
+            memory_cache_max_object: read.memory_cache_max_object,
+            sources,
             stall_timeout: read.stall_timeout,
             allowed_origins: config.cors.allowed_origins,
             key_prefix: storage.key_prefix,
@@ -138,6 +150,24 @@ impl App {
     pub fn upload_url_life(&self) -> Duration {
         self.upload.session_expiry.max(self.upload.url_expiry)
     }
+
+    /// Whether nobody can hold a URL any more through which the object of this key could change.
+    #[must_use]
+    pub fn is_settled(&self, key: &ObjectKey, now: SystemTime) -> bool {
+        let Some(key) = key.minted() else { return true };
+        let age = now.duration_since(key.id().minted_at()).unwrap_or(Duration::ZERO);
+        age > self.upload_url_life()
+    }
+}
+
+/// A number for where an app's objects come from.
+fn sources_of(name: &AppName, storage: &StorageConfig, cdn: Option<&CdnConfig>) -> u64 {
+    let cdn = cdn.map(|cdn| (cdn.url.as_str(), &*cdn.path_prefix));
+    let StorageConfig { kind, bucket, key_prefix } = storage;
+    let all = (name.as_str(), kind.namespace(), bucket, key_prefix.as_str(), cdn);
+    // As it is printed for debugging, with quotes, so that no two of them look the same.
+    let digest = Sha256::digest(format!("{all:?}"));
+    u64::from_be_bytes(digest[..8].try_into().expect("a digest has 32 bytes"))
 }
 
 impl Apps {

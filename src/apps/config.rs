@@ -112,6 +112,8 @@ pub struct ReadPolicy {
     pub first_byte_timeout: Duration,
     /// How long a body may pause before it is continued from elsewhere.
     pub stall_timeout: Duration,
+    /// The largest object that is kept in memory, in bytes. 0: none is.
+    pub memory_cache_max_object: u64,
 }
 
 /// Which pages may call the upload endpoints.

@@ -4,6 +4,7 @@
 
 mod app_name;
 mod base32;
+mod caching;
 mod conditions;
 mod error;
 mod etag;
@@ -21,6 +22,7 @@ mod secret;
 mod upload;
 
 pub use app_name::{AppName, InvalidAppName};
+pub use caching::Caching;
 pub use conditions::{Conditions, EtagList, IfRange, Precondition, Validators};
 pub use error::{Error, RateLimitVerdict, VerificationFailure};
 pub use etag::ETag;
@@ -36,7 +38,10 @@ pub use object::{ObjectMeta, Representation, Shape};
 pub use owner::{InvalidOwnerId, OwnerId};
 pub use range::{ByteRange, ContentRange, RangeRequest};
 pub use rate::{InvalidRate, Rate};
-pub use reads::{AbortCause, FallbackReason, FallbackResult, HealReason, Source};
+pub use reads::{
+    AbortCause, FallbackReason, FallbackResult, HealReason, MemoryFill, MemoryLookup,
+    MemoryRevalidation, Source,
+};
 pub use secret::Secret;
 pub use upload::{
     Declared, InvalidTransition, Multipart, MultipartId, Stored, UploadRecord, UploadState,

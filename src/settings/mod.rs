@@ -25,6 +25,10 @@ pub use keys::KeySettings;
 /// The longest life of a signed URL: what AWS Signature Version 4 allows.
 const LONGEST_URL_EXPIRY: Duration = Duration::from_secs(7 * 86_400);
 
+/// The smallest and the largest cache in memory, in bytes: others are slips.
+const SMALLEST_CACHE: u64 = 1 << 20;
+const LARGEST_CACHE: u64 = 1 << 40;
+
 /// What stands for the file's name in messages where there is no file.
 const NO_FILE: &str = "settings";
 
@@ -39,6 +43,8 @@ pub struct Settings {
     pub keys: KeySettings,
     /// `[Limits]`.
     pub limits: LimitsSettings,
+    /// `[Cache] Size`: how much memory objects may take that are kept there, in bytes. 0: none is.
+    pub cache_size: u64,
     /// `[[Grants]]`.
     pub grants: Grants,
 }
@@ -106,9 +112,10 @@ impl Settings {
         });
         let keys = file.section("Keys", KeySettings::from_section);
         let limits = file.section("Limits", LimitsSettings::from_section);
+        let cache_size = file.section("Cache", cache_size);
         let policy = server.as_ref().map(|server| &server.address_policy);
         let grants = grants::grants(file, policy);
-        Some(Self { server: server?, records, keys: keys?, limits, grants })
+        Some(Self { server: server?, records, keys: keys?, limits, cache_size, grants })
     }
 }
 
@@ -177,6 +184,15 @@ impl LimitsSettings {
             max_concurrent_requests: count(section.key("MaxConcurrentRequests").integer(), 4096),
         }
     }
+}
+
+fn cache_size(section: &mut Section<'_>) -> u64 {
+    let given = section.key("Size").byte_size();
+    let given = given.check(|bytes| match *bytes {
+        0 | SMALLEST_CACHE..=LARGEST_CACHE => Ok(()),
+        _ => Err("write \"0B\" for none, or a size from \"1MiB\" to \"1TiB\""),
+    });
+    given.or(256 << 20)
 }
 
 fn address(text: &str) -> Result<SocketAddr, &'static str> {

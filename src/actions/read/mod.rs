@@ -1,4 +1,4 @@
-//! Reading a public image: the CDN first, storage when the CDN fails, and never silently.
+//! Reading a public image: memory, then the CDN, storage when the CDN fails, and never silently.
 //!
 //! Deciding is kept apart from doing. `plan` says which source comes next, `settle` says what
 //! an answer means for this client; both are pure and are tested by tables. This file carries the
@@ -6,6 +6,7 @@
 
 mod body;
 mod denied;
+mod memory;
 mod plan;
 mod record;
 mod settle;
@@ -28,11 +29,13 @@ use crate::storage::{StorageError, StorageErrorKind};
 use super::Services;
 use super::known::Ready;
 
-pub use body::{BrokenOff, ReadBody};
+pub use body::{BrokenOff, Payload, ReadBody};
+pub use memory::FromMemory;
 pub(super) use plan::refusal_of;
 
 use body::{Rescue, Window};
-use plan::{CdnSeen, Seen, Step, StorageSeen};
+use memory::Memory;
+use plan::{CdnSeen, MemorySeen, Seen, Step, StorageSeen};
 use settle::{Question, Settled, settle};
 use sources::Answer;
 
@@ -64,9 +67,9 @@ pub struct ReadRequest {
 /// What the client gets.
 pub enum Delivery {
     /// The whole object (or its head alone).
-    Whole(ReadBody),
+    Whole(Payload),
     /// A part of it.
-    Part(ContentRange, ReadBody),
+    Part(ContentRange, Payload),
     /// The client has it already.
     NotModified,
 }
@@ -75,18 +78,35 @@ pub enum Delivery {
 pub struct ReadReply {
     /// What the client gets, or why it gets nothing.
     pub outcome: Result<Delivery, Error>,
-    /// What is known of the object.
+    /// What is known of the object, where it is not from memory.
     pub object: Representation,
     /// Who answered.
     pub source: Source,
     /// Why the CDN did not, where it should have.
     pub fallback: Option<FallbackReason>,
+    /// The object, where it is from memory.
+    pub memory: Option<FromMemory>,
 }
 
 /// Reads an object.
-pub async fn read(app: &App, services: &Services, request: &ReadRequest) -> ReadReply {
+pub async fn read(app: &Arc<App>, services: &Services, request: &ReadRequest) -> ReadReply {
+    let memory = Memory::of(app, services, request);
+    drive(app, services, request, memory.as_ref()).await
+}
+
+/// Reads an object from where it is not only remembered.
+async fn read_past_memory(app: &App, services: &Services, request: &ReadRequest) -> ReadReply {
+    drive(app, services, request, None).await
+}
+
+async fn drive(
+    app: &App,
+    services: &Services,
+    request: &ReadRequest,
+    memory: Option<&Memory<'_>>,
+) -> ReadReply {
     let needs_record = record::is_needed(app, &services.known, &request.key);
-    let mut seen = Seen::new(app.cdn.is_some(), needs_record);
+    let mut seen = Seen::new(app.cdn.is_some(), needs_record, memory.is_some());
     let mut ready: Option<Arc<Ready>> = None;
     let mut fallback: Option<CountedFallback<'_>> = None;
     let mut settlement = None;
@@ -103,6 +123,14 @@ pub async fn read(app: &App, services: &Services, request: &ReadRequest) -> Read
                 if ready.is_some() {
                     seen.storage = StorageSeen::Unasked;
                 }
+            }
+            Step::AskMemory => {
+                if let Some(memory) = memory
+                    && let Some(reply) = memory.ask(recorded).await
+                {
+                    return reply;
+                }
+                seen.memory = MemorySeen::Passed;
             }
             Step::AskCdn => match ask_cdn(app, request, recorded).await {
                 Ok(answer) => {
@@ -146,7 +174,10 @@ pub async fn read(app: &App, services: &Services, request: &ReadRequest) -> Read
                     _ => Source::None,
                 };
                 let object = Representation::default();
-                return ReadReply { outcome: Err(error), object, source, fallback: reason };
+                let outcome = Err(error);
+                let reply = ReadReply { outcome, object, source, fallback: reason, memory: None };
+                memory.inspect(|memory| memory.note(&reply));
+                return reply;
             }
         }
     }
@@ -299,15 +330,17 @@ impl Settlement {
     ) -> ReadReply {
         let Answer { object, bytes, is_own_word, .. } = self.answer;
         let rescue = || Rescue::new(app, &request.key, &object, is_own_word);
-        let body = |bytes, window| ReadBody::new(bytes, window, rescue());
+        let body = |bytes, window| Payload::from(ReadBody::new(bytes, window, rescue()));
         let outcome = match self.settled {
-            Fit::Whole if request.head_only => Ok(Delivery::Whole(ReadBody::empty())),
+            Fit::Whole if request.head_only => {
+                Ok(Delivery::Whole(Payload::Here(bytes::Bytes::new())))
+            }
             Fit::Whole => Ok(Delivery::Whole(body(bytes, Window::whole(object.size)))),
             Fit::Part(part) => Ok(Delivery::Part(part, body(bytes, Window::part(part)))),
             Fit::Cut(part) => Ok(Delivery::Part(part, body(bytes, Window::cut(part)))),
             Fit::NotModified => Ok(Delivery::NotModified),
             Fit::Refused(error) => Err(error),
         };
-        ReadReply { outcome, object, source, fallback }
+        ReadReply { outcome, object, source, fallback, memory: None }
     }
 }

@@ -307,8 +307,8 @@ fn what_is_wrong_is_told_with_its_line() {
             "8: Read.OriginShare other than 0 is not available in this version; remove it, or write 0",
         ),
         (
-            with("", "", "[Read]\nMemoryCacheMaxObject = '256KiB'"),
-            "8: Read.MemoryCacheMaxObject other than \"0B\" is not available in this version; remove it, or write \"0B\"",
+            with("", "", "[Read]\nMemoryCacheMaxObject = '65MiB'"),
+            "8: Read.MemoryCacheMaxObject: write at most \"64MiB\": such an object is read wholly before it is sent",
         ),
         (
             with("", "", "[Read]\nSigningKeyPairID = 'K1'"),

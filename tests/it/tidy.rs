@@ -26,10 +26,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "identity", "apps",
         ],
     ),
-    (
-        "http",
-        &["domain", "metrics", "storage", "cdn", "memory", "limits", "identity", "apps", "actions"],
-    ),
+    ("http", &["domain", "metrics", "storage", "cdn", "limits", "identity", "apps", "actions"]),
     ("server", &["http", "metrics"]),
     ("gateway", &["*"]),
     ("doctor", &["domain", "upstream", "storage", "cdn", "apps"]),

@@ -263,11 +263,11 @@ impl Fetch {
         }
         let size = reply.object.size.filter(|size| self.may_keep(*size));
         let (Some(size), Some(life)) = (size, life) else {
-            give.take().map(|give| give.send(reply));
+            hand_over(give, reply);
             return (MemoryFill::Unfit, Filled::Unfit);
         };
         let Some(_room) = self.cache.room(size) else {
-            give.take().map(|give| give.send(reply));
+            hand_over(give, reply);
             return (MemoryFill::NoRoom, Filled::Nothing);
         };
         match collect(reply, size).await {
@@ -314,6 +314,13 @@ impl Fetch {
             false => self.app.caching.capped_by(YOUNG),
         };
         Life::of(object.caching, app, age, object.etag.is_some())
+    }
+}
+
+/// Gives an answer that is not for memory to the one who asked, if he is still there.
+fn hand_over(give: &mut Option<oneshot::Sender<ReadReply>>, reply: ReadReply) {
+    if let Some(give) = give.take() {
+        let _ = give.send(reply);
     }
 }
 

@@ -13,7 +13,9 @@ use tokio::time::MissedTickBehavior;
 
 use crate::actions::Services;
 use crate::actions::known::Known;
+use crate::actions::reconcile::Remedy;
 use crate::apps::{App, AppConfig, Apps, Workshop};
+use crate::background::sweeper::{Pages, Schedule, Sweeper};
 use crate::http::FrontDoor;
 use crate::http::admin::{AdminDoor, Readiness};
 use crate::identity::UploadTokens;
@@ -21,15 +23,12 @@ use crate::memory::MemoryCache;
 use crate::metrics::Metrics;
 use crate::records::{Records, SqliteRecords};
 use crate::server::{Listening, Shutdown, ShutdownTrigger, serve, shutdown};
-use crate::settings::{RecordsUrl, Settings};
+use crate::settings::{Reconcile, RecordsUrl, Settings};
 use crate::storage::{GcsProcessCredentials, GcsSurroundings, ProcessCredentials, S3Access};
 use crate::upstream::Client;
 
 /// How long requests have to finish once no more are accepted.
 const DRAIN: Duration = Duration::from_secs(25);
-
-/// How long after its end a signed URL may still be at work.
-const GRACE: Duration = Duration::from_secs(3600);
 
 /// How many admin connections may be open at once.
 const MAX_ADMIN_CONNECTIONS: usize = 64;
@@ -55,7 +54,8 @@ pub struct Prepared {
     pub apps: Arc<Apps>,
     /// The client of every upstream.
     pub client: Client,
-    metrics: Arc<Metrics>,
+    /// What everything is counted in.
+    pub metrics: Arc<Metrics>,
     loop_token: HeaderValue,
 }
 
@@ -69,11 +69,12 @@ pub struct Gateway {
     records: Arc<dyn Records>,
     public: Running,
     admin: Running,
-    sweeper: JoinHandle<()>,
+    sweeper: Running,
+    limits_sweeper: JoinHandle<()>,
     follower: JoinHandle<()>,
 }
 
-/// A listener's task and what ends it.
+/// A task and what ends it.
 struct Running {
     trigger: ShutdownTrigger,
     task: JoinHandle<()>,
@@ -145,18 +146,16 @@ impl Gateway {
         let admin_address = local_address(&admin_listener)?;
 
         let records = open_records(&settings.records, &metrics).await?;
-        let known = Known::load(Arc::clone(&records), Arc::clone(&metrics)).await;
-        let known = Arc::new(known.map_err(|error| format!("reading the deleted keys: {error}"))?);
-        let memory = open_memory(settings.cache_size, &apps, &metrics);
-        let services = Services {
-            records: Arc::clone(&records),
-            known: Arc::clone(&known),
-            memory,
-            mint_secrets: settings.keys.mint.clone(),
-            tokens: UploadTokens::new(settings.keys.signing.clone())
-                .ok_or("Keys.SigningSecrets is empty")?,
-            grace: GRACE,
+        let mut services = services(&settings, Arc::clone(&records), &metrics).await?;
+        services.memory = open_memory(settings.cache_size, &apps, &metrics);
+        let known = Arc::clone(&services.known);
+        let schedule = Schedule {
+            interval: settings.sweeper.interval,
+            reconcile: remedy(settings.sweeper.reconcile),
+            pages: Pages::Few,
         };
+        let sweeper =
+            Sweeper::new(Arc::clone(&apps), services.clone(), Arc::clone(&metrics), schedule);
         let readiness = Readiness::default();
         let limits = settings.limits;
         let public = FrontDoor::new(
@@ -177,7 +176,8 @@ impl Gateway {
             records,
             public: open_public(listener, limits.max_connections.get(), &metrics, public),
             admin: open_admin(admin_listener, &metrics, admin),
-            sweeper: tokio::spawn(sweep_limits(apps)),
+            sweeper: spawn_sweeper(sweeper),
+            limits_sweeper: tokio::spawn(sweep_limits(apps)),
             follower: tokio::spawn(async move { known.follow().await }),
             readiness,
         };
@@ -190,8 +190,9 @@ impl Gateway {
     pub async fn stop(self, notice: Duration) {
         self.readiness.set(false);
         tokio::time::sleep(notice).await;
+        self.sweeper.stop().await;
         self.public.stop().await;
-        self.sweeper.abort();
+        self.limits_sweeper.abort();
         self.follower.abort();
         self.records.close().await;
         // Last, so that the end can be watched.
@@ -203,7 +204,7 @@ impl Running {
     async fn stop(self) {
         self.trigger.pull();
         if let Err(error) = self.task.await {
-            tracing::error!(%error, "a listener's task ended badly");
+            tracing::error!(%error, "a task ended badly");
         }
     }
 }
@@ -214,6 +215,37 @@ fn loop_token(settings: &Settings) -> HeaderValue {
     let digest = Sha256::digest(settings.server.public_base_url.as_str());
     let mark: String = digest[..4].iter().map(|byte| format!("{byte:02x}")).collect();
     HeaderValue::try_from(format!("safelight-{mark}")).expect("hexadecimal digits are ASCII")
+}
+
+/// What the actions on uploads share.
+///
+/// # Errors
+/// A text for the operator.
+pub async fn services(
+    settings: &Settings,
+    records: Arc<dyn Records>,
+    metrics: &Arc<Metrics>,
+) -> Result<Services, String> {
+    let known = Known::load(Arc::clone(&records), Arc::clone(metrics)).await;
+    Ok(Services {
+        records,
+        known: Arc::new(known.map_err(|error| format!("reading the deleted keys: {error}"))?),
+        memory: None,
+        mint_secrets: settings.keys.mint.clone(),
+        tokens: UploadTokens::new(settings.keys.signing.clone())
+            .ok_or("Keys.SigningSecrets is empty")?,
+        grace: settings.sweeper.grace,
+    })
+}
+
+/// What the setting asks the sweeper to do about what differs.
+#[must_use]
+pub const fn remedy(reconcile: Reconcile) -> Option<Remedy> {
+    match reconcile {
+        Reconcile::Off => None,
+        Reconcile::Report => Some(Remedy::Report),
+        Reconcile::Adopt => Some(Remedy::Adopt),
+    }
 }
 
 /// What apps may be given to get at storage with, besides keys of their own.
@@ -329,6 +361,11 @@ where
     let (trigger, stop) = shutdown();
     let task = tokio::spawn(run(listening, Arc::clone(metrics), stop));
     Running { trigger, task }
+}
+
+fn spawn_sweeper(sweeper: Sweeper) -> Running {
+    let (trigger, stop) = shutdown();
+    Running { trigger, task: tokio::spawn(sweeper.run_until(stop.wait())) }
 }
 
 /// Forgets owners whose quota is full again, away from the workers that serve.

@@ -3,6 +3,7 @@
 
 pub mod actions;
 pub mod apps;
+pub mod background;
 pub mod cdn;
 pub mod command;
 pub mod config;

@@ -90,7 +90,7 @@ pub(super) async fn inspect(
 }
 
 /// What the caller is told when storage fails; the cause goes to the log, here.
-fn failed(app: &App, error: &StorageError) -> Error {
+pub(super) fn failed(app: &App, error: &StorageError) -> Error {
     match error.kind {
         // Overwritten between the two looks: whoever asks again sees the newer one.
         StorageErrorKind::PreconditionFailed => Error::Conflict,

@@ -1,13 +1,18 @@
 //! The use cases, one file each. They know apps, storage and records, and nothing of HTTP: no
 //! request, no status, no header.
 
+pub mod abandon;
+mod begin;
 pub mod finalize;
 mod idempotency;
 mod inspect;
 pub mod known;
+pub mod multipart;
 pub mod presign;
 pub mod read;
+pub mod reconcile;
 pub mod renew;
+pub mod sweep;
 pub mod upload;
 pub mod verify;
 
@@ -46,7 +51,7 @@ fn records_failed(error: &RecordsError) -> Error {
             tracing::error!(%error, "the record store was asked for the impossible");
             Error::Internal
         }
-        RecordsError::Unavailable(_) => {
+        RecordsError::InUse(_) | RecordsError::Unavailable(_) => {
             tracing::error!(%error, "the record store failed");
             Error::RecordsUnavailable
         }

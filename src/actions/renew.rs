@@ -15,8 +15,8 @@ use super::{Services, records_failed, upload};
 ///
 /// # Errors
 /// [`Error::UploadExpired`] once the session is over or the upload was given up,
-/// [`Error::Conflict`] if the file has arrived already, [`Error::UploadNotFound`], and the failures
-/// of records and signing.
+/// [`Error::Conflict`] if the file has arrived already, [`Error::InvalidRequest`] if it comes in
+/// parts, [`Error::UploadNotFound`], and the failures of records and signing.
 pub async fn renew(
     app: &App,
     services: &Services,
@@ -25,6 +25,10 @@ pub async fn renew(
     now: SystemTime,
 ) -> Result<(UploadRecord, SignedRequest), Error> {
     let record = upload::ask(app, services, id, token).await?;
+    if record.multipart.is_some() {
+        let text = "this upload comes in parts: ask for the URLs of its parts with part-urls";
+        return Err(Error::InvalidRequest(text.into()));
+    }
     match record.state {
         UploadState::Pending => {}
         UploadState::Uploaded | UploadState::Ready => return Err(Error::Conflict),
@@ -48,15 +52,28 @@ pub(super) async fn sign_again(
 ) -> Result<SignedRequest, Error> {
     let expires_in = life_of_next_url(record, app.upload.url_expiry, now)?;
     let signed = sign(app, &record.key, &record.declared, expires_in, now).await?;
-    let (app, id) = (app.name.clone(), record.key.id());
-    let renewal = Renewal { app, id, url_expires_at: now + expires_in, at: now };
-    // Recorded before it is handed out: whoever looks after expired uploads must know of it.
-    services.records.renew(renewal).await.map_err(|error| records_failed(&error))?;
+    record_life(services, record, expires_in, now).await?;
     Ok(signed)
 }
 
+/// Records that a pending upload has URLs of this life, before they are handed out: whoever looks
+/// after expired uploads must know of them.
+///
+/// # Errors
+/// [`Error::Conflict`] if it is not pending any more, [`Error::RecordsUnavailable`].
+pub(super) async fn record_life(
+    services: &Services,
+    record: &UploadRecord,
+    expires_in: Duration,
+    now: SystemTime,
+) -> Result<(), Error> {
+    let (app, id) = (record.app.clone(), record.key.id());
+    let renewal = Renewal { app, id, url_expires_at: now + expires_in, at: now };
+    services.records.renew(renewal).await.map_err(|error| records_failed(&error))
+}
+
 /// No URL outlives the session, in whole seconds.
-fn life_of_next_url(
+pub(super) fn life_of_next_url(
     record: &UploadRecord,
     url_expiry: Duration,
     now: SystemTime,

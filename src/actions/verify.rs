@@ -15,12 +15,13 @@ use crate::domain::{
 use crate::memory::Sought;
 use crate::records::Transition;
 
-use super::inspect::{head, inspect, judge};
+use super::inspect::{Seen, head, inspect, judge};
+use super::multipart::give_up;
 use super::{Services, records_failed};
 
 /// How often a verification that loses a race looks again. Every loss means that somebody else made
 /// progress, and the machine has few steps.
-const MAX_ATTEMPTS: usize = 4;
+pub(super) const MAX_ATTEMPTS: usize = 4;
 
 /// Why an upload is verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +65,41 @@ pub async fn verify(
     Err(Error::Conflict)
 }
 
+/// Gives an upload that has no verdict a good one if its object deserves it. A bad one is only told:
+/// the record stays as it is, and nothing is deleted. `None` if there is no object.
+///
+/// # Errors
+/// [`Error::Conflict`] if record or object changed meanwhile, and the failures of storage and
+/// records.
+pub(super) async fn accept(
+    app: &App,
+    services: &Services,
+    record: UploadRecord,
+    now: SystemTime,
+) -> Result<Option<Result<UploadRecord, VerificationFailure>>, Error> {
+    let Some(seen) = look_at_object(app, &record).await? else { return Ok(None) };
+    if let Err(reason) = judge(app, &record.declared, &seen) {
+        return Ok(Some(Err(reason)));
+    }
+    let mut verification = Verification { app, services, record, now };
+    if verification.record.state != UploadState::Uploaded {
+        verification.go(UploadState::Uploaded, None, seen.stored()).await?;
+    }
+    verification.go(UploadState::Ready, None, seen.stored()).await?;
+    Ok(Some(Ok(verification.record)))
+}
+
+/// What storage has under the key of a record; `None` if nothing.
+pub(super) async fn look_at_object(
+    app: &App,
+    record: &UploadRecord,
+) -> Result<Option<Seen>, Error> {
+    match head(app, record).await? {
+        Some(meta) => inspect(app, record, meta).await,
+        None => Ok(None),
+    }
+}
+
 /// One attempt, on the record as it was read.
 struct Verification<'a> {
     app: &'a App,
@@ -98,8 +134,9 @@ impl Verification<'_> {
         }
     }
 
-    /// Whatever lies under a deleted key goes.
+    /// Whatever lies under a deleted key goes; also parts, which a signed URL may have brought late.
     async fn keep_deleted(self) -> Result<Finding, Error> {
+        give_up(self.app, &self.record).await;
         if let Some(meta) = head(self.app, &self.record).await? {
             self.remove(&meta).await;
         }

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use http::HeaderValue;
 use sha2::{Digest as _, Sha256};
 
-use crate::cdn::Cdn;
+use crate::cdn::{Cdn, RequestSigner};
 use crate::domain::{AppName, Caching, KeyPrefix, ObjectKey, Rate};
 use crate::limits::{DEFAULT_MAX_KEYS, KeyedLimiter, SingleLimiter};
 use crate::metrics::{AppMetrics, Metrics};
@@ -65,8 +65,9 @@ pub struct App {
 }
 
 /// How often one upload may be asked about, finalized or renewed: a client that polls every second
-/// for a minute is fine, a loop is not.
-const PER_UPLOAD: Rate = Rate::per_minute(60, 60);
+/// for a minute is fine, a loop is not. And one that asks for the URLs of 10,000 parts at once, 100 a
+/// call, is fine twice.
+const PER_UPLOAD: Rate = Rate::per_minute(60, 200);
 
 /// What apps are built with: what they share, and what the process gives them.
 pub struct Workshop<'a> {
@@ -104,16 +105,20 @@ impl App {
             storage.kind.open(&storage.bucket, &Means { client, process, google, embedded })?;
         let timeouts =
             Timeouts { connect: read.connect_timeout, first_byte: read.first_byte_timeout };
-        let build_cdn = |cdn: &CdnConfig| {
-            let (client, token) = (workshop.client.clone(), workshop.loop_token.clone());
-            Cdn::new(client, &cdn.url, timeouts, token)
-        };
-        let cdn = config.cdn.as_ref().map(build_cdn).transpose()?;
         let cdn_prefix = match &config.cdn {
             Some(cdn) => KeyPrefix::parse(&cdn.path_prefix)?,
             None => storage.key_prefix.clone(),
         };
         let sources = sources_of(&name, &storage, config.cdn.as_ref());
+        let build_cdn = |CdnConfig { url, keys, .. }: CdnConfig| {
+            let (client, token) = (workshop.client.clone(), workshop.loop_token.clone());
+            let cdn = Cdn::new(client, &url, timeouts, token)?;
+            Ok::<_, String>(match keys {
+                Some(keys) => cdn.signed_by(RequestSigner::new(keys, &url, &cdn_prefix)),
+                None => cdn,
+            })
+        };
+        let cdn = config.cdn.map(build_cdn).transpose()?;
         let base = config.public_base_url.as_ref().unwrap_or(workshop.public_base_url);
         let base = base.as_str().trim_end_matches('/');
         // A flood of invented owners at every app at once stays within the bound of one, for up to a

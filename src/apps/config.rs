@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::HeaderValue;
 use url::Url;
 
+use crate::cdn::KeyPair;
 use crate::domain::{AppName, KeyPrefix, MediaType, Rate};
 use crate::storage::StorageKind;
 
@@ -57,6 +58,8 @@ pub struct CdnConfig {
     pub url: Url,
     /// What stands between the host and a key; as a [`KeyPrefix`] is, without a leading `/`.
     pub path_prefix: String,
+    /// What requests to it are signed with, where it answers no others.
+    pub keys: Option<KeyPair>,
 }
 
 /// Where the objects of an app are.

@@ -9,6 +9,7 @@ use super::config::{AppConfig, CdnConfig, Cors, RateLimits, ReadPolicy, UploadPo
 use super::load::LoadContext;
 use super::secrets::SecretScope;
 use super::storage_file::storage;
+use crate::cdn::{KeyPair, KeyPairId, SigningKey};
 use crate::config::{Place, Section, nearest, public_base_url, rate};
 use crate::domain::{AppName, KeyPrefix, MediaType, Rate};
 use crate::memory::LARGEST_OBJECT;
@@ -41,8 +42,7 @@ pub(super) fn app(
         .non_empty()
         .text(|text| public_base_url(text, policy.allow_loopback))
         .optional();
-    let cdn_url =
-        file.key("CloudFrontURL").non_empty().text(|text| policy.parse_url(text)).optional();
+    let cdn_url = file.key("CloudFrontURL").non_empty().text(|text| policy.parse_url(text));
     let cdn_prefix = file.key("CloudFrontPathPrefix").text(KeyPrefix::parse).optional();
     let (storage, storage_place) = file
         .section("Storage", |section| (storage(section, policy, secrets), section.place().clone()));
@@ -51,14 +51,17 @@ pub(super) fn app(
         upload(section, context.max_url_expiry, kind, accept_foreign_keys)
     });
     let rate_limit = file.section("RateLimit", rate_limits);
-    let read = file.section("Read", read_policy);
+    let (read, keys) = file.section("Read", |section| {
+        (read_policy(section), signing_keys(section, secrets, cdn_url.is_present()))
+    });
     let cors = file.section("CORS", |section| Cors {
         allowed_origins: section.key("AllowedOrigins").texts(parse_origin).or(Vec::new()),
     });
     let storage = storage?;
-    let cdn = cdn_url.map(|url| CdnConfig {
+    let cdn = cdn_url.optional().map(|url| CdnConfig {
         url,
         path_prefix: cdn_prefix.as_ref().unwrap_or(&storage.key_prefix).as_str().to_owned(),
+        keys,
     });
     let name = name.clone();
     let app = AppConfig {
@@ -183,6 +186,29 @@ fn memory_cache_max_object(section: &mut Section<'_>) -> u64 {
         _ => Err("write at most \"64MiB\": such an object is read wholly before it is sent"),
     });
     given.or(MEMORY_CACHE_MAX_OBJECT)
+}
+
+/// What requests to a restricted distribution are signed with: both keys, or none.
+fn signing_keys(
+    section: &mut Section<'_>,
+    secrets: &SecretScope<'_>,
+    has_cdn: bool,
+) -> Option<KeyPair> {
+    let id = section.key("SigningKeyPairID").non_empty().text(KeyPairId::parse);
+    let id = id.check(|_| match has_cdn {
+        true => Ok(()),
+        false => Err("there is no CloudFrontURL whose requests could be signed"),
+    });
+    let key = section.key("SigningKeyFile").non_empty().text(|name| {
+        let pem = secrets.document(name)?;
+        SigningKey::parse(&pem).map_err(str::to_owned)
+    });
+    if !id.is_present() && !key.is_present() {
+        return None;
+    }
+    let with = "SigningKeyPairID and SigningKeyFile go together";
+    let (id, key) = (id.required(with), key.required(with));
+    Some(KeyPair { id: id?, key: key? })
 }
 
 fn media_type(text: &str) -> Result<MediaType, String> {

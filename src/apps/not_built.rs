@@ -3,7 +3,7 @@
 
 use crate::config::{NotBuilt, When};
 
-pub(super) static NOT_BUILT: [NotBuilt; 12] = [
+pub(super) static NOT_BUILT: [NotBuilt; 10] = [
     NotBuilt::new("", "Visibility", When::NotText("public")),
     NotBuilt::new("", "Identity", When::Set),
     NotBuilt::new("Storage", "Kind", When::IsText("azure")),
@@ -14,6 +14,4 @@ pub(super) static NOT_BUILT: [NotBuilt; 12] = [
     NotBuilt::new("Read", "Mode", When::NotText("proxy")),
     NotBuilt::new("Read", "HedgeAfter", When::NotText("off")),
     NotBuilt::new("Read", "OriginShare", When::NotZero),
-    NotBuilt::new("Read", "SigningKeyPairID", When::NotEmpty),
-    NotBuilt::new("Read", "SigningKeyFile", When::NotEmpty),
 ];

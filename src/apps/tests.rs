@@ -311,12 +311,8 @@ fn what_is_wrong_is_told_with_its_line() {
             "8: Read.MemoryCacheMaxObject: write at most \"64MiB\": such an object is read wholly before it is sent",
         ),
         (
-            with("", "", "[Read]\nSigningKeyPairID = 'K1'"),
-            "8: Read.SigningKeyPairID is not available in this version; remove it, or write \"\"",
-        ),
-        (
-            with("", "", "[Read]\nSigningKeyFile = 'k'"),
-            "8: Read.SigningKeyFile is not available in this version; remove it, or write \"\"",
+            with("CloudFrontURL = 'https://cdn.example'", "", "[Read]\nSigningKeyPairID = 'K1'"),
+            "7: Read.SigningKeyFile is missing: SigningKeyPairID and SigningKeyFile go together",
         ),
         (
             with("", "", "").replace("AccessKeyID = 'AKID'\n", ""),
@@ -506,15 +502,7 @@ fn the_sample_is_the_default() {
         let errors = read(&format!("{section}\nNonsense = 1")).unwrap_err();
         let told: Vec<_> = errors.iter().filter_map(|error| error.hint.as_deref()).collect();
         let list = told.iter().find_map(|hint| hint.strip_prefix("known here: ")).unwrap();
-        let absent = [
-            "Identity",
-            "PerClientIP",
-            "SigningKeyPairID",
-            "SigningKeyFile",
-            "Account",
-            "Container",
-            "AccountKey",
-        ];
+        let absent = ["Identity", "PerClientIP", "Account", "Container", "AccountKey"];
         for key in list.split(", ").filter(|key| !absent.contains(key)) {
             assert!(sample.contains(key), "the sample lacks {key} in {section}");
         }
@@ -638,6 +626,69 @@ fn google_without_a_key_file_needs_a_grant_for_google() {
         ),
     ] {
         assert_eq!(read(storage), Err(vec![format!("{refusal}{entry}")]), "{storage}");
+    }
+}
+
+/// A restricted distribution's keys: both or none, from the app's own secrets, of a kind that
+/// CloudFront knows, and never told.
+#[test]
+fn requests_to_the_cdn_are_signed_with_a_key_of_the_apps_secrets() {
+    let secrets = tempfile::tempdir().unwrap();
+    let keys = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/keys/cloudfront");
+    std::fs::create_dir(secrets.path().join("shop")).unwrap();
+    for name in ["p256.pkcs8.pem", "rsa-3072.pkcs8.pem"] {
+        std::fs::copy(keys.join(name), secrets.path().join("shop").join(name)).unwrap();
+    }
+    std::fs::write(secrets.path().join("operator.pem"), "hunter2").unwrap();
+    let name = AppName::parse("shop").unwrap();
+    let policy = policy(false, &[]);
+    let context = context(&policy, secrets.path());
+    let read = |url: &str, lines: &str| {
+        let text = with(&format!("CloudFrontURL = '{url}'"), "", &format!("[Read]\n{lines}"));
+        read_app(&name, "shop.toml", &text, &[], &context)
+            .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())
+    };
+    let cdn = "https://d111111abcdef8.cloudfront.net";
+    let both = "SigningKeyPairID = 'K2JCJMDEHXQW5F'\nSigningKeyFile = 'p256.pkcs8.pem'";
+    let app = read(cdn, both).unwrap();
+    let printed = format!("{app:?}");
+    assert!(app.cdn.unwrap().keys.is_some());
+    assert!(!printed.contains("K2JCJ") && !printed.contains("PRIVATE"), "{printed}");
+    let neither = read(cdn, "SigningKeyPairID = ''\nSigningKeyFile = ''").unwrap();
+    assert!(neither.cdn.unwrap().keys.is_none());
+
+    let together = "is missing: SigningKeyPairID and SigningKeyFile go together";
+    for (url, lines, expected) in [
+        (cdn, &*both.replace("K2JCJMDEHXQW5F", ""), format!("7: Read.SigningKeyPairID {together}")),
+        (cdn, &both.replace("p256.pkcs8.pem", ""), format!("7: Read.SigningKeyFile {together}")),
+        (
+            cdn,
+            &both.replace("K2JC", "k2jc"),
+            "8: Read.SigningKeyPairID: write the id of the public key as CloudFront shows it: \
+             upper-case letters and digits, such as \"K2JCJMDEHXQW5F\""
+                .to_owned(),
+        ),
+        (
+            cdn,
+            &both.replace("p256", "rsa-3072"),
+            "9: Read.SigningKeyFile: CloudFront takes RSA keys of 2048 bits and ECDSA keys on \
+             P-256: make one with `openssl ecparam -name prime256v1 -genkey -noout`"
+                .to_owned(),
+        ),
+        (
+            cdn,
+            &both.replace("p256.pkcs8.pem", "../operator.pem"),
+            "9: Read.SigningKeyFile: name a file in {SecretsDir}/shop/, without '..' or a leading '/'"
+                .to_owned(),
+        ),
+        (
+            "",
+            both,
+            "8: Read.SigningKeyPairID: there is no CloudFrontURL whose requests could be signed"
+                .to_owned(),
+        ),
+    ] {
+        assert_eq!(read(url, lines).unwrap_err(), [format!("shop.toml:{expected}")], "{lines}");
     }
 }
 

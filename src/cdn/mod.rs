@@ -1,13 +1,15 @@
 //! An app's CDN: how it is asked, and what counts as an answer.
 
+mod signing;
 mod verdict;
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT_ENCODING, AGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, DATE,
-    ETAG, EXPIRES, HeaderName, IF_NONE_MATCH, LAST_MODIFIED, RANGE, VARY,
+    ACCEPT_ENCODING, AGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE,
+    DATE, ETAG, EXPIRES, HeaderName, IF_NONE_MATCH, LAST_MODIFIED, RANGE, VARY,
 };
 use http::response::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
@@ -17,6 +19,8 @@ use crate::domain::{
     Caching, ETag, FallbackReason, RangeRequest, Representation, Shape, StoragePath, Stored,
 };
 use crate::upstream::{Body, Client, Origin, Timeouts};
+
+pub use signing::{KeyPair, KeyPairId, RequestSigner, SigningKey};
 
 /// The header by which a request that comes around again is recognised (RFC 8586).
 pub const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
@@ -33,6 +37,7 @@ pub struct Cdn {
     base_path: String,
     timeouts: Timeouts,
     loop_token: HeaderValue,
+    signer: Option<Arc<RequestSigner>>,
 }
 
 /// What the CDN is asked. Nothing of the client's request gets here but what is listed.
@@ -81,7 +86,20 @@ impl Cdn {
         loop_token: HeaderValue,
     ) -> Result<Self, String> {
         let base_path = format!("{}/", url.path().trim_end_matches('/'));
-        Ok(Self { client, origin: Origin::from_url(url)?, base_path, timeouts, loop_token })
+        let origin = Origin::from_url(url)?;
+        Ok(Self { client, origin, base_path, timeouts, loop_token, signer: None })
+    }
+
+    /// The same, where it answers signed requests only.
+    #[must_use]
+    pub fn signed_by(self, signer: RequestSigner) -> Self {
+        Self { signer: Some(Arc::new(signer)), ..self }
+    }
+
+    /// Whether requests to it are signed.
+    #[must_use]
+    pub fn is_signed(&self) -> bool {
+        self.signer.is_some()
     }
 
     /// Asks for an object.
@@ -103,7 +121,12 @@ impl Cdn {
     /// # Errors
     /// [`CdnFailure`] where there is no answer at all.
     pub async fn send(&self, question: &CdnQuestion<'_>) -> Result<Response<Body>, CdnFailure> {
-        let sent = self.client.send(&self.origin, self.request(question), &self.timeouts).await;
+        let mut request = self.request(question);
+        let signer = self.signer.as_deref();
+        if let Some(cookie) = signer.and_then(|signer| signer.cookie(SystemTime::now())) {
+            request.headers_mut().insert(COOKIE, cookie);
+        }
+        let sent = self.client.send(&self.origin, request, &self.timeouts).await;
         sent.map_err(|error| CdnFailure {
             reason: verdict::reason_of(&error),
             detail: error.to_string(),

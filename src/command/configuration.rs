@@ -17,13 +17,25 @@ pub(super) struct Loaded {
 /// # Errors
 /// Everything that is wrong, in all files.
 pub(super) fn load(config: Option<&Path>) -> Result<Loaded, Vec<ConfigError>> {
-    // Variables that are not text cannot be ours.
-    let environment = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    load_overridden(config, &environment.collect::<Vec<_>>())
+    load_overridden(config, &environment())
 }
 
-/// The same, overridden by these variables instead of the environment's.
+/// Loads the settings alone.
+///
+/// # Errors
+/// Everything that is wrong with them.
+pub(super) fn load_settings(config: Option<&Path>) -> Result<Settings, Vec<ConfigError>> {
+    Settings::load(config, environment().into_iter())
+}
+
+fn environment() -> Vec<(String, String)> {
+    // Variables that are not text cannot be ours.
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
+/// As [`load`], overridden by these variables instead of the environment's.
 ///
 /// # Errors
 /// Everything that is wrong, in all files.

@@ -1,5 +1,6 @@
 //! The command line: one file a command.
 
+mod backup;
 mod check;
 mod configuration;
 mod dev;
@@ -7,6 +8,7 @@ mod doctor;
 mod healthcheck;
 mod logging;
 mod serve;
+mod sweep;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -15,6 +17,9 @@ use clap::{Args, Parser, Subcommand};
 
 /// What a process says that was started with a bad configuration (`EX_CONFIG` of sysexits.h).
 const EX_CONFIG: u8 = 78;
+
+/// What a process says that needs what another one has (`EX_UNAVAILABLE`).
+const EX_UNAVAILABLE: u8 = 69;
 
 /// An application-owned media gateway: direct uploads to storage, stable public URLs, CDN first
 /// with an explained fallback.
@@ -37,6 +42,13 @@ enum Command {
     /// uploads, reads, CORS, CDN. Writes a small object under the app's prefix and deletes it.
     /// Exit 0 if nothing failed, 1 if something did, 78 if the configuration is bad.
     Doctor(doctor::DoctorArgs),
+    /// Look once at every upload that is due, as a running gateway does by itself: verify what
+    /// nobody finalized, give up what never came. Exit 1 if something failed, 69 if a gateway has
+    /// the records open, 78 if the configuration is bad.
+    Sweep(sweep::SweepArgs),
+    /// Copy the records to a file, also while a gateway runs. Exit 1 if there is no copy, 78 if the
+    /// configuration is bad.
+    Backup(backup::BackupArgs),
     /// Ask a running gateway whether it is ready; exit 1 if not. For container health checks.
     Healthcheck(healthcheck::HealthcheckArgs),
 }
@@ -58,6 +70,8 @@ impl Cli {
             Command::Serve(args) => serve::run(&args),
             Command::Check(args) => check::run(&args),
             Command::Doctor(args) => doctor::run(&args),
+            Command::Sweep(args) => sweep::run(&args),
+            Command::Backup(args) => backup::run(&args),
             Command::Healthcheck(args) => healthcheck::run(&args),
         }
     }

@@ -80,8 +80,13 @@ fn failed(exam: &Examination<'_>, failure: &CdnFailure) -> Finding {
     let reason = failure.reason;
     Finding::fail(
         format!("{}; reads fall back with reason `{}`", failure.detail, reason.label()),
-        fix::of_cdn(reason, exam.provider()),
+        fix_of(exam, reason),
     )
+}
+
+fn fix_of(exam: &Examination<'_>, reason: FallbackReason) -> &'static str {
+    let is_signed = exam.app.cdn.as_ref().is_some_and(Cdn::is_signed);
+    fix::of_cdn(reason, exam.provider(), is_signed)
 }
 
 pub(super) fn origin(exam: &Examination<'_>) -> Finding {
@@ -189,7 +194,7 @@ pub(super) async fn range(exam: &Examination<'_>) -> Finding {
         Ok(bytes) if bytes == expected_part() => Finding::pass(format!("206, {part}")),
         Ok(_) => Finding::fail(
             format!("{part}, with other bytes"),
-            fix::of_cdn(FallbackReason::Protocol, exam.provider()),
+            fix_of(exam, FallbackReason::Protocol),
         ),
         Err(error) => Finding::fail(error, "the body breaks off: look at the CDN's error rate"),
     }

@@ -194,7 +194,7 @@ impl Place<'_> {
 }
 
 /// After the CDN failed: what `docs/metrics.md` says of the reason.
-pub(super) fn of_cdn(reason: FallbackReason, provider: Provider) -> &'static str {
+pub(super) fn of_cdn(reason: FallbackReason, provider: Provider, signed: bool) -> &'static str {
     match reason {
         FallbackReason::Connect => {
             "correct CloudFrontURL: resolve its name on this machine; open the network's egress; a \
@@ -214,6 +214,12 @@ pub(super) fn of_cdn(reason: FallbackReason, provider: Provider) -> &'static str
             "a quota at the CDN, or a firewall rule that takes the gateway for a flood: allow its \
              addresses"
         }
+        FallbackReason::Status403 if signed => {
+            "correct Read.SigningKeyPairID and SigningKeyFile: the id is that of the key's public \
+             half, in a key group that the distribution's behavior trusts; correct CloudFrontURL \
+             (the name that the distribution knows) and this machine's clock; or the CDN may not \
+             read the bucket (origin access control and the bucket policy with s3:GetObject)"
+        }
         FallbackReason::Status403 if provider == Provider::Gcs => {
             "let the CDN read the bucket (private origin authentication, or \
              roles/storage.legacyObjectReader for allUsers on a bucket of its own), and correct \
@@ -223,7 +229,8 @@ pub(super) fn of_cdn(reason: FallbackReason, provider: Provider) -> &'static str
         FallbackReason::Status403 => {
             "let the CDN read the bucket (origin access control and the bucket policy with \
              s3:GetObject), and correct CloudFrontPathPrefix if the CDN keeps objects elsewhere; \
-             or a firewall rule of the CDN refuses this machine"
+             name Read.SigningKeyPairID and SigningKeyFile if it answers signed requests only; or \
+             a firewall rule of the CDN refuses this machine"
         }
         FallbackReason::Status404 => {
             "correct CloudFrontPathPrefix, or the origin and origin path of the distribution: it \

@@ -86,8 +86,8 @@ pub enum Error {
         /// The type that the extension stands for.
         expected: &'static str,
     },
-    /// The app wants the size declared.
-    #[error("this app requires `size`, the length of the file in bytes")]
+    /// The app wants the size declared, or the file comes in parts.
+    #[error("`size` is required here: the length of the file in bytes")]
     SizeRequired,
     /// The provider cannot enforce what was asked for.
     #[error("{0}")]
@@ -108,13 +108,15 @@ pub enum Error {
     #[error("there is no such upload, or the upload token does not belong to it")]
     UploadNotFound,
     /// Finalize before the file arrived.
-    #[error("the file has not arrived in storage yet: PUT it to uploadURL first, then finalize")]
+    #[error(
+        "the file has not arrived in storage yet: upload it first (in parts: complete it), then finalize"
+    )]
     NotUploaded,
     /// The upload ended without a file.
     #[error("the upload has expired: ask for a new one")]
     UploadExpired,
-    /// Somebody else changed the upload at the same time.
-    #[error("the upload was changed by another request at the same time: ask again")]
+    /// The upload is not where the request takes it to be, perhaps since a moment ago.
+    #[error("the upload has moved on, perhaps by a request at the same time: ask how it stands")]
     Conflict,
     /// Another request was made under the same `Idempotency-Key`.
     #[error(

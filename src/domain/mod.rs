@@ -15,10 +15,12 @@ mod key;
 mod media_type;
 mod object;
 mod owner;
+mod parts;
 mod range;
 mod rate;
 mod reads;
 mod secret;
+mod sweep;
 mod upload;
 
 pub use app_name::{AppName, InvalidAppName};
@@ -36,6 +38,7 @@ pub use key::{
 pub use media_type::MediaType;
 pub use object::{ObjectMeta, Representation, Shape};
 pub use owner::{InvalidOwnerId, OwnerId};
+pub use parts::{CannotCut, MAX_FILE_BYTES, PartPlan};
 pub use range::{ByteRange, ContentRange, RangeRequest};
 pub use rate::{InvalidRate, Rate};
 pub use reads::{
@@ -43,6 +46,7 @@ pub use reads::{
     MemoryRevalidation, Source,
 };
 pub use secret::Secret;
+pub use sweep::{Discrepancy, LookOutcome};
 pub use upload::{
     Declared, InvalidTransition, Multipart, MultipartId, Stored, UploadRecord, UploadState,
     UploadToken,

@@ -4,8 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use super::{AppName, ETag, MediaType, MintedKey, ObjectMeta, OwnerId, VerificationFailure};
 
-/// How long after its last change an upload that has arrived, and has no verdict, is looked at
-/// again: whoever was about to give one has ended by then.
+/// How long after its last change an upload is looked at again that has arrived and has no verdict,
+/// or whose object is to go: whoever was about to see to that has ended by then.
 const VERDICT_OVERDUE: Duration = Duration::from_secs(60);
 
 /// Where an upload is in its life.
@@ -142,6 +142,8 @@ pub struct Multipart {
     pub id: MultipartId,
     /// The length of every part but the last, in bytes.
     pub part_size: u64,
+    /// Whether storage wants the SHA-256 of every part.
+    pub checksums: bool,
 }
 
 /// One upload.
@@ -191,15 +193,20 @@ impl UploadRecord {
         match state {
             UploadState::Pending => Some(self.session_expires_at + grace),
             UploadState::Uploaded => Some(now + VERDICT_OVERDUE),
-            // A signed URL outlives the verdict: what it can still write is looked at once more.
-            UploadState::Ready
-            | UploadState::Failed
-            | UploadState::Orphaned
-            | UploadState::Deleted => {
-                let end = self.url_expires_at + grace;
-                (end > now).then_some(end)
+            UploadState::Ready | UploadState::Orphaned => self.last_look(grace, now),
+            // The object goes after the record has said so; whether it went is looked at as well.
+            UploadState::Failed | UploadState::Deleted => {
+                Some((self.url_expires_at + grace).max(now + VERDICT_OVERDUE))
             }
         }
+    }
+
+    /// The look that is left to an upload of which all is known at `now`. A signed URL outlives the
+    /// verdict: what it can still write is looked at once more.
+    #[must_use]
+    pub fn last_look(&self, grace: Duration, now: SystemTime) -> Option<SystemTime> {
+        let end = self.url_expires_at + grace;
+        (end > now).then_some(end)
     }
 }
 
@@ -260,10 +267,11 @@ mod tests {
             (Ready, 999, Some(1000)),
             (Ready, 1000, None),
             (Failed, 10, Some(1000)),
-            (Failed, 5000, None),
+            (Failed, 990, Some(1050)),
+            (Failed, 5000, Some(5060)),
             (Orphaned, 86_500, None),
             (Deleted, 10, Some(1000)),
-            (Deleted, 1001, None),
+            (Deleted, 1001, Some(1061)),
         ] {
             let next = record.next_look(state, grace, at(now));
             assert_eq!(next, expected.map(at), "{state:?} at {now}");

@@ -43,7 +43,7 @@ pub fn check<B>(request: &Request<B>, loop_token: &HeaderValue) -> Result<(), Pr
     }
     if headers.contains_key(UPGRADE) && headers.get(UPGRADE).is_some_and(|value| value != "h2c") {
         // Ignoring it is allowed, but a client that upgrades would then talk past us.
-        return Err(Problem::MethodNotAllowed { allow: "GET, HEAD, POST, OPTIONS" });
+        return Err(Problem::MethodNotAllowed { allow: "GET, HEAD, POST, DELETE, OPTIONS" });
     }
     if comes_around(headers, loop_token) {
         return Err(Problem::LoopDetected);

@@ -87,6 +87,25 @@ impl Body for ReplyBody {
     }
 }
 
+/// Reads a JSON object, or takes the default where there is no body.
+///
+/// # Errors
+/// As [`read_json`].
+pub async fn read_json_or_default<T: DeserializeOwned + Default, B>(
+    headers: &HeaderMap,
+    body: B,
+    limit: usize,
+) -> Result<T, Problem>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let bytes = read_bytes(headers, body, limit).await?;
+    match bytes.is_empty() {
+        true => Ok(T::default()),
+        false => parse(&bytes),
+    }
+}
+
 /// Reads a JSON object.
 ///
 /// # Errors
@@ -100,14 +119,22 @@ pub async fn read_json<T: DeserializeOwned, B>(
 where
     B: Body<Data = Bytes> + Unpin,
 {
+    parse(&read_bytes(headers, body, limit).await?)
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(bytes).map_err(|error| Problem::InvalidJson(error.to_string()))
+}
+
+async fn read_bytes<B>(headers: &HeaderMap, body: B, limit: usize) -> Result<Bytes, Problem>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
     let declared = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     if declared.is_some_and(|length: usize| length > limit) {
         return Err(Problem::BodyTooLarge { limit });
     }
-    let bytes = timeout(BODY_TIMEOUT, collect(body, limit))
-        .await
-        .map_err(|_| Problem::RequestTimeout)??;
-    serde_json::from_slice(&bytes).map_err(|error| Problem::InvalidJson(error.to_string()))
+    timeout(BODY_TIMEOUT, collect(body, limit)).await.map_err(|_| Problem::RequestTimeout)?
 }
 
 async fn collect<B>(mut body: B, limit: usize) -> Result<Bytes, Problem>

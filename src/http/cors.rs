@@ -65,18 +65,12 @@ pub(super) fn preflight(route: &Route<'_>, app: &App, request: &HeaderMap) -> Re
     *response.status_mut() = StatusCode::NO_CONTENT;
     let headers = response.headers_mut();
     headers.insert(http::header::ALLOW, HeaderValue::from_static(route.allow()));
-    let sendable = match route {
-        Route::Image { .. } => {
-            open(headers);
-            READ_HEADERS
-        }
-        Route::Presign { .. }
-        | Route::Upload { .. }
-        | Route::Finalize { .. }
-        | Route::UploadUrl { .. } => {
-            for_uploads(app, request, headers);
-            UPLOAD_HEADERS
-        }
+    let sendable = if route.is_of_uploads() {
+        for_uploads(app, request, headers);
+        UPLOAD_HEADERS
+    } else {
+        open(headers);
+        READ_HEADERS
     };
     if headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
         headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(route.allow()));

@@ -41,7 +41,7 @@ use route::{NoRoute, Route};
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The methods that some path takes.
-const ALL_METHODS: &str = "GET, HEAD, POST, OPTIONS";
+const ALL_METHODS: &str = "GET, HEAD, POST, DELETE, OPTIONS";
 
 /// What the public listener serves.
 pub struct FrontDoor {
@@ -132,35 +132,10 @@ impl FrontDoor {
             let services = &self.services;
             return read::handle(app, services, key, &head, line).await;
         }
-        let answered = self.uploads(app, &route, &head, body).await;
+        let call = uploads::Call { app, services: &self.services, head: &head };
+        let answered = uploads::handle(call, &route, body).await;
         let response = answered.unwrap_or_else(|problem| problem.into_response(&line.id));
         for_browsers(&route, app, &head.headers, response)
-    }
-
-    async fn uploads<B>(
-        &self,
-        app: &Arc<App>,
-        route: &Route<'_>,
-        head: &http::request::Parts,
-        body: B,
-    ) -> Result<Response<ReplyBody>, Problem>
-    where
-        B: Body<Data = Bytes> + Unpin,
-    {
-        let (services, headers, query) = (&self.services, &head.headers, head.uri.query());
-        match *route {
-            Route::Presign { .. } => uploads::handle_presign(app, services, headers, body).await,
-            Route::Upload { id, .. } => {
-                uploads::handle_status(app, services, id, headers, query).await
-            }
-            Route::Finalize { id, .. } => {
-                uploads::handle_finalize(app, services, id, headers, query).await
-            }
-            Route::UploadUrl { id, .. } => {
-                uploads::handle_renewal(app, services, id, headers, query).await
-            }
-            Route::Image { .. } => Err(Problem::UnknownRoute),
-        }
     }
 
     fn unknown_app(&self, route: &Route<'_>, line: &Line) -> Response<ReplyBody> {
@@ -175,7 +150,16 @@ impl FrontDoor {
                 let labels = [UNKNOWN_APP, Error::UnknownApp.code()];
                 self.metrics.presigns.with_label_values(&labels).inc();
             }
-            Route::Upload { .. } | Route::Finalize { .. } | Route::UploadUrl { .. } => {}
+            Route::Multipart { .. } => {
+                let labels = [UNKNOWN_APP, "begin", Error::UnknownApp.code()];
+                self.metrics.multipart_requests.with_label_values(&labels).inc();
+            }
+            Route::Upload { .. }
+            | Route::Finalize { .. }
+            | Route::UploadUrl { .. }
+            | Route::PartUrls { .. }
+            | Route::Parts { .. }
+            | Route::Complete { .. } => {}
         }
         response
     }
@@ -188,14 +172,10 @@ fn for_browsers(
     request: &http::HeaderMap,
     mut response: Response<ReplyBody>,
 ) -> Response<ReplyBody> {
-    match route {
-        Route::Image { .. } => cors::open(response.headers_mut()),
-        Route::Presign { .. }
-        | Route::Upload { .. }
-        | Route::Finalize { .. }
-        | Route::UploadUrl { .. } => {
-            cors::for_uploads(app, request, response.headers_mut());
-        }
+    if route.is_of_uploads() {
+        cors::for_uploads(app, request, response.headers_mut());
+    } else {
+        cors::open(response.headers_mut());
     }
     response
 }

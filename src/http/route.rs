@@ -11,6 +11,11 @@ pub enum Route<'a> {
         /// The app.
         app: &'a str,
     },
+    /// `/darkroom/{app}/v1/images/multipart-uploads`
+    Multipart {
+        /// The app.
+        app: &'a str,
+    },
     /// `/darkroom/{app}/v1/uploads/{id}`
     Upload {
         /// The app.
@@ -27,6 +32,27 @@ pub enum Route<'a> {
     },
     /// `/darkroom/{app}/v1/uploads/{id}/upload-url`
     UploadUrl {
+        /// The app.
+        app: &'a str,
+        /// The upload.
+        id: &'a str,
+    },
+    /// `/darkroom/{app}/v1/uploads/{id}/part-urls`
+    PartUrls {
+        /// The app.
+        app: &'a str,
+        /// The upload.
+        id: &'a str,
+    },
+    /// `/darkroom/{app}/v1/uploads/{id}/parts`
+    Parts {
+        /// The app.
+        app: &'a str,
+        /// The upload.
+        id: &'a str,
+    },
+    /// `/darkroom/{app}/v1/uploads/{id}/complete`
+    Complete {
         /// The app.
         app: &'a str,
         /// The upload.
@@ -70,19 +96,24 @@ impl<'a> Route<'a> {
         }
         let mut segments = rest.split('/');
         let parts = std::array::from_fn::<_, 5, _>(|_| segments.next());
-        match parts {
-            [Some("v1"), Some("images"), Some("presigned-urls"), None, None] => {
-                Ok(Self::Presign { app })
-            }
-            [Some("v1"), Some("uploads"), Some(id), None, None] => Ok(Self::Upload { app, id }),
-            [Some("v1"), Some("uploads"), Some(id), Some("finalize"), None] => {
-                Ok(Self::Finalize { app, id })
-            }
-            [Some("v1"), Some("uploads"), Some(id), Some("upload-url"), None] => {
-                Ok(Self::UploadUrl { app, id })
-            }
-            _ => Err(NoRoute::Unknown),
-        }
+        let route = match parts {
+            [Some("v1"), Some("images"), Some(what), None, None] => match what {
+                "presigned-urls" => Self::Presign { app },
+                "multipart-uploads" => Self::Multipart { app },
+                _ => return Err(NoRoute::Unknown),
+            },
+            [Some("v1"), Some("uploads"), Some(id), None, None] => Self::Upload { app, id },
+            [Some("v1"), Some("uploads"), Some(id), Some(what), None] => match what {
+                "finalize" => Self::Finalize { app, id },
+                "upload-url" => Self::UploadUrl { app, id },
+                "part-urls" => Self::PartUrls { app, id },
+                "parts" => Self::Parts { app, id },
+                "complete" => Self::Complete { app, id },
+                _ => return Err(NoRoute::Unknown),
+            },
+            _ => return Err(NoRoute::Unknown),
+        };
+        Ok(route)
     }
 
     /// The app that is named.
@@ -90,9 +121,13 @@ impl<'a> Route<'a> {
     pub const fn app(&self) -> &'a str {
         match self {
             Self::Presign { app }
+            | Self::Multipart { app }
             | Self::Upload { app, .. }
             | Self::Finalize { app, .. }
             | Self::UploadUrl { app, .. }
+            | Self::PartUrls { app, .. }
+            | Self::Parts { app, .. }
+            | Self::Complete { app, .. }
             | Self::Image { app, .. } => app,
         }
     }
@@ -102,9 +137,13 @@ impl<'a> Route<'a> {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Presign { .. } => "presign",
+            Self::Multipart { .. } => "multipart",
             Self::Upload { .. } => "upload",
             Self::Finalize { .. } => "finalize",
             Self::UploadUrl { .. } => "upload_url",
+            Self::PartUrls { .. } => "part_urls",
+            Self::Parts { .. } => "parts",
+            Self::Complete { .. } => "complete",
             Self::Image { .. } => "image",
         }
     }
@@ -113,11 +152,31 @@ impl<'a> Route<'a> {
     #[must_use]
     pub const fn allow(&self) -> &'static str {
         match self {
-            Self::Presign { .. } | Self::Finalize { .. } | Self::UploadUrl { .. } => {
-                "POST, OPTIONS"
-            }
-            Self::Upload { .. } => "GET, OPTIONS",
+            Self::Presign { .. }
+            | Self::Multipart { .. }
+            | Self::Finalize { .. }
+            | Self::UploadUrl { .. }
+            | Self::PartUrls { .. }
+            | Self::Complete { .. } => "POST, OPTIONS",
+            Self::Parts { .. } => "GET, OPTIONS",
+            Self::Upload { .. } => "GET, DELETE, OPTIONS",
             Self::Image { .. } => "GET, HEAD, OPTIONS",
+        }
+    }
+
+    /// Whether it is one of the endpoints of uploads, and not a public read.
+    #[must_use]
+    pub const fn is_of_uploads(&self) -> bool {
+        match self {
+            Self::Presign { .. }
+            | Self::Multipart { .. }
+            | Self::Upload { .. }
+            | Self::Finalize { .. }
+            | Self::UploadUrl { .. }
+            | Self::PartUrls { .. }
+            | Self::Parts { .. }
+            | Self::Complete { .. } => true,
+            Self::Image { .. } => false,
         }
     }
 
@@ -160,6 +219,10 @@ mod tests {
             ("/darkroom/a/v1/uploads/0123", Route::Upload { app: "a", id: "0123" }),
             ("/darkroom/a/v1/uploads/0123/finalize", Route::Finalize { app: "a", id: "0123" }),
             ("/darkroom/a/v1/uploads/0123/upload-url", Route::UploadUrl { app: "a", id: "0123" }),
+            ("/darkroom/a/v1/images/multipart-uploads", Route::Multipart { app: "a" }),
+            ("/darkroom/a/v1/uploads/0123/part-urls", Route::PartUrls { app: "a", id: "0123" }),
+            ("/darkroom/a/v1/uploads/0123/parts", Route::Parts { app: "a", id: "0123" }),
+            ("/darkroom/a/v1/uploads/0123/complete", Route::Complete { app: "a", id: "0123" }),
             ("/darkroom/a/v2/images/k-x.jpg", Route::Image { app: "a", key: "k-x.jpg" }),
             ("/darkroom/a/v2/images/b/c%20d.jpg", Route::Image { app: "a", key: "b/c%20d.jpg" }),
             ("/darkroom/a/v2/images/../x", Route::Image { app: "a", key: "../x" }),
@@ -181,6 +244,8 @@ mod tests {
             "/darkroom/a/v1/images/presigned-urls/x",
             "/darkroom/a/v2/files/x",
             "/darkroom/a/v1/uploads/0123/finalize/x",
+            "/darkroom/a/v1/uploads/0123/parts/1",
+            "/darkroom/a/v1/uploads/0123/",
             "/metrics",
         ] {
             assert_eq!(Route::parse(path), Err(NoRoute::Unknown), "{path}");
@@ -207,6 +272,9 @@ mod tests {
         assert!(image.takes(&Method::GET) && image.takes(&Method::HEAD));
         assert!(!image.takes(&Method::POST) && !image.takes(&Method::TRACE));
         assert!(!Route::Presign { app: "a" }.takes(&Method::GET));
+        let upload = Route::Upload { app: "a", id: "0123" };
+        assert!(upload.takes(&Method::GET) && upload.takes(&Method::DELETE));
+        assert!(!image.takes(&Method::DELETE));
     }
 
     proptest! {

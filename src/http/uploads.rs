@@ -1,14 +1,20 @@
-//! The upload endpoints: presign, status, finalize, a fresh URL.
+//! The upload endpoints: presign, status, finalize, a fresh URL, and giving up. Those of uploads in
+//! parts are in `multipart.rs`.
+
+mod multipart;
 
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use http::{HeaderMap, Response, StatusCode};
+use http::request::Parts;
+use http::{Method, Response, StatusCode};
 use http_body::Body;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use tracing::{Instrument as _, Span};
 
+use crate::actions::abandon::abandon;
 use crate::actions::finalize::finalize;
 use crate::actions::presign::{PresignRequest, Presigned, presign};
 use crate::actions::renew::renew;
@@ -22,6 +28,7 @@ use super::error::Problem;
 use super::idempotency::idempotency_key;
 use super::limits;
 use super::owner::owner_id;
+use super::route::Route;
 
 /// The header that may carry the upload token instead of the query.
 const UPLOAD_TOKEN: &str = "upload-token";
@@ -58,7 +65,7 @@ struct PresignAnswer<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     method: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    headers: Option<serde_json::Map<String, serde_json::Value>>,
+    headers: Option<Map<String, Value>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<String>,
     /// Told where there is nothing to upload any more.
@@ -92,43 +99,102 @@ struct UploadAnswer<'a> {
     expires_at: String,
 }
 
-/// `POST /darkroom/{app}/v1/images/presigned-urls`
-pub(super) async fn handle_presign<B>(
-    app: &App,
-    services: &Services,
-    headers: &HeaderMap,
+/// A request to an endpoint of uploads: past admission, of a known app.
+#[derive(Clone, Copy)]
+pub(super) struct Call<'a> {
+    pub(super) app: &'a Arc<App>,
+    pub(super) services: &'a Services,
+    pub(super) head: &'a Parts,
+}
+
+/// Answers a call.
+pub(super) async fn handle<B>(
+    call: Call<'_>,
+    route: &Route<'_>,
     body: B,
 ) -> Result<Response<ReplyBody>, Problem>
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    let mut counted = CountedPresign { app, outcome: "client_left" };
-    let answered = answer_presign(app, services, headers, body).await;
+    match *route {
+        Route::Presign { .. } => {
+            counted(|outcome| call.app.metrics.presign(outcome), handle_presign(call, body)).await
+        }
+        Route::Upload { id, .. } if call.head.method == Method::DELETE => {
+            handle_abandon(call, id).await
+        }
+        Route::Upload { id, .. } => handle_status(call, id).await,
+        Route::Finalize { id, .. } => handle_finalize(call, id).await,
+        Route::UploadUrl { id, .. } => handle_renewal(call, id).await,
+        Route::Multipart { .. }
+        | Route::PartUrls { .. }
+        | Route::Parts { .. }
+        | Route::Complete { .. } => multipart::handle(call, route, body).await,
+        Route::Image { .. } => Err(Problem::UnknownRoute),
+    }
+}
+
+impl Call<'_> {
+    /// The upload that the call is about, and the token that gives a right to it. Without both,
+    /// nobody learns anything.
+    fn upload(&self, id: &str) -> Result<(UploadId, String), Problem> {
+        let from_query = || {
+            let query = self.head.uri.query().unwrap_or_default();
+            url::form_urlencoded::parse(query.as_bytes())
+                .find_map(|(name, value)| (name == "token").then(|| value.into_owned()))
+        };
+        let headers = &self.head.headers;
+        let from_header = headers.get(UPLOAD_TOKEN).and_then(|value| value.to_str().ok());
+        let token = from_header.map(str::to_owned).or_else(from_query);
+        match (UploadId::parse(id), token) {
+            (Some(id), Some(token)) if token.len() <= MAX_TOKEN_BYTES => Ok((id, token)),
+            _ => Err(Error::UploadNotFound.into()),
+        }
+    }
+
+    /// Runs an action to its end, also if the client leaves in the middle: half-done it would leave
+    /// something in the bucket that nobody asks for.
+    async fn run_to_end<T, F, A>(&self, action: A) -> Result<T, Problem>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Error>> + Send + 'static,
+        A: FnOnce(Arc<App>, Services) -> F,
+    {
+        let action = action(Arc::clone(self.app), self.services.clone());
+        let done = tokio::spawn(action.instrument(Span::current())).await;
+        Ok(done.map_err(|error| {
+            tracing::error!(%error, "an action ended badly");
+            Error::Internal
+        })??)
+    }
+}
+
+/// Counts a request once by its outcome, also when the client leaves before the answer.
+async fn counted<T>(
+    count: impl Fn(&'static str),
+    answering: impl Future<Output = Result<T, Problem>>,
+) -> Result<T, Problem> {
+    struct Counted<C: Fn(&'static str)> {
+        count: C,
+        outcome: &'static str,
+    }
+    impl<C: Fn(&'static str)> Drop for Counted<C> {
+        fn drop(&mut self) {
+            (self.count)(self.outcome);
+        }
+    }
+    let mut counted = Counted { count, outcome: "client_left" };
+    let answered = answering.await;
     counted.outcome = answered.as_ref().map_or_else(Problem::code, |_| "ok");
     answered
 }
 
-/// Counts a presign request once, also when the client leaves before the answer.
-struct CountedPresign<'a> {
-    app: &'a App,
-    outcome: &'static str,
-}
-
-impl Drop for CountedPresign<'_> {
-    fn drop(&mut self) {
-        self.app.metrics.presign(self.outcome);
-    }
-}
-
-async fn answer_presign<B>(
-    app: &App,
-    services: &Services,
-    headers: &HeaderMap,
-    body: B,
-) -> Result<Response<ReplyBody>, Problem>
+/// `POST /darkroom/{app}/v1/images/presigned-urls`
+async fn handle_presign<B>(call: Call<'_>, body: B) -> Result<Response<ReplyBody>, Problem>
 where
     B: Body<Data = Bytes> + Unpin,
 {
+    let Call { app, services, head: Parts { headers, .. } } = call;
     let owner = owner_id(headers)?;
     let idempotency_key = idempotency_key(headers)?;
     let body: PresignBody = read_json(headers, body, MAX_JSON_BYTES).await?;
@@ -146,8 +212,7 @@ where
         Some(upload) => granted(app, key, upload, &token.0),
         None => PresignAnswer { state: Some(state.as_str()), ..presign_answer(app, key, &token.0) },
     };
-    let answer = Success { success: true, data };
-    let mut response = json_response(StatusCode::OK, &answer);
+    let mut response = success(data);
     limits::add_headers(response.headers_mut(), &presigned.quota);
     Ok(response)
 }
@@ -159,14 +224,10 @@ fn granted<'a>(
     upload: &'a SignedRequest,
     token: &'a str,
 ) -> PresignAnswer<'a> {
-    let headers = upload
-        .headers
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), serde_json::Value::String(value.clone())));
     PresignAnswer {
         upload_url: Some(&upload.url),
         method: Some("PUT"),
-        headers: Some(headers.collect()),
+        headers: Some(headers_of(upload)),
         expires_at: Some(timestamp(upload.expires_at)),
         ..presign_answer(app, key, token)
     }
@@ -190,79 +251,47 @@ fn presign_answer<'a>(app: &App, key: &'a MintedKey, token: &'a str) -> PresignA
     }
 }
 
+/// The headers that whoever sends a signed request must set.
+fn headers_of(signed: &SignedRequest) -> Map<String, Value> {
+    let headers = signed.headers.iter();
+    headers.map(|(name, value)| ((*name).to_owned(), Value::String(value.clone()))).collect()
+}
+
 /// `GET /darkroom/{app}/v1/uploads/{id}`
-pub(super) async fn handle_status(
-    app: &App,
-    services: &Services,
-    id: &str,
-    headers: &HeaderMap,
-    query: Option<&str>,
-) -> Result<Response<ReplyBody>, Problem> {
-    let (id, token) = credentials(id, headers, query)?;
-    let record = upload::ask(app, services, id, &token).await?;
-    Ok(upload_response(app, &record))
+async fn handle_status(call: Call<'_>, id: &str) -> Result<Response<ReplyBody>, Problem> {
+    let (id, token) = call.upload(id)?;
+    let record = upload::ask(call.app, call.services, id, &token).await?;
+    Ok(success(upload_answer(call.app, &record)))
+}
+
+/// `DELETE /darkroom/{app}/v1/uploads/{id}`
+async fn handle_abandon(call: Call<'_>, id: &str) -> Result<Response<ReplyBody>, Problem> {
+    let (id, token) = call.upload(id)?;
+    let abandoned = call.run_to_end(async move |app, services| {
+        abandon(&app, &services, id, &token, SystemTime::now()).await
+    });
+    Ok(success(upload_answer(call.app, &abandoned.await?)))
 }
 
 /// `POST /darkroom/{app}/v1/uploads/{id}/finalize`
-pub(super) async fn handle_finalize(
-    app: &Arc<App>,
-    services: &Services,
-    id: &str,
-    headers: &HeaderMap,
-    query: Option<&str>,
-) -> Result<Response<ReplyBody>, Problem> {
-    let (id, token) = credentials(id, headers, query)?;
-    let task = {
-        let (app, services) = (Arc::clone(app), services.clone());
-        // In a task of its own: a client that leaves between the verdict and the deletion of a
-        // refused object would keep that object in the bucket.
-        tokio::spawn(
-            async move { finalize(&app, &services, id, &token, SystemTime::now()).await }
-                .instrument(Span::current()),
-        )
-    };
-    let record = task.await.map_err(|error| {
-        tracing::error!(%error, "a finalize ended badly");
-        Error::Internal
-    })??;
-    Ok(upload_response(app, &record))
+async fn handle_finalize(call: Call<'_>, id: &str) -> Result<Response<ReplyBody>, Problem> {
+    let (id, token) = call.upload(id)?;
+    let finalized = call.run_to_end(async move |app, services| {
+        finalize(&app, &services, id, &token, SystemTime::now()).await
+    });
+    Ok(success(upload_answer(call.app, &finalized.await?)))
 }
 
 /// `POST /darkroom/{app}/v1/uploads/{id}/upload-url`
-pub(super) async fn handle_renewal(
-    app: &App,
-    services: &Services,
-    id: &str,
-    headers: &HeaderMap,
-    query: Option<&str>,
-) -> Result<Response<ReplyBody>, Problem> {
-    let (id, token) = credentials(id, headers, query)?;
-    let (record, upload) = renew(app, services, id, &token, SystemTime::now()).await?;
-    let data = granted(app, &record.key, &upload, &token);
-    Ok(json_response(StatusCode::OK, &Success { success: true, data }))
+async fn handle_renewal(call: Call<'_>, id: &str) -> Result<Response<ReplyBody>, Problem> {
+    let (id, token) = call.upload(id)?;
+    let (record, upload) = renew(call.app, call.services, id, &token, SystemTime::now()).await?;
+    Ok(success(granted(call.app, &record.key, &upload, &token)))
 }
 
-/// Id and token of a call on an existing upload. Without both, nobody learns anything.
-fn credentials(
-    id: &str,
-    headers: &HeaderMap,
-    query: Option<&str>,
-) -> Result<(UploadId, String), Problem> {
-    let from_query = || {
-        url::form_urlencoded::parse(query.unwrap_or_default().as_bytes())
-            .find_map(|(name, value)| (name == "token").then(|| value.into_owned()))
-    };
-    let from_header = headers.get(UPLOAD_TOKEN).and_then(|value| value.to_str().ok());
-    let token = from_header.map(str::to_owned).or_else(from_query);
-    match (UploadId::parse(id), token) {
-        (Some(id), Some(token)) if token.len() <= MAX_TOKEN_BYTES => Ok((id, token)),
-        _ => Err(Error::UploadNotFound.into()),
-    }
-}
-
-fn upload_response(app: &App, record: &UploadRecord) -> Response<ReplyBody> {
-    let answer = Success { success: true, data: upload_answer(app, record) };
-    json_response(StatusCode::OK, &answer)
+/// The answer to a call that did what it was asked.
+fn success<T: Serialize>(data: T) -> Response<ReplyBody> {
+    json_response(StatusCode::OK, &Success { success: true, data })
 }
 
 fn upload_answer<'a>(app: &App, record: &'a UploadRecord) -> UploadAnswer<'a> {

@@ -1,11 +1,12 @@
 //! The metrics of one app: what it counts, and which of its series exist from the start.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Metrics;
 use crate::domain::{
-    AbortCause, AppName, FallbackReason, FallbackResult, HealReason, MemoryFill, MemoryLookup,
-    MemoryRevalidation, Source, UploadState,
+    AbortCause, AppName, Discrepancy, FallbackReason, FallbackResult, HealReason, LookOutcome,
+    MemoryFill, MemoryLookup, MemoryRevalidation, Source, UploadState,
 };
 
 /// The metrics of one app, with the series that it can move present from the start.
@@ -41,6 +42,91 @@ const PRESIGN_OUTCOMES: &[&str] = &[
     "upload_expired",
 ];
 
+/// The outcomes of a request for an upload in parts that has reached an app, by what it asks for.
+const MULTIPART_OUTCOMES: &[(&str, &[&str])] = &[
+    (
+        "begin",
+        &[
+            "ok",
+            "ambiguous_owner_id",
+            "body_too_large",
+            "conflict",
+            "file_too_large",
+            "idempotency_conflict",
+            "internal",
+            "invalid_file_name",
+            "invalid_json",
+            "invalid_owner_id",
+            "invalid_request",
+            "missing_owner_id",
+            "multipart_unsupported",
+            "public_upload_disabled",
+            "rate_limited",
+            "records_unavailable",
+            "request_timeout",
+            "size_required",
+            "storage_failed",
+            "storage_timeout",
+            "type_mismatch",
+            "unsupported_constraint",
+            "unsupported_image_type",
+            "upload_expired",
+        ],
+    ),
+    (
+        "part_urls",
+        &[
+            "ok",
+            "body_too_large",
+            "conflict",
+            "internal",
+            "invalid_json",
+            "invalid_request",
+            "rate_limited",
+            "records_unavailable",
+            "request_timeout",
+            "storage_failed",
+            "upload_expired",
+            "upload_not_found",
+        ],
+    ),
+    (
+        "parts",
+        &[
+            "ok",
+            "conflict",
+            "internal",
+            "invalid_request",
+            "rate_limited",
+            "records_unavailable",
+            "storage_failed",
+            "storage_timeout",
+            "upload_expired",
+            "upload_not_found",
+        ],
+    ),
+    (
+        "complete",
+        &[
+            "ok",
+            "body_too_large",
+            "conflict",
+            "internal",
+            "invalid_json",
+            "invalid_request",
+            "rate_limited",
+            "records_unavailable",
+            "request_timeout",
+            "storage_failed",
+            "storage_timeout",
+            "upload_expired",
+            "upload_not_found",
+            "verification_failed",
+            "wrong_parts",
+        ],
+    ),
+];
+
 impl AppMetrics {
     /// The metrics of an app that reads from `storage` and, if it has one, from a CDN.
     #[must_use]
@@ -54,6 +140,11 @@ impl AppMetrics {
         for outcome in PRESIGN_OUTCOMES {
             all.presigns.with_label_values(&[name, outcome]);
         }
+        for (request, outcomes) in MULTIPART_OUTCOMES {
+            for outcome in *outcomes {
+                all.multipart_requests.with_label_values(&[name, request, outcome]);
+            }
+        }
         for limit in ["owner", "client_ip", "app", "upload"] {
             all.rate_limited.with_label_values(&[name, limit]);
         }
@@ -66,6 +157,13 @@ impl AppMetrics {
         for reason in HealReason::ALL {
             all.streams_healed.with_label_values(&[name, reason.label()]);
         }
+        for outcome in LookOutcome::ALL {
+            all.sweeper_looks.with_label_values(&[name, outcome.label()]);
+        }
+        for finding in Discrepancy::ALL {
+            all.reconcile_objects.with_label_values(&[name, finding.label()]);
+        }
+        all.sweeper_overdue.with_label_values(&[name]);
         if has_cdn {
             this.touch_cdn();
         }
@@ -161,6 +259,12 @@ impl AppMetrics {
         self.all.presigns.with_label_values(&[self.app.as_str(), outcome]).inc();
     }
 
+    /// Counts a request for an upload in parts.
+    pub fn multipart(&self, request: &str, outcome: &str) {
+        let labels = [self.app.as_str(), request, outcome];
+        self.all.multipart_requests.with_label_values(&labels).inc();
+    }
+
     /// Counts an upload that entered a state.
     pub fn upload(&self, state: UploadState) {
         self.all.uploads.with_label_values(&[self.app.as_str(), state.as_str()]).inc();
@@ -174,5 +278,21 @@ impl AppMetrics {
     /// Counts a request that a limit refused.
     pub fn rate_limited(&self, limit: &str) {
         self.all.rate_limited.with_label_values(&[self.app.as_str(), limit]).inc();
+    }
+
+    /// Counts a look of the sweeper's.
+    pub fn looked(&self, outcome: LookOutcome) {
+        self.all.sweeper_looks.with_label_values(&[self.app.as_str(), outcome.label()]).inc();
+    }
+
+    /// Sets for how long the oldest look has been due.
+    pub fn overdue(&self, time: Duration) {
+        let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+        self.all.sweeper_overdue.with_label_values(&[self.app.as_str()]).set(seconds);
+    }
+
+    /// Counts an object that differs from its record.
+    pub fn differs(&self, found: Discrepancy) {
+        self.all.reconcile_objects.with_label_values(&[self.app.as_str(), found.label()]).inc();
     }
 }

@@ -26,6 +26,10 @@ const COMMIT_EDGES: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 
 /// Records in one commit.
 const GROUP_EDGES: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
 
+/// Seconds for one run of the sweeper: a glance at empty queues takes milliseconds, a backlog
+/// minutes.
+const SWEEP_EDGES: &[f64] = &[0.01, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0];
+
 /// Declares the metrics: field, kind, name, labels (and the edges of a histogram).
 macro_rules! metrics {
     ($( #[doc = $help:literal] $field:ident: $kind:ident($name:literal $(, $labels:expr)? $(; $edges:expr)?), )+) => {
@@ -50,6 +54,7 @@ macro_rules! metrics {
                 for outcome in ["ok", "failed"] {
                     this.config_reloads.with_label_values(&[outcome]);
                     this.deletions_followed.with_label_values(&[outcome]);
+                    this.sweeper_run.with_label_values(&[outcome]);
                 }
                 Arc::new(this)
             }
@@ -110,6 +115,8 @@ metrics! {
     memory_evictions: IntCounter("safelight_memory_evictions_total"),
     /// Presign requests, by outcome: ok or the error code.
     presigns: IntCounterVec("safelight_presigns_total", ["app", "outcome"]),
+    /// Requests for uploads in parts, by what they ask for and by outcome: ok or the error code.
+    multipart_requests: IntCounterVec("safelight_multipart_requests_total", ["app", "request", "outcome"]),
     /// Uploads that entered a state.
     uploads: IntCounterVec("safelight_uploads_total", ["app", "state"]),
     /// Requests that a rate limit refused.
@@ -132,6 +139,14 @@ metrics! {
     deleted_keys: IntGauge("safelight_deleted_keys"),
     /// Looks for the deletions of other nodes, by outcome: ok or failed.
     deletions_followed: IntCounterVec("safelight_deletions_followed_total", ["outcome"]),
+    /// Seconds that one run of the sweeper took, by outcome: ok or failed.
+    sweeper_run: HistogramVec("safelight_sweeper_run_seconds", ["outcome"]; SWEEP_EDGES),
+    /// Uploads that the sweeper looked at, by what it came to.
+    sweeper_looks: IntCounterVec("safelight_sweeper_looks_total", ["app", "outcome"]),
+    /// Seconds since the oldest upload that the sweeper has not looked at was due.
+    sweeper_overdue: IntGaugeVec("safelight_sweeper_overdue_seconds", ["app"]),
+    /// Objects of the bucket that differ from the records, by what was found or done.
+    reconcile_objects: IntCounterVec("safelight_reconcile_objects_total", ["app", "finding"]),
     /// Reloads of the apps' files, by outcome: ok or failed.
     config_reloads: IntCounterVec("safelight_config_reloads_total", ["outcome"]),
     /// Which build this is; always 1.

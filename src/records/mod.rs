@@ -10,7 +10,7 @@ use crate::domain::{
     AppName, IdempotencyClaim, Stored, UploadId, UploadRecord, UploadState, VerificationFailure,
 };
 
-pub use sqlite::{SqliteRecords, Tuning};
+pub use sqlite::{SqliteRecords, Tuning, back_up};
 
 /// A compare-and-set change of an upload's state.
 #[derive(Debug, Clone)]
@@ -83,6 +83,9 @@ pub enum RecordsError {
     /// The state machine does not have this transition.
     #[error(transparent)]
     InvalidTransition(#[from] crate::domain::InvalidTransition),
+    /// Another process has the store. The text is for the operator.
+    #[error("the record store is in use: {0}")]
+    InUse(String),
     /// The store is full, locked, broken, closed, or too far behind. The text is for the log.
     ///
     /// The change is not durable as far as the store knows; after a failure of the disk it may
@@ -143,11 +146,16 @@ pub trait Records: Send + Sync + 'static {
     /// [`RecordsError::Conflict`], [`RecordsError::Unavailable`].
     async fn look_again(&self, look: Look) -> Result<(), RecordsError>;
 
-    /// The uploads whose time for a look is not later than `now`, the earliest first.
+    /// The app's uploads whose time for a look is not later than `now`, the earliest first.
     ///
     /// # Errors
     /// [`RecordsError::Unavailable`].
-    async fn due(&self, now: SystemTime, limit: u32) -> Result<Vec<UploadRecord>, RecordsError>;
+    async fn due(
+        &self,
+        app: &AppName,
+        now: SystemTime,
+        limit: u32,
+    ) -> Result<Vec<UploadRecord>, RecordsError>;
 
     /// The ids of deleted uploads whose record changed at `since` or later, in the order of those
     /// changes, each with its time.

@@ -5,6 +5,7 @@
 //! go through connections of their own ([`readers`]) and never wait for the writer (write-ahead
 //! log).
 
+mod backup;
 mod open;
 mod readers;
 mod rows;
@@ -25,9 +26,12 @@ use self::writer::{MAX_GROUP, Statement, Write, Writer};
 use super::{Claimed, Look, Records, RecordsError, Renewal, Transition};
 use crate::domain::{AppName, IdempotencyClaim, UploadId, UploadRecord};
 
-/// Upload records in one SQLite database, which no other gateway process may use meanwhile.
+pub use self::backup::back_up;
+
+/// Upload records in one SQLite database, which no other gateway process may write meanwhile.
 pub struct SqliteRecords {
-    writer: Writer,
+    /// `None` if it was opened for reading.
+    writer: Option<Writer>,
     readers: Readers,
 }
 
@@ -51,8 +55,9 @@ impl SqliteRecords {
     /// Opens the database, creating or migrating it where needed. Blocks: for start-up.
     ///
     /// # Errors
-    /// [`RecordsError::Unavailable`], with a text for the operator: no such directory, another
-    /// process has the database open, it is of a newer version, or not a database.
+    /// [`RecordsError::InUse`] if another process has the database open, and
+    /// [`RecordsError::Unavailable`], with a text for the operator: no such directory, it is of a
+    /// newer version, or not a database.
     pub fn open(path: &Path) -> Result<Self, RecordsError> {
         Self::open_observed(path, |_, _| {})
     }
@@ -81,13 +86,31 @@ impl SqliteRecords {
         let database = open::database(path, tuning.durable)?;
         let readers = Readers::open(&database.path)?;
         let writer = Writer::start(database, tuning.max_group, Box::new(on_commit))?;
-        Ok(Self { writer, readers })
+        Ok(Self { writer: Some(writer), readers })
+    }
+
+    /// Opens a database that exists for reading, also beside the process that writes it: it takes
+    /// no lock and migrates nothing. Every change is refused. Blocks.
+    ///
+    /// # Errors
+    /// [`RecordsError::Unavailable`], with a text for the operator: there is no such database, or it
+    /// is not of this version.
+    pub fn open_for_reading(path: &Path) -> Result<Self, RecordsError> {
+        let path = open::existing(path)?;
+        Ok(Self { writer: None, readers: Readers::open(&path)? })
+    }
+
+    async fn write(&self, write: Write) -> Result<usize, RecordsError> {
+        match &self.writer {
+            Some(writer) => writer.write(write).await,
+            None => Err(RecordsError::Unavailable("it was opened for reading".to_owned())),
+        }
     }
 
     /// Changes one row that must be as the statement expects.
     async fn change(&self, statement: Statement) -> Result<(), RecordsError> {
         let if_unchanged = Some(RecordsError::Conflict);
-        self.writer.write(Write { first: statement, then: None, if_unchanged }).await.map(drop)
+        self.write(Write { first: statement, then: None, if_unchanged }).await.map(drop)
     }
 
     /// Reads all rows of a statement.
@@ -129,7 +152,7 @@ impl Records for SqliteRecords {
                 }
             }
         };
-        self.writer.write(write).await.map(drop)
+        self.write(write).await.map(drop)
     }
 
     async fn claimed(
@@ -168,8 +191,13 @@ impl Records for SqliteRecords {
         self.change((rows::LOOK_AGAIN, rows::look_values(&look)?)).await
     }
 
-    async fn due(&self, now: SystemTime, limit: u32) -> Result<Vec<UploadRecord>, RecordsError> {
-        let due = self.list(rows::DUE, rows::until_values(now, limit)?, rows::record).await?;
+    async fn due(
+        &self,
+        app: &AppName,
+        now: SystemTime,
+        limit: u32,
+    ) -> Result<Vec<UploadRecord>, RecordsError> {
+        let due = self.list(rows::DUE, rows::due_values(app, now, limit)?, rows::record).await?;
         Ok(due.into_iter().filter_map(readable).collect())
     }
 
@@ -185,14 +213,16 @@ impl Records for SqliteRecords {
     async fn forget_claims(&self, now: SystemTime, limit: u32) -> Result<u32, RecordsError> {
         let forget = (rows::FORGET_CLAIMS, rows::until_values(now, limit)?);
         let write = Write { first: forget, then: None, if_unchanged: None };
-        let forgotten = self.writer.write(write).await?;
+        let forgotten = self.write(write).await?;
         Ok(u32::try_from(forgotten).unwrap_or(u32::MAX))
     }
 
     async fn close(&self) {
         // The writer last: the last connection to leave empties the write-ahead log.
         self.readers.close().await;
-        self.writer.close().await;
+        if let Some(writer) = &self.writer {
+            writer.close().await;
+        }
     }
 }
 

@@ -7,6 +7,7 @@ mod environment;
 mod grants;
 mod keys;
 mod not_built;
+mod sweeper;
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -21,6 +22,7 @@ use crate::domain::Grants;
 use crate::upstream::guard::AddressPolicy;
 
 pub use keys::KeySettings;
+pub use sweeper::{Reconcile, SweeperSettings};
 
 /// The longest life of a signed URL: what AWS Signature Version 4 allows.
 const LONGEST_URL_EXPIRY: Duration = Duration::from_secs(7 * 86_400);
@@ -45,6 +47,8 @@ pub struct Settings {
     pub limits: LimitsSettings,
     /// `[Cache] Size`: how much memory objects may take that are kept there, in bytes. 0: none is.
     pub cache_size: u64,
+    /// `[Sweeper]`.
+    pub sweeper: SweeperSettings,
     /// `[[Grants]]`.
     pub grants: Grants,
 }
@@ -113,9 +117,10 @@ impl Settings {
         let keys = file.section("Keys", KeySettings::from_section);
         let limits = file.section("Limits", LimitsSettings::from_section);
         let cache_size = file.section("Cache", cache_size);
+        let sweeper = file.section("Sweeper", SweeperSettings::from_section);
         let policy = server.as_ref().map(|server| &server.address_policy);
         let grants = grants::grants(file, policy);
-        Some(Self { server: server?, records, keys: keys?, limits, cache_size, grants })
+        Some(Self { server: server?, records, keys: keys?, limits, cache_size, sweeper, grants })
     }
 }
 

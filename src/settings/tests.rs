@@ -37,6 +37,9 @@ fn defaults_are_the_contracts() {
     assert_eq!(settings.keys.signing, [crate::domain::Secret::new(SIGN)]);
     assert_eq!(settings.limits.max_connections.get(), 10_000);
     assert_eq!(settings.limits.max_concurrent_requests.get(), 4096);
+    let hour = Duration::from_secs(3600);
+    let (interval, reconcile) = (hour / 12, Reconcile::Off);
+    assert_eq!(settings.sweeper, SweeperSettings { interval, grace: hour, reconcile });
     assert!(!format!("{settings:?}").contains(SIGN), "secrets are not printed");
 }
 
@@ -66,7 +69,7 @@ fn the_sample_is_the_default() {
     default.server.public_base_url = settings.server.public_base_url.clone();
     assert_eq!(format!("{settings:?}"), format!("{default:?}"));
     // What a reader would be told about each section is what the sample has.
-    for section in ["Server", "Records", "Keys", "Limits"] {
+    for section in ["Server", "Records", "Keys", "Limits", "Sweeper"] {
         for key in known_keys(section) {
             assert!(sample.contains(&key), "the sample lacks {section}.{key}");
         }
@@ -124,6 +127,15 @@ fn what_is_wrong_is_told_with_its_line() {
         (
             with("", "[Limits]\nURL = 'redis://h'"),
             "F:8: Limits.URL = \"redis://…\" is not available in this version; choose another",
+        ),
+        (
+            with("", "[Sweeper]\nInterval = '99ms'"),
+            "F:8: Sweeper.Interval: write a time from \"100ms\" to \"1d\"",
+        ),
+        (with("", "[Sweeper]\nGrace = '8d'"), "F:8: Sweeper.Grace: write a time of at most \"7d\""),
+        (
+            with("", "[Sweeper]\nReconcile = 'on'"),
+            "F:8: Sweeper.Reconcile: write \"off\", \"report\" or \"adopt\"",
         ),
         (
             with("", "[Limits]\nMaxConnections = 0"),

@@ -52,6 +52,24 @@ pub struct PutGrant<'a> {
     pub expires_in: Duration,
 }
 
+/// A permission to PUT one part of a multipart upload, with everything that the provider is to
+/// enforce.
+#[derive(Debug, Clone, Copy)]
+pub struct PartGrant<'a> {
+    /// Where the assembled object goes.
+    pub path: &'a StoragePath,
+    /// The multipart upload.
+    pub upload: &'a MultipartId,
+    /// 1 to 10,000.
+    pub number: u16,
+    /// The only length that is accepted, in bytes.
+    pub size: u64,
+    /// The only content that is accepted: for every part or for none, as the upload was begun.
+    pub sha256: Option<[u8; 32]>,
+    /// How long the permission holds, as for a [`PutGrant`].
+    pub expires_in: Duration,
+}
+
 /// A request that its holder may send to the provider without further credentials.
 #[derive(Clone)]
 pub struct SignedRequest {
@@ -124,6 +142,8 @@ pub struct UploadedPart {
     pub size: u64,
     /// Its entity tag.
     pub etag: ETag,
+    /// Its SHA-256, where the provider was given one and tells.
+    pub sha256: Option<[u8; 32]>,
 }
 
 /// A failure of a storage call: a kind to decide by, and a detail for the log.
@@ -259,7 +279,8 @@ pub trait ObjectStore: Send + Sync + 'static {
         limit: u16,
     ) -> Result<ListPage, StorageError>;
 
-    /// Begins a multipart upload.
+    /// Begins a multipart upload. With `checksums`, every part must come with its SHA-256; without,
+    /// none may.
     ///
     /// # Errors
     /// [`StorageErrorKind::Unsupported`] where the provider has none.
@@ -267,18 +288,16 @@ pub trait ObjectStore: Send + Sync + 'static {
         &self,
         path: &StoragePath,
         media_type: MediaType,
+        checksums: bool,
     ) -> Result<MultipartId, StorageError>;
 
-    /// Signs the PUT of one part.
+    /// Signs the PUT of one part. Makes no network call on the hot path.
     ///
     /// # Errors
     /// [`StorageErrorKind::Unsupported`] where the provider has none.
     async fn sign_part(
         &self,
-        path: &StoragePath,
-        upload: &MultipartId,
-        part_number: u16,
-        expires_in: Duration,
+        grant: &PartGrant<'_>,
         now: SystemTime,
     ) -> Result<SignedRequest, StorageError>;
 

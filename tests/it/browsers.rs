@@ -94,6 +94,11 @@ async fn every_upload_endpoint_has_its_preflight() {
         (upload.clone(), "GET"),
         (format!("{upload}/finalize"), "POST"),
         (format!("{upload}/upload-url"), "POST"),
+        (upload.clone(), "DELETE"),
+        ("/darkroom/shop/v1/images/multipart-uploads".to_owned(), "POST"),
+        (format!("{upload}/part-urls"), "POST"),
+        (format!("{upload}/parts"), "GET"),
+        (format!("{upload}/complete"), "POST"),
     ] {
         let answer = preflight(&gateway, &path, method, SHOP).await;
         assert_eq!(answer.header("access-control-allow-origin"), SHOP, "{path}");

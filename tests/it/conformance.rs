@@ -10,8 +10,8 @@ use http::Method;
 use http_body_util::BodyExt as _;
 use safelight::domain::{ETag, MediaType, RangeRequest, StoragePath};
 use safelight::storage::{
-    GetOptions, MultipartId, ObjectMeta, ObjectRead, ObjectStore, PutGrant, SignedRequest,
-    StorageErrorKind as Kind, UploadedPart,
+    GetOptions, MultipartId, ObjectMeta, ObjectRead, ObjectStore, PartGrant, PutGrant,
+    SignedRequest, StorageErrorKind as Kind, UploadedPart,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -300,21 +300,35 @@ mod multipart {
 
     impl Upload {
         async fn begin(s: &Subject) -> Self {
+            Self::begin_with(s, false).await
+        }
+
+        async fn begin_with(s: &Subject, checksums: bool) -> Self {
             let path = s.path("assembled.jpg");
-            let id = s.store.create_multipart(&path, MediaType::Jpeg).await.unwrap();
+            let id = s.store.create_multipart(&path, MediaType::Jpeg, checksums).await.unwrap();
             Self { path, id }
         }
 
-        async fn sign(&self, s: &Subject, number: u16) -> SignedRequest {
-            let now = SystemTime::now();
-            s.store.sign_part(&self.path, &self.id, number, QUARTER_HOUR, now).await.unwrap()
+        fn grant(&self, number: u16, body: &[u8]) -> PartGrant<'_> {
+            PartGrant {
+                path: &self.path,
+                upload: &self.id,
+                number,
+                size: body.len() as u64,
+                sha256: None,
+                expires_in: QUARTER_HOUR,
+            }
+        }
+
+        async fn sign(&self, s: &Subject, number: u16, body: &[u8]) -> SignedRequest {
+            s.store.sign_part(&self.grant(number, body), SystemTime::now()).await.unwrap()
         }
 
         async fn send(&self, s: &Subject, number: u16, body: Bytes) -> UploadedPart {
             let size = body.len() as u64;
-            let answer = Plain::put(&self.sign(s, number).await, body).send().await;
+            let answer = Plain::put(&self.sign(s, number, &body).await, body).send().await;
             answer.assert_success();
-            UploadedPart { number, size, etag: etag(&answer) }
+            UploadedPart { number, size, etag: etag(&answer), sha256: None }
         }
 
         async fn complete(&self, s: &Subject, parts: &[UploadedPart]) -> Result<(), Kind> {
@@ -380,26 +394,54 @@ mod multipart {
         s.store.abort_multipart(&upload.path, &upload.id).await.expect("again is a success");
         assert_eq!(upload.parts(&s).await, Err(Kind::NoSuchUpload));
         assert_eq!(upload.complete(&s, &[part]).await, Err(Kind::NoSuchUpload));
-        let late = Plain::put(&upload.sign(&s, 2).await, "late").send().await;
+        let late = Plain::put(&upload.sign(&s, 2, b"late").await, "late").send().await;
         late.assert_refused_with(&[404], "a part of an upload that was given up");
         assert_eq!(s.head("assembled.jpg").await, Err(Kind::NotFound));
     }
 
     pub(super) async fn a_part_url_is_good_for_that_part_only(s: Subject) {
         let upload = Upload::begin(&s).await;
-        let signed = upload.sign(&s, 1).await;
+        let signed = upload.sign(&s, 1, b"x").await;
         let mut other_part = Plain::put(&signed, "x");
         other_part.url = other_part.url.replace("partNumber=1&", "partNumber=2&");
         assert_ne!(other_part.url, signed.url);
         let early = SystemTime::now() - 2 * QUARTER_HOUR;
-        let expired =
-            s.store.sign_part(&upload.path, &upload.id, 1, QUARTER_HOUR, early).await.unwrap();
-        for (why, request) in
-            [("another part", other_part), ("an expired URL", Plain::put(&expired, "x"))]
-        {
+        let expired = s.store.sign_part(&upload.grant(1, b"x"), early).await.unwrap();
+        for (why, request) in [
+            ("another part", other_part),
+            ("a longer part", Plain::put(&signed, "xx")),
+            ("a shorter part", Plain::put(&signed, "")),
+            ("an expired URL", Plain::put(&expired, "x")),
+        ] {
             request.send().await.assert_refused_with(NOT_SIGNED, why);
         }
         assert_eq!(upload.parts(&s).await, Ok(vec![]));
+    }
+
+    /// Each part is held to its own checksum, and the whole is still assembled.
+    pub(super) async fn parts_with_checksums(s: Subject) {
+        let upload = Upload::begin_with(&s, true).await;
+        let bodies = [large(b'a'), Bytes::from_static(b"the end")];
+        for (number, body) in (1..).zip(&bodies) {
+            let sha256 = Some(Sha256::digest(body).into());
+            let grant = PartGrant { sha256, ..upload.grant(number, body) };
+            let signed = s.store.sign_part(&grant, SystemTime::now()).await.unwrap();
+            let mut other = body.to_vec();
+            other[0] ^= 1;
+            let other = Plain::put(&signed, other).send().await;
+            other.assert_refused_with(NOT_SIGNED, "other bytes of the same length");
+            assert_eq!(upload.parts(&s).await.unwrap().len(), usize::from(number) - 1);
+            Plain::put(&signed, body.clone()).send().await.assert_success();
+        }
+        // Not every server tells in its list what it wants to hear again.
+        let mut parts = upload.parts(&s).await.unwrap();
+        for (part, body) in parts.iter_mut().zip(&bodies) {
+            let sha256 = Some(Sha256::digest(body).into());
+            assert!(part.sha256.is_none() || part.sha256 == sha256);
+            part.sha256 = sha256;
+        }
+        upload.complete(&s, &parts).await.unwrap();
+        assert_eq!(s.content("assembled.jpg").await, bodies.concat());
     }
 }
 
@@ -622,7 +664,8 @@ macro_rules! conformance {
     };
     (@feature multipart $open:expr) => {
         conformance! { @room $open; multipart: assembling, wrong_parts_assemble_nothing, giving_up,
-            a_part_url_is_good_for_that_part_only }
+            a_part_url_is_good_for_that_part_only,
+            parts_with_checksums }
     };
     (@feature checksums $open:expr) => {
         conformance! { @room $open; checksums: the_declared_checksum_is_the_only_one }

@@ -17,7 +17,8 @@ use http::HeaderValue;
 use proptest::prelude::*;
 use safelight::actions::Services;
 use safelight::actions::known::Known;
-use safelight::actions::verify::{Finding, Occasion, verify};
+use safelight::actions::sweep::look;
+use safelight::actions::verify::{Occasion, verify};
 use safelight::apps::{App, Workshop};
 use safelight::domain::{
     Declared, Error, MediaType, MintedKey, OwnerId, Source, StoragePath, UploadId, UploadRecord,
@@ -27,7 +28,7 @@ use safelight::identity::UploadTokens;
 use safelight::metrics::Metrics;
 use safelight::records::{Records as _, Renewal};
 use safelight::storage::{
-    GetOptions, ListPage, MultipartId, ObjectMeta, ObjectRead, ObjectStore, PutGrant,
+    GetOptions, ListPage, MultipartId, ObjectMeta, ObjectRead, ObjectStore, PartGrant, PutGrant,
     SignedRequest, StorageError, UploadedPart,
 };
 use safelight::upstream::Client;
@@ -37,6 +38,12 @@ use crate::harness::gateway::{Setup, mint_key, offline_app_file};
 use crate::harness::memory_records::MemoryRecords;
 use crate::harness::memory_store::MemoryStore;
 use crate::harness::photos::JPEG;
+
+/// Later than the end of every URL and session, with the grace.
+const LONG_AFTER: Duration = Duration::from_secs(7 * 86_400);
+
+/// A verdict, the deletion that follows it, and the look that finds it done.
+const MOST_LAST_LOOKS: usize = 3;
 
 /// What a client may write to the bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,8 +59,12 @@ enum Content {
 enum Trigger {
     /// A client finalizes.
     Finalize,
-    /// An event tells of an object, or the sweeper looks.
+    /// An event tells of an object.
     Look,
+    /// The sweeper looks, while the upload may still come.
+    Sweep,
+    /// The sweeper looks after everything has ended.
+    SweepLate,
 }
 
 /// One step of a random history.
@@ -73,7 +84,8 @@ enum Step {
 
 fn any_step() -> impl Strategy<Value = Step> {
     let content = prop_oneof![(0u8..3).prop_map(Content::Photo), (0u8..2).prop_map(Content::Junk),];
-    let trigger = prop_oneof![Just(Trigger::Finalize), Just(Trigger::Look)];
+    let triggers = [Trigger::Finalize, Trigger::Look, Trigger::Sweep, Trigger::SweepLate];
+    let trigger = prop::sample::select(triggers.to_vec());
     prop_oneof![
         3 => content.prop_map(Step::Put),
         4 => trigger.prop_map(Step::Begin),
@@ -167,19 +179,17 @@ impl ObjectStore for Watched {
         &self,
         path: &StoragePath,
         media_type: MediaType,
+        checksums: bool,
     ) -> Result<MultipartId, StorageError> {
-        self.store.create_multipart(path, media_type).await
+        self.store.create_multipart(path, media_type, checksums).await
     }
 
     async fn sign_part(
         &self,
-        path: &StoragePath,
-        upload: &MultipartId,
-        part_number: u16,
-        expires_in: Duration,
+        grant: &PartGrant<'_>,
         now: SystemTime,
     ) -> Result<SignedRequest, StorageError> {
-        self.store.sign_part(path, upload, part_number, expires_in, now).await
+        self.store.sign_part(grant, now).await
     }
 
     async fn list_parts(
@@ -208,7 +218,7 @@ impl ObjectStore for Watched {
     }
 }
 
-type Actor = Pin<Box<dyn Future<Output = Result<Finding, Error>> + Send>>;
+type Actor = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
 
 /// One upload, and everything that acts on it.
 struct World {
@@ -273,13 +283,10 @@ impl World {
                 let meta = self.store.place(self.path.as_str(), JPEG.content_type, body);
                 self.written.insert(tag(&meta), content);
             }
-            Step::Begin(trigger) => {
-                let occasion = match trigger {
-                    Trigger::Finalize => Occasion::Asked,
-                    Trigger::Look => Occasion::MayHaveChanged,
-                };
-                self.begin(occasion);
-            }
+            Step::Begin(Trigger::Finalize) => self.begin(Occasion::Asked),
+            Step::Begin(Trigger::Look) => self.begin(Occasion::MayHaveChanged),
+            Step::Begin(Trigger::Sweep) => self.sweep(Duration::ZERO),
+            Step::Begin(Trigger::SweepLate) => self.sweep(LONG_AFTER),
             Step::GoOn(_) if self.actors.is_empty() => {}
             Step::GoOn(who) => {
                 let who = who.index(self.actors.len());
@@ -300,7 +307,20 @@ impl World {
     fn begin(&mut self, occasion: Occasion) {
         let (app, services, id) = (Arc::clone(&self.app), self.services.clone(), self.id);
         let now = SystemTime::now();
-        self.actors.push(Box::pin(async move { verify(&app, &services, id, occasion, now).await }));
+        self.actors.push(Box::pin(async move {
+            verify(&app, &services, id, occasion, now).await.map(drop)
+        }));
+    }
+
+    fn sweep(&mut self, after: Duration) {
+        let (app, services, id) = (Arc::clone(&self.app), self.services.clone(), self.id);
+        let (now, retry) = (SystemTime::now() + after, Duration::from_secs(60));
+        self.actors.push(Box::pin(async move {
+            let record = services.records.get(&app.name, id).await.unwrap().unwrap();
+            let outcome = look(&app, &services, record, retry, now).await;
+            assert!(!outcome.is_failure(), "{outcome:?}");
+            Ok(())
+        }));
     }
 
     /// Lets one actor take its next step. Whoever ends may have lost to others, and nothing else.
@@ -311,12 +331,20 @@ impl World {
         }
     }
 
-    /// Everything that was begun ends, and the sweeper looks once more.
+    /// Everything that was begun ends, and the sweeper looks until it says that nothing is left.
     fn come_to_rest(&mut self) {
-        while !self.actors.is_empty() {
-            self.go_on(0);
+        self.end_all();
+        for _ in 0..MOST_LAST_LOOKS {
+            self.sweep(LONG_AFTER);
+            self.end_all();
+            if self.records.now(self.id).look_at.is_none() {
+                return;
+            }
         }
-        self.begin(Occasion::MayHaveChanged);
+        panic!("the sweeper never comes to an end: {:?}", self.records.now(self.id));
+    }
+
+    fn end_all(&mut self) {
         while !self.actors.is_empty() {
             self.go_on(0);
         }
@@ -333,7 +361,7 @@ impl World {
                 assert_eq!(record.stored.unwrap().etag, meta.etag, "the verdict is another's");
             }
             Err(_) => assert!(
-                matches!(state, UploadState::Pending | UploadState::Failed),
+                matches!(state, UploadState::Orphaned | UploadState::Failed),
                 "{state:?}, and nothing is there"
             ),
         }
@@ -347,6 +375,10 @@ impl World {
             assert_eq!(change.from, before);
             assert!(change.from.may_become(change.to) && change.revision >= revision);
             (before, revision) = (change.to, change.revision + 1);
+            if change.to == UploadState::Orphaned {
+                assert_eq!(change.stored, None);
+                continue;
+            }
             let etag = change.stored.unwrap().etag.unwrap();
             let judged = self.written[etag.as_str()];
             match change.to {
@@ -381,7 +413,7 @@ fn pending(app: &App, key: MintedKey, now: SystemTime) -> UploadRecord {
         session_expires_at: now + Duration::from_secs(86_400),
         updated_at: now,
         revision: 0,
-        look_at: None,
+        look_at: Some(now),
     }
 }
 

@@ -121,6 +121,7 @@ fn links_lead_somewhere() {
         "docs/configuration.md",
         "docs/doctor.md",
         "docs/metrics.md",
+        "docs/operations.md",
         "docs/providers/gcs.md",
         "dashboards/README.md",
     ]

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use http::Method;
 use safelight::domain::{MediaType, Secret, StoragePath};
 use safelight::storage::{
-    GcsConfig, GcsCredentials, GetOptions, MultipartId, ObjectStore as _, PutGrant, ServiceAccount,
-    StorageErrorKind as Kind,
+    GcsConfig, GcsCredentials, GetOptions, MultipartId, ObjectStore as _, PartGrant, PutGrant,
+    ServiceAccount, StorageErrorKind as Kind,
 };
 use url::Url;
 
@@ -117,8 +117,16 @@ async fn what_cannot_be_promised_is_refused() {
     assert_eq!(error.kind, Kind::Credentials);
 
     let upload = MultipartId("u".into());
-    let created = store.create_multipart(&path, MediaType::Jpeg).await.map(|_| ());
-    let signed = store.sign_part(&path, &upload, 1, QUARTER_HOUR, now).await.map(|_| ());
+    let created = store.create_multipart(&path, MediaType::Jpeg, false).await.map(|_| ());
+    let part = PartGrant {
+        path: &path,
+        upload: &upload,
+        number: 1,
+        size: 1,
+        sha256: None,
+        expires_in: QUARTER_HOUR,
+    };
+    let signed = store.sign_part(&part, now).await.map(|_| ());
     let listed = store.list_parts(&path, &upload).await.map(|_| ());
     let completed = store.complete_multipart(&path, &upload, &[]).await;
     let aborted = store.abort_multipart(&path, &upload).await;

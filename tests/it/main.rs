@@ -25,6 +25,8 @@ mod process_credentials;
 mod reads;
 mod ready;
 mod s3;
+mod signed_cdn;
 mod signing;
+mod sweeping;
 mod tidy;
 mod uploads;

@@ -18,8 +18,8 @@ use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
 use safelight::domain::{MediaType, Secret, Source, StoragePath};
 use safelight::storage::{
-    AccessKey, MultipartId, ObjectStore as _, Provider, PutGrant, S3Config, S3Credentials, S3Store,
-    S3Timeouts, SignedRequest,
+    AccessKey, MultipartId, ObjectStore as _, PartGrant, Provider, PutGrant, S3Config,
+    S3Credentials, S3Store, S3Timeouts, SignedRequest,
 };
 use serde_json::json;
 use url::Url;
@@ -58,7 +58,7 @@ struct Wanted {
 #[derive(Debug, Clone)]
 enum What {
     Put { media_type: MediaType, size: Option<u64>, sha256: Option<[u8; 32]>, create_once: bool },
-    Part { number: u16, upload: String },
+    Part { number: u16, upload: String, size: u64, sha256: Option<[u8; 32]> },
 }
 
 /// Amazon's endpoints, and others with and without a port.
@@ -116,8 +116,14 @@ fn wanted() -> impl Strategy<Value = Wanted> {
         sha256,
         create_once,
     });
-    let part = (1..=10_000_u16, prop_oneof!["[A-Za-z0-9._~+/=-]{1,200}", "\\PC{1,40}"]);
-    let part = part.prop_map(|(number, upload)| What::Part { number, upload });
+    let part = (
+        1..=10_000_u16,
+        prop_oneof!["[A-Za-z0-9._~+/=-]{1,200}", "\\PC{1,40}"],
+        0..=5_u64 << 30,
+        proptest::option::of(any::<[u8; 32]>()),
+    );
+    let part =
+        part.prop_map(|(number, upload, size, sha256)| What::Part { number, upload, size, sha256 });
     // To the year 2100.
     let moment = 0..4_102_444_800_u64;
     (key, prop_oneof![2 => put, 1 => part], moment, 1..=604_800_u64)
@@ -167,8 +173,13 @@ impl Account {
                     "create_once": create_once,
                 });
             }
-            What::Part { number, upload } => {
-                line["part"] = json!({"number": number, "upload": upload});
+            What::Part { number, upload, size, sha256 } => {
+                line["part"] = json!({
+                    "number": number,
+                    "upload": upload,
+                    "size": size,
+                    "sha256": sha256.map(aws_smithy_types::base64::encode),
+                });
             }
         }
         line.to_string()
@@ -191,8 +202,12 @@ async fn sign(store: &S3Store, wanted: &Wanted) -> SignedRequest {
             };
             store.sign_put(&grant, now).await
         }
-        What::Part { number, upload } => {
-            store.sign_part(&path, &MultipartId(upload.clone()), *number, expires_in, now).await
+        What::Part { number, upload, size, sha256 } => {
+            let upload = MultipartId(upload.clone());
+            let (number, size, sha256) = (*number, *size, *sha256);
+            let path = &path;
+            let grant = PartGrant { path, upload: &upload, number, size, sha256, expires_in };
+            store.sign_part(&grant, now).await
         }
     };
     signed.expect("the request can be signed")

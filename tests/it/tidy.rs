@@ -26,6 +26,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "identity", "apps",
         ],
     ),
+    ("background", &["domain", "metrics", "storage", "records", "apps", "actions"]),
     ("http", &["domain", "metrics", "storage", "cdn", "limits", "identity", "apps", "actions"]),
     ("server", &["http", "metrics"]),
     ("gateway", &["*"]),

@@ -1,9 +1,11 @@
 //! Uploads through the gateway, to a real S3 server: what is granted, what is refused, and what the
 //! server itself makes of a client that does otherwise.
 
+mod abandoning;
 mod finalizing;
 mod granting;
 mod limiting;
+mod multipart;
 mod outages;
 mod refusing;
 mod renewing;

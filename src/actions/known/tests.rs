@@ -104,8 +104,13 @@ impl Records for Gated {
         self.inner.look_again(look).await
     }
 
-    async fn due(&self, now: SystemTime, limit: u32) -> Result<Vec<UploadRecord>, RecordsError> {
-        self.inner.due(now, limit).await
+    async fn due(
+        &self,
+        app: &AppName,
+        now: SystemTime,
+        limit: u32,
+    ) -> Result<Vec<UploadRecord>, RecordsError> {
+        self.inner.due(app, now, limit).await
     }
 
     async fn deleted_since(

@@ -1,5 +1,6 @@
 //! Opening a database file: the lock, the settings of a connection, the migrations.
 
+use std::cmp::Ordering;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -45,6 +46,25 @@ pub(super) fn database(path: &Path, durable: bool) -> Result<Database, RecordsEr
         RecordsError::Unavailable(format!("cannot migrate {}: {error}", path.display()))
     })?;
     Ok(Database { path, connection, lock })
+}
+
+/// The name of a database that exists and has the tables of this version.
+pub(super) fn existing(path: &Path) -> Result<PathBuf, RecordsError> {
+    let refused = |error: &dyn std::fmt::Display| {
+        RecordsError::Unavailable(format!("cannot read {}: {error}", path.display()))
+    };
+    let real = path.canonicalize().map_err(|error| refused(&error))?;
+    let connection = reading_connection(&real).map_err(|error| refused(&error))?;
+    let found: i32 = connection
+        .query_row("SELECT MAX(version) FROM refinery_schema_history", [], |row| row.get(0))
+        .map_err(|error| refused(&error))?;
+    let runner = migrations::runner();
+    let known = runner.get_migrations().iter().map(refinery::Migration::version);
+    match known.max().unwrap_or_default().cmp(&found) {
+        Ordering::Equal => Ok(real),
+        Ordering::Greater => Err(refused(&"it is of an older version: start the gateway once")),
+        Ordering::Less => Err(refused(&"it is of a newer version: use that program")),
+    }
 }
 
 /// A connection that only reads.
@@ -104,7 +124,7 @@ fn lock(database: &Path) -> Result<File, RecordsError> {
     })?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(RecordsError::Unavailable(format!(
+        Err(TryLockError::WouldBlock) => Err(RecordsError::InUse(format!(
             "{} is in use by another process, which holds {}: stop that one, or give this one a \
              database of its own",
             database.display(),

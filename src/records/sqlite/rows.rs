@@ -19,7 +19,7 @@ macro_rules! columns {
     () => {
         "id, app, owner, key, state, reason, declared_type, declared_size, declared_sha256,
         stored_size, stored_type, stored_etag, stored_version, stored_width, stored_height,
-        multipart_id, part_size,
+        multipart_id, part_size, part_checksums,
         created_at, url_expires_at, session_expires_at, updated_at, revision, look_at"
     };
 }
@@ -28,7 +28,7 @@ macro_rules! columns {
 macro_rules! values {
     () => {
         "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20,
-        ?21, ?22, ?23"
+        ?21, ?22, ?23, ?24"
     };
 }
 
@@ -42,13 +42,13 @@ pub(super) const INSERT: &str = concat!(
     ") ON CONFLICT (id) DO NOTHING"
 );
 
-/// The same, but only if nothing was done under the scope (24) that still holds at a time (25).
+/// The same, but only if nothing was done under the scope (25) that still holds at a time (26).
 pub(super) const INSERT_UNCLAIMED: &str = concat!(
     "INSERT INTO uploads (",
     columns!(),
     ") SELECT ",
     values!(),
-    " WHERE NOT EXISTS (SELECT 1 FROM idempotency_claims WHERE scope = ?24 AND expires_at > ?25)
+    " WHERE NOT EXISTS (SELECT 1 FROM idempotency_claims WHERE scope = ?25 AND expires_at > ?26)
     ON CONFLICT (id) DO NOTHING"
 );
 
@@ -70,9 +70,13 @@ pub(super) const FORGET_CLAIMS: &str = "
 pub(super) const SELECT: &str =
     concat!("SELECT ", columns!(), " FROM uploads WHERE id = ?1 AND app = ?2");
 
-/// Reads the rows whose time for a look is not later than a time (1), at most so many (2).
-pub(super) const DUE: &str =
-    concat!("SELECT ", columns!(), " FROM uploads WHERE look_at <= ?1 ORDER BY look_at LIMIT ?2");
+/// Reads the rows of an app (3) whose time for a look is not later than a time (1), at most so
+/// many (2).
+pub(super) const DUE: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM uploads WHERE app = ?3 AND look_at <= ?1 ORDER BY look_at LIMIT ?2"
+);
 
 /// Reads which uploads were deleted at a time (1) or later, at most so many (2).
 pub(super) const DELETED: &str = "
@@ -121,6 +125,7 @@ pub(super) fn insert_values(record: &UploadRecord) -> Result<Vec<Value>, Records
     let multipart = record.multipart.as_ref();
     values.push(optional(multipart.map(|multipart| text(&multipart.id.0))));
     values.push(optional(multipart.map(|multipart| size(multipart.part_size)).transpose()?));
+    values.push(Value::Integer(multipart.is_some_and(|multipart| multipart.checksums).into()));
     for time in
         [record.created_at, record.url_expires_at, record.session_expires_at, record.updated_at]
     {
@@ -155,6 +160,15 @@ pub(super) fn claim_values(
 /// The parameters of a statement that takes a time and a limit.
 pub(super) fn until_values(time: SystemTime, limit: u32) -> Result<Vec<Value>, RecordsError> {
     Ok(vec![millis(time)?, Value::Integer(limit.into())])
+}
+
+/// The parameters of [`DUE`].
+pub(super) fn due_values(
+    app: &AppName,
+    now: SystemTime,
+    limit: u32,
+) -> Result<Vec<Value>, RecordsError> {
+    Ok(vec![millis(now)?, Value::Integer(limit.into()), text(app.as_str())])
 }
 
 /// The parameters of [`CLAIMED`].
@@ -291,8 +305,9 @@ pub(super) fn deleted(row: &Row<'_>) -> Result<(UploadId, SystemTime), RecordsEr
 fn multipart(columns: &mut Columns<'_>) -> Result<Option<Multipart>, RecordsError> {
     let id: Option<String> = columns.value()?;
     let part_size = columns.unsigned_if_any()?;
+    let checksums = columns.value()?;
     let whole = id.map(MultipartId).zip(part_size);
-    Ok(whole.map(|(id, part_size)| Multipart { id, part_size }))
+    Ok(whole.map(|(id, part_size)| Multipart { id, part_size, checksums }))
 }
 
 fn stored(columns: &mut Columns<'_>) -> Result<Option<Stored>, RecordsError> {

@@ -422,7 +422,7 @@ async fn a_full_disk_is_unavailable_and_nothing_is_lost() {
     database.connection.pragma_update(None, "max_page_count", 12).unwrap();
     let readers = Readers::open(&place.path).unwrap();
     let writer = Writer::start(database, MAX_GROUP, Box::new(|_, _| {})).unwrap();
-    let records = SqliteRecords { writer, readers };
+    let records = SqliteRecords { writer: Some(writer), readers };
     let mut answered = 0;
     let error = loop {
         match records.insert(pending(answered), None).await {
@@ -610,11 +610,12 @@ async fn what_is_due_comes_in_order_and_goes_when_it_was_looked_at() {
         records.insert(record, None).await.unwrap();
     }
     let due = async |now, limit| {
-        let due = records.due(at(now), limit).await.unwrap();
+        let due = records.due(&app("shop"), at(now), limit).await.unwrap();
         due.iter().map(|record| record.key.id()).collect::<Vec<_>>()
     };
     let ids = |numbers: &[u64]| numbers.iter().map(|n| key(*n).id()).collect::<Vec<_>>();
     assert_eq!(due(9, 10).await, ids(&[]));
+    assert_eq!(records.due(&app("blog"), at(30), 10).await.unwrap(), [], "each app has its own");
     assert_eq!(due(30, 10).await, ids(&[2, 4, 1]));
     assert_eq!(due(30, 2).await, ids(&[2, 4]));
 
@@ -641,7 +642,7 @@ async fn an_unreadable_row_does_not_keep_the_others_from_being_looked_at() {
     }
     let broken = "UPDATE uploads SET state = 'odd' WHERE look_at = 2";
     assert_eq!(place.shell().execute(broken, []).unwrap(), 1);
-    let due = records.due(at(10), 10).await.unwrap();
+    let due = records.due(&app("shop"), at(10), 10).await.unwrap();
     let found: Vec<_> = due.iter().map(|record| record.key.id()).collect();
     assert_eq!(found, [key(1).id(), key(3).id()]);
 }
@@ -792,4 +793,74 @@ async fn a_database_of_the_first_version_is_migrated() {
         assert_eq!((record.revision, record.look_at), (0, Some(at(look_at))), "{number}");
         assert_eq!((record.owner, record.multipart), (OwnerId::parse(b"ann").ok(), None));
     }
+}
+
+// Beside the process that writes.
+
+#[tokio::test]
+async fn a_reader_beside_the_writer_sees_everything_and_changes_nothing() {
+    let place = Place::new();
+    assert!(SqliteRecords::open_for_reading(&place.path).is_err(), "there is nothing to read");
+    assert!(!place.path.exists(), "a reader makes no database");
+    let records = place.open();
+    let reader = SqliteRecords::open_for_reading(&place.path).unwrap();
+    records.insert(pending(1), None).await.unwrap();
+    let found = reader.get(&app("shop"), key(1).id()).await.unwrap();
+    assert_eq!(found, Some(pending(1)));
+    let due = reader.due(&app("shop"), at(u64::from(u32::MAX) * 1000), 10).await.unwrap();
+    assert_eq!(due, [pending(1)]);
+
+    let refused = [
+        reader.insert(pending(2), None).await,
+        reader.transition(change(&pending(1), UploadState::Pending, UploadState::Orphaned)).await,
+        reader.forget_claims(at(1), 1).await.map(drop),
+    ];
+    for answer in refused {
+        assert!(answer.unwrap_err().to_string().contains("opened for reading"));
+    }
+    reader.close().await;
+    records.insert(pending(3), None).await.unwrap();
+    assert!(matches!(SqliteRecords::open(&place.path), Err(RecordsError::InUse(_))));
+}
+
+#[tokio::test]
+async fn a_reader_takes_its_own_version_only() {
+    let place = Place::new();
+    place.open().close().await;
+    let newest = "(SELECT max(version) FROM refinery_schema_history)";
+    for (change, told) in [
+        (
+            format!("UPDATE refinery_schema_history SET version = 99 WHERE version = {newest}"),
+            "newer",
+        ),
+        (format!("DELETE FROM refinery_schema_history WHERE version = {newest}"), "older"),
+    ] {
+        place.shell().execute(&change, []).unwrap();
+        let Err(error) = SqliteRecords::open_for_reading(&place.path) else { panic!("{told}") };
+        assert!(error.to_string().contains(told), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_backup_is_a_database_of_its_own() {
+    let place = Place::new();
+    let records = place.open();
+    let target = place.path.with_file_name("copy.db");
+    for number in 1..=5 {
+        records.insert(pending(number), None).await.unwrap();
+    }
+    assert_eq!(back_up(&place.path, &target), Ok(5));
+    records.insert(pending(6), None).await.unwrap();
+    let copy = SqliteRecords::open(&target).unwrap();
+    for number in 1..=6 {
+        let found = copy.get(&app("shop"), key(number).id()).await.unwrap();
+        assert_eq!(found, (number < 6).then(|| pending(number)));
+    }
+    copy.insert(pending(7), None).await.unwrap();
+    copy.close().await;
+    let refused = back_up(&place.path, &target).unwrap_err();
+    assert!(refused.contains("exists already"), "{refused}");
+    let partial = |name: &str| name.contains("partial");
+    let names = std::fs::read_dir(place.path.parent().unwrap()).unwrap();
+    assert!(!names.into_iter().any(|entry| partial(entry.unwrap().file_name().to_str().unwrap())));
 }

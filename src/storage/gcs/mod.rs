@@ -45,7 +45,7 @@ use bytes::Bytes;
 
 use super::call::within;
 use super::{
-    GetOptions, ListPage, MultipartId, ObjectMeta, ObjectRead, ObjectStore, PutGrant,
+    GetOptions, ListPage, MultipartId, ObjectMeta, ObjectRead, ObjectStore, PartGrant, PutGrant,
     SignedRequest, StorageError, StorageErrorKind, UploadedPart,
 };
 use crate::domain::{MediaType, Source, StoragePath};
@@ -170,16 +170,14 @@ impl ObjectStore for GcsStore {
         &self,
         _: &StoragePath,
         _: MediaType,
+        _: bool,
     ) -> Result<MultipartId, StorageError> {
         no_multipart()
     }
 
     async fn sign_part(
         &self,
-        _: &StoragePath,
-        _: &MultipartId,
-        _: u16,
-        _: Duration,
+        _: &PartGrant<'_>,
         _: SystemTime,
     ) -> Result<SignedRequest, StorageError> {
         no_multipart()

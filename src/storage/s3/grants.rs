@@ -7,10 +7,13 @@ use super::S3Store;
 use super::config::Address;
 use super::sigv4::Presign;
 use crate::domain::StoragePath;
-use crate::storage::{MultipartId, PutGrant, SignedRequest, StorageError, StorageErrorKind};
+use crate::storage::{PartGrant, PutGrant, SignedRequest, StorageError, StorageErrorKind};
 
 /// The highest part number of the protocol.
 const MAX_PART_NUMBER: u16 = 10_000;
+
+/// Says the SHA-256 of a body, in base64.
+const CHECKSUM: &str = "x-amz-checksum-sha256";
 
 impl S3Store {
     pub(super) fn grant_put(
@@ -38,8 +41,8 @@ impl S3Store {
             headers.push(("If-None-Match", "*".to_owned()));
         }
         if let Some(checksum) = &checksum {
-            signed.push(("x-amz-checksum-sha256", checksum));
-            headers.push(("x-amz-checksum-sha256", checksum.clone()));
+            signed.push((CHECKSUM, checksum));
+            headers.push((CHECKSUM, checksum.clone()));
         }
         let request = Presign { headers: &signed, ..self.bare("PUT", grant.expires_in) };
         self.sign(request, grant.path, now, headers)
@@ -69,20 +72,28 @@ impl S3Store {
 
     pub(super) fn grant_part(
         &self,
-        path: &StoragePath,
-        upload: &MultipartId,
-        part_number: u16,
-        expires_in: Duration,
+        grant: &PartGrant<'_>,
         now: SystemTime,
     ) -> Result<SignedRequest, StorageError> {
-        if !(1..=MAX_PART_NUMBER).contains(&part_number) {
+        if !(1..=MAX_PART_NUMBER).contains(&grant.number) {
             let detail = format!("parts are numbered from 1 to {MAX_PART_NUMBER}");
             return Err(StorageError::new(StorageErrorKind::Unsupported, detail));
         }
-        let number = part_number.to_string();
-        let query = [("partNumber", number.as_str()), ("uploadId", upload.0.as_str())];
-        let request = Presign { query: &query, ..self.bare("PUT", expires_in) };
-        self.sign(request, path, now, vec![])
+        let number = grant.number.to_string();
+        let size = grant.size.to_string();
+        let checksum = grant.sha256.map(aws_smithy_types::base64::encode);
+        let query = [("partNumber", number.as_str()), ("uploadId", grant.upload.0.as_str())];
+
+        // In the order of their names.
+        let mut signed = vec![("content-length", size.as_str())];
+        let mut headers = Vec::new();
+        if let Some(checksum) = &checksum {
+            signed.push((CHECKSUM, checksum));
+            headers.push((CHECKSUM, checksum.clone()));
+        }
+        let bare = self.bare("PUT", grant.expires_in);
+        let request = Presign { query: &query, headers: &signed, ..bare };
+        self.sign(request, grant.path, now, headers)
     }
 
     /// A request to this server that lacks its path, and has neither query nor headers.

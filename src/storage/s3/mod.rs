@@ -30,7 +30,7 @@ use bytes::Bytes;
 
 use super::call::within;
 use super::{
-    GetOptions, ListPage, MultipartId, ObjectMeta, ObjectRead, ObjectStore, PutGrant,
+    GetOptions, ListPage, MultipartId, ObjectMeta, ObjectRead, ObjectStore, PartGrant, PutGrant,
     SignedRequest, StorageError, UploadedPart,
 };
 use crate::domain::{MediaType, Source, StoragePath};
@@ -144,19 +144,17 @@ impl ObjectStore for S3Store {
         &self,
         path: &StoragePath,
         media_type: MediaType,
+        checksums: bool,
     ) -> Result<MultipartId, StorageError> {
-        within(self.timeouts.call, self.begin_upload(path, media_type)).await
+        within(self.timeouts.call, self.begin_upload(path, media_type, checksums)).await
     }
 
     async fn sign_part(
         &self,
-        path: &StoragePath,
-        upload: &MultipartId,
-        part_number: u16,
-        expires_in: Duration,
+        grant: &PartGrant<'_>,
         now: SystemTime,
     ) -> Result<SignedRequest, StorageError> {
-        self.grant_part(path, upload, part_number, expires_in, now)
+        self.grant_part(grant, now)
     }
 
     async fn list_parts(

@@ -3,7 +3,8 @@
 use aws_sdk_s3::config::Config;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::primitives::DateTime;
-use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
+use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart};
+use aws_smithy_types::base64;
 
 use super::S3Store;
 use super::errors::storage_error;
@@ -16,13 +17,22 @@ impl S3Store {
         &self,
         path: &StoragePath,
         media_type: MediaType,
+        checksums: bool,
     ) -> Result<MultipartId, StorageError> {
+        if checksums && !self.provider.checks_sha256() {
+            let title = self.provider.title();
+            let detail = format!("{title} is not known to check a SHA-256 of a part");
+            return Err(StorageError::new(StorageErrorKind::Unsupported, detail));
+        }
         let output = self
             .sdk
             .create_multipart_upload()
             .bucket(&self.bucket)
             .key(path.as_str())
             .content_type(media_type.as_str())
+            // Amazon takes a checksum with a part only if it was told here, and then wants one with
+            // every part, and all of them again with the completion.
+            .set_checksum_algorithm(checksums.then_some(ChecksumAlgorithm::Sha256))
             .send()
             .await
             .map_err(|error| storage_error(&error))?;
@@ -75,15 +85,7 @@ impl S3Store {
         if parts.is_empty() {
             return Err(StorageError::new(StorageErrorKind::WrongParts, "a list of no parts"));
         }
-        let listed = parts
-            .iter()
-            .map(|part| {
-                CompletedPart::builder()
-                    .part_number(part.number.into())
-                    .e_tag(part.etag.as_str())
-                    .build()
-            })
-            .collect();
+        let listed = parts.iter().map(completed_part).collect();
         let list = CompletedMultipartUpload::builder().set_parts(Some(listed)).build();
         // The head of the answer may come only when the object is assembled.
         let patient = TimeoutConfig::builder().read_timeout(self.timeouts.complete).build();
@@ -122,6 +124,15 @@ impl S3Store {
     }
 }
 
+/// A part as a completion names it: with its checksum, where it has one.
+fn completed_part(part: &UploadedPart) -> CompletedPart {
+    CompletedPart::builder()
+        .part_number(part.number.into())
+        .e_tag(part.etag.as_str())
+        .set_checksum_sha256(part.sha256.map(base64::encode))
+        .build()
+}
+
 /// Sorts parts by number, and keeps the last of those that were sent more than once: some servers
 /// list them all. Of two that differ and were written in the same second, nobody can tell which one
 /// was meant: both are kept, and a completion with both is refused as wrong.
@@ -142,8 +153,10 @@ fn uploaded_part(part: &aws_sdk_s3::types::Part) -> Result<UploadedPart, Storage
     let number = part.part_number.and_then(|number| u16::try_from(number).ok());
     let size = part.size.and_then(|size| u64::try_from(size).ok());
     let etag = part.e_tag.as_deref().and_then(ETag::parse);
+    let sha256 = part.checksum_sha256.as_deref().and_then(|text| base64::decode(text).ok());
+    let sha256 = sha256.and_then(|digest| digest.try_into().ok());
     match (number, size, etag) {
-        (Some(number), Some(size), Some(etag)) => Ok(UploadedPart { number, size, etag }),
+        (Some(number), Some(size), Some(etag)) => Ok(UploadedPart { number, size, etag, sha256 }),
         _ => Err(nonsense("a part without number, size or ETag")),
     }
 }
@@ -153,9 +166,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_checksum_of_a_part_goes_from_the_list_to_the_completion() {
+        let digest = base64::encode([7; 32]);
+        let listed = aws_sdk_s3::types::Part::builder().part_number(3).size(5).e_tag("\"p\"");
+        let with = uploaded_part(&listed.clone().checksum_sha256(&digest).build()).unwrap();
+        assert_eq!(with.sha256, Some([7; 32]));
+        assert_eq!(completed_part(&with).checksum_sha256(), Some(digest.as_str()));
+        let without = uploaded_part(&listed.build()).unwrap();
+        assert_eq!(completed_part(&without).checksum_sha256(), None);
+    }
+
+    #[test]
     fn the_last_of_the_parts_with_one_number_counts() {
-        let part =
-            |number, tag: &str| UploadedPart { number, size: 1, etag: ETag::parse(tag).unwrap() };
+        let part = |number, tag: &str| UploadedPart {
+            number,
+            size: 1,
+            etag: ETag::parse(tag).unwrap(),
+            sha256: None,
+        };
         let at = |second, number, tag| (Some(DateTime::from_secs(second)), part(number, tag));
         let sent = vec![
             at(9, 3, "x"),

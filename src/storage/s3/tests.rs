@@ -355,7 +355,8 @@ async fn a_completion_that_fails_after_its_200_fails() {
     let late =
         "<?xml version=\"1.0\"?>\n  <Error><Code>InvalidPart</Code><Message>x</Message></Error>";
     let server = Recorded::answering(vec![answer("200 OK", late)]).await;
-    let part = UploadedPart { number: 1, size: 0, etag: ETag::parse("\"p\"").unwrap() };
+    let etag = ETag::parse("\"p\"").unwrap();
+    let part = UploadedPart { number: 1, size: 0, etag, sha256: None };
     let upload = MultipartId("u".into());
     let error = server.store.complete_multipart(&path(), &upload, &[part]).await.unwrap_err();
     assert_eq!(error.kind, StorageErrorKind::WrongParts, "{}", error.detail);
@@ -466,13 +467,28 @@ mod grants {
     async fn parts_are_numbered_and_named_in_the_query() {
         let store = store(config("https://s3.example.com"));
         let upload = MultipartId("a+/=b".into());
-        let life = Duration::from_secs(60);
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
-        let signed = store.sign_part(&path(), &upload, 7, life, now).await.unwrap();
+        let path = path();
+        let plain = PartGrant {
+            path: &path,
+            upload: &upload,
+            number: 7,
+            size: 5,
+            sha256: None,
+            expires_in: Duration::from_secs(60),
+        };
+        let signed = store.sign_part(&plain, now).await.unwrap();
         assert!(signed.url.contains("&partNumber=7&uploadId=a%2B%2F%3Db&"), "{}", signed.url);
-        assert!(signed.headers.is_empty());
+        assert_eq!(signed_headers(&signed.url), "content-length;host");
+        assert!(signed.headers.is_empty(), "clients set the length themselves");
+
+        let checked = PartGrant { sha256: Some([0; 32]), ..plain };
+        let signed = store.sign_part(&checked, now).await.unwrap();
+        assert_eq!(signed_headers(&signed.url), "content-length;host;x-amz-checksum-sha256");
+        let zeros = format!("{}=", "A".repeat(43));
+        assert_eq!(signed.headers, [("x-amz-checksum-sha256", zeros)]);
         for number in [0, 10_001] {
-            assert!(store.sign_part(&path(), &upload, number, life, now).await.is_err());
+            assert!(store.sign_part(&PartGrant { number, ..plain }, now).await.is_err());
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use safelight::domain::{
-    AbortCause, AppName, FallbackReason, FallbackResult, HealReason, MemoryFill, MemoryLookup,
-    MemoryRevalidation, Source,
+    AbortCause, AppName, Discrepancy, FallbackReason, FallbackResult, HealReason, LookOutcome,
+    MemoryFill, MemoryLookup, MemoryRevalidation, Source,
 };
 use safelight::metrics::{AppMetrics, Metrics};
 
@@ -117,6 +117,14 @@ fn the_labels_are_those_of_the_program() {
     assert_eq!(
         table("When a body breaks off", "Cause"),
         labels(AbortCause::ALL.iter().map(|one| one.label()).collect())
+    );
+    assert_eq!(
+        table("What the sweeper does", "Outcome"),
+        labels(LookOutcome::ALL.iter().map(|one| one.label()).collect())
+    );
+    assert_eq!(
+        table("What the sweeper does", "Finding"),
+        labels(Discrepancy::ALL.iter().map(|one| one.label()).collect())
     );
 }
 

@@ -11,7 +11,8 @@ use super::{OF_STORAGE, Rows};
 use crate::harness::dead_ends::nobody;
 use crate::harness::gateway::{Setup, app_file};
 use crate::harness::seaweed::{Seaweed, open};
-use crate::harness::wire_cdn::{Act, Reply, WireCdn};
+use crate::harness::wire_cdn::{Act, Reply, TrustedKey, WireCdn};
+use crate::signed_cdn::{KEY_ID, P256, SIGNED};
 
 /// An app on storage that is in order, behind the CDN at this URL.
 async fn behind(cdn_url: &str, sections: &str) -> Rows {
@@ -19,7 +20,8 @@ async fn behind(cdn_url: &str, sections: &str) -> Rows {
     let patient = "[Read]\nConnectTimeout = \"10s\"\nFirstByteTimeout = \"10s\"";
     let head = format!("CloudFrontURL = \"{cdn_url}\"");
     let file = app_file(&storage, &head, &format!("{patient}\n{sections}"));
-    let rows = Rows::of(Setup::with_app("shop", file), &storage.bucket, None).await;
+    let setup = Setup::with_app("shop", file).and_secret("shop/cloudfront.pem", P256);
+    let rows = Rows::of(setup, &storage.bucket, None).await;
     rows.assert_passed(&OF_STORAGE);
     rows.assert_passed(&[Check::Delete]);
     rows
@@ -96,4 +98,20 @@ async fn a_cdn_whose_origin_is_the_gateway_is_told() {
     }));
     let rows = behind(&cdn.url(), "").await;
     rows.assert_failed(Check::CdnOrigin, "Cache-Status", "another distribution");
+}
+
+#[tokio::test]
+async fn a_restricted_distribution_is_asked_as_reads_ask_it() {
+    for (trusted, sections, served) in
+        [(KEY_ID, SIGNED, true), ("K2", SIGNED, false), (KEY_ID, "", false)]
+    {
+        let cdn = WireCdn::start().await;
+        cdn.restrict_to(TrustedKey::p256(trusted, P256));
+        cdn.next(Act::but(|reply| reply.status = 200));
+        let rows = behind(&cdn.url(), sections).await;
+        match served {
+            true => rows.assert_passed(&[Check::CdnAnswers]),
+            false => rows.assert_failed(Check::CdnAnswers, "`status_403`", "SigningKeyPairID"),
+        }
+    }
 }

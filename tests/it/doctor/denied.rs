@@ -12,7 +12,7 @@ use safelight::domain::{MediaType, Source, StoragePath};
 use safelight::gateway::Configuration;
 use safelight::metrics::Metrics;
 use safelight::storage::{
-    GetOptions, ListPage, MultipartId, ObjectMeta, ObjectRead, ObjectStore, PutGrant,
+    GetOptions, ListPage, MultipartId, ObjectMeta, ObjectRead, ObjectStore, PartGrant, PutGrant,
     SignedRequest, StorageError, StorageErrorKind, UploadedPart,
 };
 use safelight::upstream::Client;
@@ -78,15 +78,13 @@ impl ObjectStore for Denying {
         &self,
         _: &StoragePath,
         _: MediaType,
+        _: bool,
     ) -> Result<MultipartId, StorageError> {
         unreachable!("the probe is small")
     }
     async fn sign_part(
         &self,
-        _: &StoragePath,
-        _: &MultipartId,
-        _: u16,
-        _: Duration,
+        _: &PartGrant<'_>,
         _: SystemTime,
     ) -> Result<SignedRequest, StorageError> {
         unreachable!("the probe is small")

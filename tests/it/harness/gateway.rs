@@ -91,6 +91,11 @@ impl Setup {
         let folder = tempfile::tempdir().unwrap();
         TestGateway::start(folder, self).await
     }
+
+    /// The same, in a folder that another one has left.
+    pub async fn start_in(self, folder: TempDir) -> TestGateway {
+        TestGateway::start(folder, self).await
+    }
 }
 
 impl TestGateway {
@@ -107,6 +112,17 @@ impl TestGateway {
         self.gateway.take().expect("it runs").stop(Duration::ZERO).await;
         let folder = std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap());
         Self::start(folder, setup).await
+    }
+
+    /// The file of its settings, for a command beside it.
+    pub fn settings_file(&self) -> PathBuf {
+        self.folder.path().join("safelight.toml")
+    }
+
+    /// Stops it in order, and leaves its folder.
+    pub async fn stop(mut self) -> TempDir {
+        self.gateway.take().expect("it runs").stop(Duration::ZERO).await;
+        std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap())
     }
 
     /// The file of the record store.

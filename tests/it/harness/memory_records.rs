@@ -148,9 +148,16 @@ impl Records for MemoryRecords {
         .await
     }
 
-    async fn due(&self, now: SystemTime, limit: u32) -> Result<Vec<UploadRecord>, RecordsError> {
+    async fn due(
+        &self,
+        app: &AppName,
+        now: SystemTime,
+        limit: u32,
+    ) -> Result<Vec<UploadRecord>, RecordsError> {
         self.call(|contents| {
-            let is_due = |record: &&UploadRecord| record.look_at.is_some_and(|at| at <= now);
+            let is_due = |record: &&UploadRecord| {
+                record.app == *app && record.look_at.is_some_and(|at| at <= now)
+            };
             let mut due: Vec<_> = contents.uploads.values().filter(is_due).cloned().collect();
             due.sort_by_key(|record| record.look_at);
             due.truncate(limit as usize);

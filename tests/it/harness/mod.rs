@@ -4,6 +4,7 @@
 pub mod dead_ends;
 pub mod embedded;
 pub mod fake_gcs;
+pub mod front;
 pub mod gateway;
 pub mod lax_s3;
 pub mod memory_records;

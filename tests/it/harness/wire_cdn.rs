@@ -2,12 +2,13 @@
 //! it got, and misbehaves on the wire when it is told to.
 
 mod reply;
+mod restricted;
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use rustls::ServerConfig;
@@ -22,6 +23,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
 pub use reply::{Act, End, Framing, Reply};
+pub use restricted::{TrustedKey, cookie};
 
 /// After how long a test gives up waiting for something that should have happened.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -41,6 +43,8 @@ struct Shared {
     objects: Mutex<HashMap<String, CdnObject>>,
     /// What to do with the next requests; served rightly once it is empty.
     acts: Mutex<VecDeque<Act>>,
+    /// Whose signature a request must have; any request is answered without.
+    trusted: Mutex<Option<TrustedKey>>,
     seen: watch::Sender<Seen>,
 }
 
@@ -150,6 +154,7 @@ impl WireCdn {
         let shared = Arc::new(Shared {
             objects: Mutex::default(),
             acts: Mutex::default(),
+            trusted: Mutex::default(),
             seen: watch::Sender::new(Seen::default()),
         });
         let task = tokio::spawn(accept(listener, tls, Arc::clone(&shared)));
@@ -169,6 +174,11 @@ impl WireCdn {
     /// Does this with the next request that nothing has been said for.
     pub fn next(&self, act: Act) {
         self.shared.acts.lock().unwrap().push_back(act);
+    }
+
+    /// Answers 403 from now on to whatever is not signed with this key, before anything else.
+    pub fn restrict_to(&self, trusted: TrustedKey) {
+        *self.shared.trusted.lock().unwrap() = Some(trusted);
     }
 
     /// What came so far.
@@ -273,6 +283,11 @@ where
 
 /// The bytes to send, what then, and whether they drip.
 fn answer(shared: &Shared, request: &SeenRequest) -> (Vec<u8>, End, bool) {
+    let trusted = shared.trusted.lock().unwrap();
+    if let Some(Err(why)) = trusted.as_ref().map(|key| key.check(request, SystemTime::now())) {
+        let refusal = Reply::page(403).with("X-Why", why);
+        return (refusal.to_wire(request.method == "HEAD"), End::KeepAlive, false);
+    }
     let act = shared.acts.lock().unwrap().pop_front().unwrap_or_else(Act::right);
     let path = request.target.split('?').next().unwrap_or_default();
     let object = shared.objects.lock().unwrap().get(path).cloned();

@@ -45,6 +45,9 @@ def operation(request):
     part = request.get("part")
     if part:
         parameters |= {"PartNumber": part["number"], "UploadId": part["upload"]}
+        parameters["ContentLength"] = part["size"]
+        if part["sha256"] is not None:
+            parameters["ChecksumSHA256"] = part["sha256"]
         return "upload_part", parameters
     put = request["put"]
     parameters["ContentType"] = put["content_type"]

@@ -174,9 +174,13 @@ async fn apps_routes_and_methods() {
     let id = "0".repeat(26);
     for (path, allow) in [
         (PRESIGN.to_owned(), "POST, OPTIONS"),
-        (format!("/darkroom/shop/v1/uploads/{id}"), "GET, OPTIONS"),
+        ("/darkroom/shop/v1/images/multipart-uploads".into(), "POST, OPTIONS"),
+        (format!("/darkroom/shop/v1/uploads/{id}"), "GET, DELETE, OPTIONS"),
         (format!("/darkroom/shop/v1/uploads/{id}/finalize"), "POST, OPTIONS"),
         (format!("/darkroom/shop/v1/uploads/{id}/upload-url"), "POST, OPTIONS"),
+        (format!("/darkroom/shop/v1/uploads/{id}/part-urls"), "POST, OPTIONS"),
+        (format!("/darkroom/shop/v1/uploads/{id}/parts"), "GET, OPTIONS"),
+        (format!("/darkroom/shop/v1/uploads/{id}/complete"), "POST, OPTIONS"),
         (format!("/darkroom/shop/v2/images/{id}-x.jpg"), "GET, HEAD, OPTIONS"),
     ] {
         for method in [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {

@@ -55,7 +55,7 @@ impl Scene {
 
     /// Whether there is a look at the object to come.
     async fn is_due(&self) -> bool {
-        let due = self.records.due(SystemTime::now(), 10).await.unwrap();
+        let due = self.records.due(&shop(), SystemTime::now(), 10).await.unwrap();
         due.iter().any(|record| record.key == self.record.key)
     }
 }

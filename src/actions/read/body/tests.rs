@@ -13,7 +13,8 @@ use super::*;
 use crate::domain::{AppName, MediaType, ObjectMeta, Source};
 use crate::metrics::Metrics;
 use crate::storage::{
-    ListPage, MultipartId, ObjectRead, PutGrant, SignedRequest, StorageError, UploadedPart,
+    ListPage, MultipartId, ObjectRead, PartGrant, PutGrant, SignedRequest, StorageError,
+    UploadedPart,
 };
 
 /// How a source ends.
@@ -165,15 +166,13 @@ impl ObjectStore for Scripted {
         &self,
         _: &StoragePath,
         _: MediaType,
+        _: bool,
     ) -> Result<MultipartId, StorageError> {
         unreachable!("a body only reads")
     }
     async fn sign_part(
         &self,
-        _: &StoragePath,
-        _: &MultipartId,
-        _: u16,
-        _: Duration,
+        _: &PartGrant<'_>,
         _: SystemTime,
     ) -> Result<SignedRequest, StorageError> {
         unreachable!("a body only reads")

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crate::dev::cdn::whole;
 use crate::domain::{ContentRange, ETag, MediaType, Source, StoragePath};
 use crate::storage::{
-    GetOptions, ListPage, MultipartId, ObjectMeta, ObjectRead, ObjectStore, PutGrant,
+    GetOptions, ListPage, MultipartId, ObjectMeta, ObjectRead, ObjectStore, PartGrant, PutGrant,
     SignedRequest, StorageError, StorageErrorKind, UploadedPart,
 };
 
@@ -121,16 +121,14 @@ impl ObjectStore for Origin {
         &self,
         _: &StoragePath,
         _: MediaType,
+        _: bool,
     ) -> Result<MultipartId, StorageError> {
         Err(not_asked())
     }
 
     async fn sign_part(
         &self,
-        _: &StoragePath,
-        _: &MultipartId,
-        _: u16,
-        _: Duration,
+        _: &PartGrant<'_>,
         _: SystemTime,
     ) -> Result<SignedRequest, StorageError> {
         Err(not_asked())

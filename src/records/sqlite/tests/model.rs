@@ -37,7 +37,7 @@ prop_compose! {
         size in proptest::option::of(0..=i64::MAX as u64),
         sha256: Option<[u8; 32]>,
         stored in proptest::option::of(any_stored()),
-        multipart in proptest::option::of(("\\PC{1,80}", 0..=i64::MAX as u64)),
+        multipart in proptest::option::of(("\\PC{1,80}", 0..=i64::MAX as u64, any::<bool>())),
         times in [any_time(), any_time(), any_time(), any_time()],
         look_at in proptest::option::of(any_time()),
     ) -> UploadRecord {
@@ -50,7 +50,10 @@ prop_compose! {
             reason,
             declared: Declared { media_type, size, sha256 },
             stored,
-            multipart: multipart.map(|(id, part_size)| Multipart { id: MultipartId(id), part_size }),
+            multipart: multipart.map(|(id, part_size, checksums)| {
+                let id = MultipartId(id);
+                Multipart { id, part_size, checksums }
+            }),
             created_at,
             url_expires_at,
             session_expires_at,
@@ -198,9 +201,17 @@ impl Model {
         "ok"
     }
 
-    /// The times of the looks that are due; which of two at the same time comes first is open.
-    fn due(&self, now: SystemTime, limit: u32) -> Vec<SystemTime> {
-        let mut due: Vec<_> = self.0.values().filter_map(|r| r.look_at).collect();
+    fn apps(&self) -> Vec<AppName> {
+        let mut apps: Vec<_> = self.0.values().map(|record| record.app.clone()).collect();
+        apps.sort();
+        apps.dedup();
+        apps
+    }
+
+    /// The times of the app's looks that are due; which of two at the same time comes first is open.
+    fn due(&self, app: &AppName, now: SystemTime, limit: u32) -> Vec<SystemTime> {
+        let of_app = self.0.values().filter(|record| record.app == *app);
+        let mut due: Vec<_> = of_app.filter_map(|record| record.look_at).collect();
         due.retain(|at| *at <= now);
         due.sort();
         due.truncate(limit as usize);
@@ -214,6 +225,7 @@ fn outcome(answer: Result<(), RecordsError>) -> &'static str {
         Err(RecordsError::Duplicate) => "duplicate",
         Err(RecordsError::Conflict) => "conflict",
         Err(RecordsError::InvalidTransition(_)) => "invalid",
+        Err(RecordsError::InUse(_)) => "in use",
         Err(RecordsError::Unavailable(_)) => "unavailable",
     }
 }
@@ -245,11 +257,13 @@ async fn play(records: &SqliteRecords, model: &mut Model, step: Step) {
             assert_eq!(outcome(records.look_again(look).await), expected);
         }
         Step::Due { now, limit } => {
-            let due = records.due(now, limit).await.unwrap();
-            let times: Vec<_> = due.iter().filter_map(|record| record.look_at).collect();
-            assert_eq!(times, model.due(now, limit));
-            for record in due {
-                assert_eq!(model.0.get(&record.key.id()), Some(&record));
+            for app in model.apps() {
+                let due = records.due(&app, now, limit).await.unwrap();
+                let times: Vec<_> = due.iter().filter_map(|record| record.look_at).collect();
+                assert_eq!(times, model.due(&app, now, limit));
+                for record in due {
+                    assert_eq!(model.0.get(&record.key.id()), Some(&record));
+                }
             }
         }
     }

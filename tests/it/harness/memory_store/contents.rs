@@ -31,6 +31,8 @@ pub struct Object {
 pub struct Upload {
     path: String,
     content_type: String,
+    /// Whether every part has a checksum, or none has: as on Amazon's servers.
+    pub checksums: bool,
     parts: BTreeMap<u16, Bytes>,
 }
 
@@ -60,6 +62,7 @@ impl Upload {
             number: *number,
             size: body.len() as u64,
             etag: etag(body),
+            sha256: self.checksums.then(|| Sha256::digest(body).into()),
         };
         self.parts.iter().map(part).collect()
     }
@@ -122,11 +125,12 @@ impl Contents {
         ListPage { next: last.filter(|_| rest.peek().is_some()), objects }
     }
 
-    pub fn begin(&mut self, path: &str, content_type: &str) -> MultipartId {
+    pub fn begin(&mut self, path: &str, content_type: &str, checksums: bool) -> MultipartId {
         self.writes += 1;
         let id = format!("upload-{}", self.writes);
         let (path, content_type) = (path.to_owned(), content_type.to_owned());
-        self.uploads.insert(id.clone(), Upload { path, content_type, parts: BTreeMap::new() });
+        let upload = Upload { path, content_type, checksums, parts: BTreeMap::new() };
+        self.uploads.insert(id.clone(), upload);
         MultipartId(id)
     }
 
@@ -148,6 +152,10 @@ impl Contents {
         for (index, part) in parts.iter().enumerate() {
             let body = upload.parts.get(&part.number).filter(|body| etag(body) == part.etag);
             let body = body.filter(|_| part.number > before).ok_or(Kind::WrongParts)?;
+            let wanted = upload.checksums.then(|| Sha256::digest(body).into());
+            if part.sha256 != wanted {
+                return Err(Kind::WrongParts);
+            }
             let is_last = index + 1 == parts.len();
             if !is_last && (body.len() as u64) < MIN_PART_BYTES {
                 return Err(Kind::WrongParts);

@@ -14,7 +14,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use percent_encoding::percent_decode_str;
 use safelight::domain::{ContentRange, RangeRequest, StoragePath};
-use safelight::storage::{MultipartId, PutGrant, SignedRequest};
+use safelight::storage::{PartGrant, PutGrant, SignedRequest};
 use sha2::{Digest as _, Sha256};
 use tokio::net::TcpListener;
 use url::form_urlencoded;
@@ -73,16 +73,14 @@ impl Front {
         SignedRequest { url, headers, expires_at: whole_seconds(now + grant.expires_in) }
     }
 
-    pub fn sign_part(
-        &self,
-        path: &StoragePath,
-        upload: &MultipartId,
-        part_number: u16,
-        expires_at: SystemTime,
-    ) -> SignedRequest {
-        let query = format!("partNumber={part_number}&uploadId={}&", upload.0);
-        let url = self.url("PUT", path, &query, &[], expires_at);
-        SignedRequest { url, headers: Vec::new(), expires_at: whole_seconds(expires_at) }
+    pub fn sign_part(&self, grant: &PartGrant<'_>, now: SystemTime) -> SignedRequest {
+        let query = format!("partNumber={}&uploadId={}&", grant.number, grant.upload.0);
+        let sum = grant.sha256.map(|sum| (CHECKSUM, aws_smithy_types::base64::encode(sum)));
+        let headers: Vec<_> = sum.into_iter().collect();
+        let signed = [&[("content-length", grant.size.to_string())], &headers[..]].concat();
+        let expires_at = now + grant.expires_in;
+        let url = self.url("PUT", grant.path, &query, &signed, expires_at);
+        SignedRequest { url, headers, expires_at: whole_seconds(expires_at) }
     }
 
     pub fn sign_get(&self, path: &StoragePath, expires_at: SystemTime) -> SignedRequest {
@@ -191,6 +189,10 @@ fn write(
     if let Some(upload) = parameter(query, "uploadId") {
         let number = parameter(query, "partNumber").and_then(|number| number.parse().ok());
         let part = number.ok_or((400, "InvalidArgument"))?;
+        let upload_of = contents.upload(name, &upload).map_err(|_| (404, "NoSuchUpload"))?;
+        if upload_of.checksums != text(CHECKSUM).is_some() {
+            return Err((400, "InvalidRequest"));
+        }
         let etag = contents.put_part(name, &upload, part, body).ok_or((404, "NoSuchUpload"))?;
         return Ok(etag.as_str().to_owned());
     }

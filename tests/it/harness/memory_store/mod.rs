@@ -19,7 +19,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use safelight::domain::{ContentRange, MediaType, Source, StoragePath};
 use safelight::storage::{
-    GetOptions, ListPage, MultipartId, ObjectMeta, ObjectRead, ObjectStore, PutGrant,
+    GetOptions, ListPage, MultipartId, ObjectMeta, ObjectRead, ObjectStore, PartGrant, PutGrant,
     SignedRequest, StorageError, StorageErrorKind as Kind, UploadedPart,
 };
 
@@ -215,24 +215,21 @@ impl ObjectStore for MemoryStore {
         &self,
         path: &StoragePath,
         media_type: MediaType,
+        checksums: bool,
     ) -> Result<MultipartId, StorageError> {
         let path = path.as_str();
         self.call(Operation::CreateMultipart, path, |contents| {
-            Ok(contents.begin(path, media_type.as_str()))
+            Ok(contents.begin(path, media_type.as_str(), checksums))
         })
     }
 
     async fn sign_part(
         &self,
-        path: &StoragePath,
-        upload: &MultipartId,
-        part_number: u16,
-        expires_in: Duration,
+        grant: &PartGrant<'_>,
         now: SystemTime,
     ) -> Result<SignedRequest, StorageError> {
-        self.call(Operation::SignPart, path.as_str(), |_| {
-            Ok(self.front.sign_part(path, upload, part_number, now + expires_in))
-        })
+        let path = grant.path.as_str();
+        self.call(Operation::SignPart, path, |_| Ok(self.front.sign_part(grant, now)))
     }
 
     async fn list_parts(

@@ -1,0 +1,82 @@
+//! Abandoning an upload before its file was accepted: nothing of it stays.
+
+use std::time::SystemTime;
+
+use crate::apps::App;
+use crate::domain::{Error, UploadId, UploadRecord, UploadState};
+use crate::records::Transition;
+
+use super::verify::{MAX_ATTEMPTS, Occasion, change_state, verify};
+use super::{Services, records_failed, upload};
+
+/// Abandons an upload that is pending, or never came. Safe to repeat.
+///
+/// The record says so first: from then on nothing can make an image of it. Then storage's session is
+/// given up, and a file that came meanwhile is deleted. What fails there is left to whoever sweeps.
+///
+/// # Errors
+/// [`Error::Conflict`] if its file has been looked at, [`Error::UploadNotFound`],
+/// [`Error::RecordsUnavailable`].
+pub async fn abandon(
+    app: &App,
+    services: &Services,
+    id: UploadId,
+    token: &str,
+    now: SystemTime,
+) -> Result<UploadRecord, Error> {
+    let mut record = upload::ask(app, services, id, token).await?;
+    for _ in 0..MAX_ATTEMPTS {
+        let deleted = match record.state {
+            UploadState::Deleted => Ok(()),
+            UploadState::Pending | UploadState::Orphaned => {
+                delete(app, services, &mut record, now).await
+            }
+            UploadState::Uploaded | UploadState::Ready | UploadState::Failed => {
+                return Err(Error::Conflict);
+            }
+        };
+        match deleted {
+            Ok(()) => {
+                clear(app, services, id, now).await;
+                return Ok(record);
+            }
+            // Somebody else moved it on: look where.
+            Err(Error::Conflict) => {
+                let found = services.records.get(&app.name, id).await;
+                let found = found.map_err(|error| records_failed(&error))?;
+                record = found.ok_or(Error::UploadNotFound)?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Err(Error::Conflict)
+}
+
+/// Makes the record one of a deleted upload.
+async fn delete(
+    app: &App,
+    services: &Services,
+    record: &mut UploadRecord,
+    now: SystemTime,
+) -> Result<(), Error> {
+    let change = Transition {
+        app: app.name.clone(),
+        id: record.key.id(),
+        revision: record.revision,
+        from: record.state,
+        to: UploadState::Deleted,
+        reason: None,
+        stored: None,
+        look_at: record.next_look(UploadState::Deleted, services.grace, now),
+        at: now,
+    };
+    change_state(app, services, record, change).await
+}
+
+/// Takes away what storage has of a deleted upload.
+async fn clear(app: &App, services: &Services, id: UploadId, now: SystemTime) {
+    if let Err(error) = verify(app, services, id, Occasion::MayHaveChanged, now).await {
+        let app = &app.name;
+        tracing::warn!(%app, %id, %error, "something of an abandoned upload may stay");
+    }
+}

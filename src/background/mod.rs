@@ -1,0 +1,3 @@
+//! What a gateway does without being asked. It calls the same actions as the requests of clients.
+
+pub mod sweeper;

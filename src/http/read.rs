@@ -238,8 +238,12 @@ fn cache_status(
         (Source::Memory, _) => return HeaderValue::from_static("safelight; hit"),
         _ => {}
     }
-    let collapsed = memory.is_some_and(|memory| memory.collapsed);
-    let how = if collapsed { "fwd=uri-miss; collapsed" } else { "fwd=uri-miss" };
+    let how = match memory.map_or((false, false), |memory| (memory.stale, memory.collapsed)) {
+        (false, false) => "fwd=uri-miss",
+        (false, true) => "fwd=uri-miss; collapsed",
+        (true, false) => "fwd=stale",
+        (true, true) => "fwd=stale; collapsed",
+    };
     ascii(match (source, fallback) {
         (Source::Cdn, _) => format!("safelight; {how}; detail=cdn"),
         (_, Some(reason)) => {

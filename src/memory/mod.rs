@@ -14,6 +14,7 @@ mod flights;
 mod life;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use moka::notification::RemovalCause;
@@ -55,6 +56,8 @@ pub struct MemoryCache {
     refused: Cache<Key, Error>,
     unfit: Cache<Key, ()>,
     flights: Flights,
+    /// How often something was forgotten.
+    forgotten: AtomicU64,
     room: Arc<Semaphore>,
     largest: u64,
     metrics: Arc<Metrics>,
@@ -104,6 +107,10 @@ pub struct Origin {
     pub fallback: Option<FallbackReason>,
 }
 
+/// A point in the order of what is forgotten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment(u64);
+
 /// How an object that is not here comes.
 pub enum Joined {
     /// It has come in the meantime.
@@ -145,6 +152,7 @@ impl MemoryCache {
             refused: Cache::builder().max_capacity(MAX_NOTES).time_to_live(REFUSED_FOR).build(),
             unfit: Cache::builder().max_capacity(MAX_NOTES).time_to_live(UNFIT_FOR).build(),
             flights: Flights::default(),
+            forgotten: AtomicU64::new(0),
             room: Arc::new(Semaphore::new(units.min(Semaphore::MAX_PERMITS))),
             largest: for_fetches / ROOM_UNIT * ROOM_UNIT,
             metrics: Arc::clone(metrics),
@@ -204,15 +212,26 @@ impl MemoryCache {
         Arc::clone(&self.room).try_acquire_many_owned(units).ok()
     }
 
-    /// Remembers for a second that an object was refused.
-    pub fn refuse(&self, sought: &Sought<'_>, error: Error) {
+    /// A moment, for [`Self::refuse`].
+    #[must_use]
+    pub fn moment(&self) -> Moment {
+        Moment(self.forgotten.load(Ordering::Acquire))
+    }
+
+    /// Remembers for a second that an object was refused to whoever asked for it since a moment; not
+    /// if anything was forgotten in the meantime, because it may have been this object, whose
+    /// refusal is over.
+    pub fn refuse(&self, sought: &Sought<'_>, error: Error, since: Moment) {
         let _flights = self.flights.lock();
-        self.note_refusal(sought.to_key(), error);
+        if self.moment() == since {
+            self.refused.insert(sought.to_key(), error);
+        }
     }
 
     /// Forgets all that is known of an object, and what is being fetched of it.
     pub fn forget(&self, sought: &Sought<'_>) {
         let mut flights = self.flights.lock();
+        self.forgotten.fetch_add(1, Ordering::Release);
         flights.forget(sought);
         self.kept.invalidate(sought);
         self.refused.invalidate(sought);
@@ -244,7 +263,7 @@ impl MemoryCache {
                     self.kept.invalidate(key);
                 }
                 if *remember {
-                    self.note_refusal(key.clone(), error.clone());
+                    self.refused.insert(key.clone(), error.clone());
                 }
             }
             Filled::Unfit => {
@@ -254,10 +273,6 @@ impl MemoryCache {
             Filled::Nothing => {}
         }
         self.tidy();
-    }
-
-    fn note_refusal(&self, key: Key, error: Error) {
-        self.refused.insert(key, error);
     }
 
     /// Evicts what is too much at once, and not when it suits.

@@ -272,6 +272,19 @@ async fn what_failed_a_moment_ago_is_served_stale_and_not_asked_again() {
 }
 
 #[test]
+fn a_refusal_from_before_something_was_forgotten_is_not_remembered() {
+    let cache = cache();
+    let looked = || cache.look(&sought("a"), Instant::now());
+    cache.refuse(&sought("a"), Error::NotFound, cache.moment());
+    assert!(matches!(looked(), Found::Refused(Error::NotFound)));
+    let before = cache.moment();
+    cache.forget(&sought("a"));
+    assert!(matches!(looked(), Found::Nothing));
+    cache.refuse(&sought("a"), Error::NotFound, before);
+    assert!(matches!(looked(), Found::Nothing));
+}
+
+#[test]
 fn fetches_have_an_eighth_or_half_of_a_small_cache() {
     for (size, largest) in
         [(1 << 20, 512 << 10), (4 << 20, 2 << 20), (16 << 20, 4 << 20), (256 << 20, 32 << 20)]

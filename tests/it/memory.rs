@@ -11,6 +11,8 @@ use http::{HeaderMap, Method};
 use safelight::domain::StoragePath;
 use safelight::storage::{ObjectStore as _, S3Config};
 use sha2::{Digest as _, Sha256};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
 
 use crate::harness::gateway::{Setup, TestGateway, app_file, mint_key, offline_app_file};
 use crate::harness::photos::{JPEG, WEBP};
@@ -286,6 +288,21 @@ async fn a_body_that_cannot_be_healed_is_fetched_once_more() {
     scene.cdn.next(break_off());
     scene.gateway.get(&other.path()).await.assert_problem(502, "storage_failed");
     assert_eq!(scene.counted("fills", "broken").await, 1.0);
+}
+
+#[tokio::test]
+async fn a_fetch_that_nobody_waits_for_any_more_is_cancelled() {
+    let scene = Scene::new().await;
+    let photo = scene.photo(&[]).await;
+    scene.cdn.next(Act::no_byte(End::Stall));
+    let address = scene.gateway.base.trim_start_matches("http://");
+    let mut client = TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {} HTTP/1.1\r\nHost: media.test\r\n\r\n", photo.path());
+    client.write_all(request.as_bytes()).await.unwrap();
+    scene.cdn.until(|seen| seen.requests.len() == 1).await;
+    drop(client);
+    scene.cdn.until(|seen| seen.closed_by_peer == 1).await;
+    assert_is(&scene.gateway.get(&photo.path()).await, &photo.bytes, FROM_CDN);
 }
 
 #[tokio::test]

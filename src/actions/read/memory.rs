@@ -21,7 +21,9 @@ use crate::domain::{
     Caching, Conditions, Error, EtagList, MemoryFill, MemoryLookup, MemoryRevalidation, ObjectKey,
     Representation, Shape, Source, Stored,
 };
-use crate::memory::{Entry, Filled, Found, Joined, Kept, Life, MemoryCache, Origin, Sought, Use};
+use crate::memory::{
+    Entry, Filled, Found, Joined, Kept, Life, MemoryCache, Moment, Origin, Sought, Use,
+};
 
 /// How often an object is fetched whose body breaks off and cannot be healed. The second time it is
 /// the new version of one that changed, or else it is not to be had.
@@ -36,7 +38,8 @@ pub struct FromMemory {
     pub kept: Arc<Kept>,
     /// How old it is, in seconds.
     pub age: u64,
-    /// Whether it is stale.
+    /// Whether what was there was stale: it is served as it is, if memory is the source, and was
+    /// asked about, if another is.
     pub stale: bool,
     /// Whether another read had it fetched, for which this one waited.
     pub collapsed: bool,
@@ -49,6 +52,7 @@ pub(super) struct Memory<'a> {
     cache: &'a Arc<MemoryCache>,
     request: &'a ReadRequest,
     sought: Sought<'a>,
+    begun: Moment,
 }
 
 impl<'a> Memory<'a> {
@@ -60,7 +64,7 @@ impl<'a> Memory<'a> {
     ) -> Option<Self> {
         let cache = services.memory.as_ref().filter(|_| app.memory_cache_max_object > 0)?;
         let sought = Sought { sources: app.sources, key: request.key.as_str() };
-        Some(Self { app, services, cache, request, sought })
+        Some(Self { app, services, cache, request, sought, begun: cache.moment() })
     }
 
     /// Answers from memory, with what is there or comes; `None` if the sources are to be asked for
@@ -93,7 +97,7 @@ impl<'a> Memory<'a> {
         if let Err(error) = &reply.outcome
             && is_for_others(self.app, error, reply.source)
         {
-            self.cache.refuse(&self.sought, error.clone());
+            self.cache.refuse(&self.sought, error.clone(), self.begun);
         }
     }
 
@@ -141,7 +145,7 @@ impl<'a> Memory<'a> {
         self.count(lookup);
         match waiting.await {
             Filled::Kept(entry, origin) if is_recorded(&entry, recorded) => {
-                self.deliver(&entry, false, lookup == MemoryLookup::Joined, origin)
+                self.deliver(&entry, known.is_some(), lookup == MemoryLookup::Joined, origin)
             }
             Filled::Refused { error, origin, .. } => match stale {
                 Some(stale) if error != Error::NotFound => {
@@ -383,4 +387,40 @@ fn revalidation(known: &Entry, filled: &Filled) -> MemoryRevalidation {
 fn refusal(error: Error, Origin { source, fallback }: Origin) -> ReadReply {
     let object = Representation::default();
     ReadReply { outcome: Err(error), object, source, fallback, memory: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::domain::ETag;
+
+    #[test]
+    fn only_the_recorded_version_is_served() {
+        let tag = |text: Option<&str>| text.and_then(ETag::parse);
+        let life = Life::of(YOUNG, YOUNG, Duration::ZERO, true).unwrap();
+        for (kept, recorded, expected) in [
+            (Some("\"a\""), Some(Some("\"a\"")), true),
+            (Some("\"a\""), Some(Some("\"b\"")), false),
+            (Some("W/\"a\""), Some(Some("\"a\"")), false),
+            (None, Some(Some("\"a\"")), false),
+            (None, Some(None), false),
+            (Some("\"a\""), None, true),
+            (None, None, true),
+        ] {
+            let object = Representation { etag: tag(kept), ..Representation::default() };
+            let here = Arc::new(Kept::new(object, Bytes::new()));
+            let entry = Entry::new(here, Instant::now(), Duration::ZERO, life);
+            let stored = recorded.map(|recorded| Stored {
+                size: 0,
+                content_type: None,
+                etag: tag(recorded),
+                version: None,
+                dimensions: None,
+            });
+            let served = is_recorded(&entry, stored.as_ref());
+            assert_eq!(served, expected, "{kept:?} and {recorded:?}");
+        }
+    }
 }

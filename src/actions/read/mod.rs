@@ -162,24 +162,34 @@ async fn drive(
                 return settled(settlement).into_reply(app, request, app.store.source(), reason);
             }
             Step::Refuse(error) => {
-                let result = match error {
-                    Error::NotFound => FallbackResult::Missing,
-                    _ => FallbackResult::Failed,
-                };
-                let reason = fallback.map(|counted| counted.end(result));
-                let source = match (&error, &seen.storage) {
-                    (Error::NotFound, StorageSeen::Failed(_) | StorageSeen::Changed) => {
-                        app.store.source()
-                    }
-                    _ => Source::None,
-                };
-                let object = Representation::default();
-                let outcome = Err(error);
-                let reply = ReadReply { outcome, object, source, fallback: reason, memory: None };
+                let reply = refused(app, error, &seen, fallback);
                 memory.inspect(|memory| memory.note(&reply));
                 return reply;
             }
         }
+    }
+}
+
+fn refused(
+    app: &App,
+    error: Error,
+    seen: &Seen,
+    fallback: Option<CountedFallback<'_>>,
+) -> ReadReply {
+    let result = match error {
+        Error::NotFound => FallbackResult::Missing,
+        _ => FallbackResult::Failed,
+    };
+    let source = match (&error, &seen.storage) {
+        (Error::NotFound, StorageSeen::Failed(_) | StorageSeen::Changed) => app.store.source(),
+        _ => Source::None,
+    };
+    ReadReply {
+        outcome: Err(error),
+        object: Representation::default(),
+        source,
+        fallback: fallback.map(|counted| counted.end(result)),
+        memory: None,
     }
 }
 

@@ -16,6 +16,9 @@ const OVER: &[(&str, &str)] = &[("Cache-Control", "max-age=10"), ("Age", "60")];
 /// Over for 5 s: it is served while the CDN is asked.
 const JUST_OVER: &[(&str, &str)] = &[("Cache-Control", "max-age=10"), ("Age", "15")];
 
+/// The CDN was asked whether it still holds.
+const ASKED: &str = "safelight; fwd=stale; detail=cdn";
+
 const STALE: &str = "safelight; hit; detail=stale";
 
 /// The tag that the CDN was asked about with its last request.
@@ -39,6 +42,7 @@ async fn what_is_over_is_asked_about_by_its_tag() {
     ] {
         let answer = scene.ask(method, &photo.path(), header).await;
         assert_eq!(answer.status, status, "{header:?}");
+        assert_eq!(answer.header("cache-status"), ASKED);
         assert_eq!(scene.cdn.requests().len(), number);
         assert_eq!(asked_about(&scene.cdn).as_deref(), Some(photo.etag()));
         let age = answer.header("age").parse::<u64>().unwrap();
@@ -50,9 +54,9 @@ async fn what_is_over_is_asked_about_by_its_tag() {
     let changed = CdnObject { bytes: JPEG.bytes.into(), headers: Vec::new() };
     let changed = OVER.iter().fold(changed.and("ETag", "\"new\""), |o, (n, v)| o.and(n, v));
     scene.cdn.put(&photo.cdn_path(), changed);
-    assert_is(&scene.gateway.get(&photo.path()).await, JPEG.bytes, FROM_CDN);
+    assert_is(&scene.gateway.get(&photo.path()).await, JPEG.bytes, ASKED);
     assert_eq!(scene.counted("revalidations", "changed").await, 1.0);
-    assert_is(&scene.gateway.get(&photo.path()).await, JPEG.bytes, FROM_CDN);
+    assert_is(&scene.gateway.get(&photo.path()).await, JPEG.bytes, ASKED);
     assert_eq!(asked_about(&scene.cdn).as_deref(), Some("\"new\""));
 }
 
@@ -62,7 +66,7 @@ async fn what_is_fresh_again_is_a_hit() {
     let photo = scene.photo(OVER).await;
     scene.gateway.get(&photo.path()).await.assert_success();
     scene.cdn.put(&photo.cdn_path(), photo.copy().and("Cache-Control", "max-age=1000"));
-    assert_is(&scene.gateway.get(&photo.path()).await, &photo.bytes, FROM_CDN);
+    assert_is(&scene.gateway.get(&photo.path()).await, &photo.bytes, ASKED);
     assert_is(&scene.gateway.get(&photo.path()).await, &photo.bytes, "safelight; hit");
     assert_eq!(scene.cdn.requests().len(), 2);
 }

@@ -1,6 +1,8 @@
 //! The composition root: settings and app files in, a running gateway out. Every way to run it —
 //! `serve`, `dev`, the tests — goes through [`Gateway::start`].
 
+mod events;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +28,8 @@ use crate::server::{Listening, Shutdown, ShutdownTrigger, serve, shutdown};
 use crate::settings::{Reconcile, RecordsUrl, Settings};
 use crate::storage::{GcsProcessCredentials, GcsSurroundings, ProcessCredentials, S3Access};
 use crate::upstream::Client;
+
+use events::Handlers;
 
 /// How long requests have to finish once no more are accepted.
 const DRAIN: Duration = Duration::from_secs(25);
@@ -57,6 +61,7 @@ pub struct Prepared {
     /// What everything is counted in.
     pub metrics: Arc<Metrics>,
     loop_token: HeaderValue,
+    process: Option<ProcessCredentials>,
 }
 
 /// A running gateway.
@@ -69,6 +74,8 @@ pub struct Gateway {
     records: Arc<dyn Records>,
     public: Running,
     admin: Running,
+    /// What takes events from a queue.
+    consumer: Option<Running>,
     sweeper: Running,
     limits_sweeper: JoinHandle<()>,
     follower: JoinHandle<()>,
@@ -88,7 +95,9 @@ impl Configuration {
     /// A text for each app that cannot be built.
     pub async fn prepare(self) -> Result<Prepared, Vec<String>> {
         let told = |error| vec![error];
-        let process = match self.apps.iter().any(AppConfig::uses_aws_process_credentials) {
+        let uses_aws = self.apps.iter().any(AppConfig::uses_aws_process_credentials)
+            || self.settings.events.uses_process_credentials();
+        let process = match uses_aws {
             true => Some(ProcessCredentials::start().await.map_err(told)?),
             false => None,
         };
@@ -99,7 +108,7 @@ impl Configuration {
             }
             false => None,
         };
-        self.build(process.as_ref(), google.as_ref())
+        self.build(process, google.as_ref())
     }
 
     /// Builds the same and throws it away, and asks nothing of anybody: what only shows then is
@@ -112,21 +121,21 @@ impl Configuration {
     /// Outside of a tokio runtime.
     pub fn check(self) -> Result<(), Vec<String>> {
         let (process, google) = (ProcessCredentials::none(), GcsProcessCredentials::none());
-        self.build(Some(&process), Some(&google)).map(drop)
+        self.build(Some(process), Some(&google)).map(drop)
     }
 
     fn build(
         self,
-        process: Option<&ProcessCredentials>,
+        process: Option<ProcessCredentials>,
         google: Option<&GcsProcessCredentials>,
     ) -> Result<Prepared, Vec<String>> {
         let Self { settings, apps, embedded } = self;
         let metrics = Metrics::new();
         let client = Client::new(settings.server.address_policy.clone()).map_err(|e| vec![e])?;
         let loop_token = loop_token(&settings);
-        let given = Given { embedded: embedded.as_ref(), process, google };
+        let given = Given { embedded: embedded.as_ref(), process: process.as_ref(), google };
         let apps = build_apps(apps, &settings, &metrics, &client, &loop_token, given)?;
-        Ok(Prepared { settings, apps, client, metrics, loop_token })
+        Ok(Prepared { settings, apps, client, metrics, loop_token, process })
     }
 }
 
@@ -138,7 +147,7 @@ impl Gateway {
     /// store does not open.
     pub async fn start(configuration: Configuration) -> Result<Self, String> {
         let prepared = configuration.prepare().await.map_err(|errors| errors.join("\n"))?;
-        let Prepared { settings, apps, metrics, loop_token, .. } = prepared;
+        let Prepared { settings, apps, metrics, loop_token, client, process } = prepared;
         metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let listener = bind(settings.server.listen, "Server.Listen").await?;
         let admin_listener = bind(settings.server.admin_listen, "Server.AdminListen").await?;
@@ -154,6 +163,9 @@ impl Gateway {
             reconcile: remedy(settings.sweeper.reconcile),
             pages: Pages::Few,
         };
+        let handlers = Handlers { apps: &apps, services: &services, metrics: &metrics };
+        let push = events::open_push(&settings.events, &client, &handlers)?;
+        let consumer = events::start_consumer(&settings.events, process, &handlers)?;
         let sweeper =
             Sweeper::new(Arc::clone(&apps), services.clone(), Arc::clone(&metrics), schedule);
         let readiness = Readiness::default();
@@ -164,7 +176,8 @@ impl Gateway {
             Arc::clone(&metrics),
             loop_token,
             limits.max_concurrent_requests.get(),
-        );
+        )
+        .with_push(push);
         let admin = AdminDoor {
             apps: Arc::clone(&apps),
             metrics: Arc::clone(&metrics),
@@ -176,6 +189,7 @@ impl Gateway {
             records,
             public: open_public(listener, limits.max_connections.get(), &metrics, public),
             admin: open_admin(admin_listener, &metrics, admin),
+            consumer,
             sweeper: spawn_sweeper(sweeper),
             limits_sweeper: tokio::spawn(sweep_limits(apps)),
             follower: tokio::spawn(async move { known.follow().await }),
@@ -191,7 +205,12 @@ impl Gateway {
         self.readiness.set(false);
         tokio::time::sleep(notice).await;
         self.sweeper.stop().await;
-        self.public.stop().await;
+        let consumer = async {
+            if let Some(consumer) = self.consumer {
+                consumer.stop().await;
+            }
+        };
+        tokio::join!(self.public.stop(), consumer);
         self.limits_sweeper.abort();
         self.follower.abort();
         self.records.close().await;

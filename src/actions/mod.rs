@@ -44,7 +44,7 @@ pub struct Services {
 }
 
 /// What the caller is told when the record store fails; the cause goes to the log, here.
-fn records_failed(error: &RecordsError) -> Error {
+pub(crate) fn records_failed(error: &RecordsError) -> Error {
     match error {
         RecordsError::Conflict => Error::Conflict,
         RecordsError::Duplicate | RecordsError::InvalidTransition(_) => {

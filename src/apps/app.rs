@@ -9,12 +9,15 @@ use sha2::{Digest as _, Sha256};
 
 use crate::cdn::{Cdn, RequestSigner};
 use crate::domain::{AppName, Caching, KeyPrefix, ObjectKey, Rate};
-use crate::limits::{DEFAULT_MAX_KEYS, KeyedLimiter, SingleLimiter};
+use crate::limits::{
+    ConcurrencyBounds, ConcurrencyLimit, DEFAULT_MAX_KEYS, KeyedLimiter, SingleLimiter,
+};
 use crate::metrics::{AppMetrics, Metrics};
 use crate::storage::{GcsProcessCredentials, Means, ObjectStore, ProcessCredentials, S3Access};
 use crate::upstream::{Client, Timeouts};
 
 use super::config::{AppConfig, CdnConfig, StorageConfig, UploadPolicy};
+use super::guarded_cdn::GuardedCdn;
 use super::read_proof::ReadProof;
 
 /// A configured app. Whoever has one need not check anything of it again.
@@ -44,6 +47,8 @@ pub struct App {
     pub stall_timeout: Duration,
     /// The origins whose pages may use the upload endpoints.
     pub allowed_origins: Vec<String>,
+    /// Its bucket.
+    pub bucket: String,
     /// Its part of the bucket.
     pub key_prefix: KeyPrefix,
     /// What stands between the CDN's URL and the key.
@@ -53,7 +58,9 @@ pub struct App {
     /// Whether reading from it is known to work.
     pub read_proof: ReadProof,
     /// Its CDN.
-    pub cdn: Option<Cdn>,
+    pub cdn: Option<GuardedCdn>,
+    /// How many requests its storage has at once for reads that want the head of an answer.
+    pub storage_limit: ConcurrencyLimit,
     /// How often each owner may presign.
     pub owner_limit: KeyedLimiter,
     /// How often all owners together may.
@@ -119,6 +126,8 @@ impl App {
             })
         };
         let cdn = config.cdn.map(build_cdn).transpose()?;
+        let metrics = AppMetrics::new(workshop.metrics, &name, store.source(), cdn.is_some());
+        let cdn = cdn.map(|cdn| GuardedCdn::new(cdn, &read, &metrics)).transpose()?;
         let base = config.public_base_url.as_ref().unwrap_or(workshop.public_base_url);
         let base = base.as_str().trim_end_matches('/');
         // A flood of invented owners at every app at once stays within the bound of one, for up to a
@@ -126,7 +135,7 @@ impl App {
         let max_keys = (DEFAULT_MAX_KEYS / workshop.apps.max(1)).max(1_000);
         Ok(Self {
             public_base: format!("{base}/darkroom/{name}"),
-            metrics: AppMetrics::new(workshop.metrics, &name, store.source(), cdn.is_some()),
+            metrics,
             owner_limit: KeyedLimiter::new("owner", rate_limit.per_owner, max_keys),
             upload_limit: KeyedLimiter::new("upload", PER_UPLOAD, max_keys),
             app_limit: SingleLimiter::new("app", rate_limit.per_app),
@@ -140,11 +149,13 @@ impl App {
             sources,
             stall_timeout: read.stall_timeout,
             allowed_origins: config.cors.allowed_origins,
+            bucket: storage.bucket,
             key_prefix: storage.key_prefix,
             cdn_prefix,
             store,
             read_proof: ReadProof::default(),
             cdn,
+            storage_limit: ConcurrencyLimit::new(ConcurrencyBounds::STORAGE),
             name,
         })
     }

@@ -6,7 +6,7 @@ use http::HeaderValue;
 use url::Url;
 
 use crate::cdn::KeyPair;
-use crate::domain::{AppName, KeyPrefix, MediaType, Rate};
+use crate::domain::{AppName, HedgeAfter, KeyPrefix, MediaType, Rate};
 use crate::storage::StorageKind;
 
 /// A tenant's configuration.
@@ -105,7 +105,7 @@ pub struct RateLimits {
 }
 
 /// How images are read. No time is 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ReadPolicy {
     /// The `Cache-Control` of an image whose upload URL has run out.
     pub cache_control: HeaderValue,
@@ -117,6 +117,10 @@ pub struct ReadPolicy {
     pub stall_timeout: Duration,
     /// The largest object that is kept in memory, in bytes. 0: none is.
     pub memory_cache_max_object: u64,
+    /// When storage is asked beside a CDN that keeps a read waiting.
+    pub hedge_after: HedgeAfter,
+    /// The share of reads that go to storage in any case, from 0 to 1.
+    pub origin_share: f64,
 }
 
 /// Which pages may call the upload endpoints.

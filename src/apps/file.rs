@@ -10,8 +10,8 @@ use super::load::LoadContext;
 use super::secrets::SecretScope;
 use super::storage_file::storage;
 use crate::cdn::{KeyPair, KeyPairId, SigningKey};
-use crate::config::{Place, Section, nearest, public_base_url, rate};
-use crate::domain::{AppName, KeyPrefix, MediaType, Rate};
+use crate::config::{Place, Section, duration, nearest, public_base_url, rate};
+use crate::domain::{AppName, HedgeAfter, KeyPrefix, MediaType, Percentile, Rate};
 use crate::memory::LARGEST_OBJECT;
 use crate::storage::StorageKind;
 
@@ -19,6 +19,9 @@ use crate::storage::StorageKind;
 const URL_EXPIRY: Duration = Duration::from_secs(15 * 60);
 /// How long a pending upload may be renewed or resumed, unless the file says otherwise.
 const SESSION_EXPIRY: Duration = Duration::from_secs(24 * 3600);
+/// The share of reads that go to storage, unless the file says otherwise: enough to see within an
+/// hour that storage does not answer any more, and few enough not to show in the bill.
+const ORIGIN_SHARE: f64 = 0.01;
 /// The longest wait for an upstream that a file may ask for: one that is silent for longer will
 /// not answer, and its clients are long gone.
 const LONGEST_WAIT: Duration = Duration::from_secs(5 * 60);
@@ -176,6 +179,18 @@ fn read_policy(section: &mut Section<'_>) -> ReadPolicy {
         first_byte_timeout: wait("FirstByteTimeout", 1000),
         stall_timeout: wait("StallTimeout", 5000),
         memory_cache_max_object: memory_cache_max_object(section),
+        hedge_after: section
+            .key("HedgeAfter")
+            .text(|text| HedgeAfter::parse(text, duration))
+            .or(HedgeAfter::Percentile(Percentile::P98)),
+        origin_share: section
+            .key("OriginShare")
+            .number()
+            .check(|share| match share {
+                0.0..=1.0 => Ok(()),
+                _ => Err("write the share of reads, from 0 (none) to 1 (all)"),
+            })
+            .or(ORIGIN_SHARE),
     }
 }
 

@@ -9,6 +9,7 @@
 mod app;
 mod config;
 mod file;
+mod guarded_cdn;
 mod load;
 mod not_built;
 mod read_proof;
@@ -18,6 +19,7 @@ mod storage_file;
 pub use app::{App, Apps, Workshop};
 pub use config::{AppConfig, CdnConfig, Cors, RateLimits, ReadPolicy, StorageConfig, UploadPolicy};
 pub use file::parse_origin;
+pub use guarded_cdn::GuardedCdn;
 pub use load::{LoadContext, load_apps, read_app};
 pub use read_proof::{ReadProof, Reads};
 

@@ -3,7 +3,7 @@
 
 use crate::config::{NotBuilt, When};
 
-pub(super) static NOT_BUILT: [NotBuilt; 10] = [
+pub(super) static NOT_BUILT: [NotBuilt; 8] = [
     NotBuilt::new("", "Visibility", When::NotText("public")),
     NotBuilt::new("", "Identity", When::Set),
     NotBuilt::new("Storage", "Kind", When::IsText("azure")),
@@ -12,6 +12,4 @@ pub(super) static NOT_BUILT: [NotBuilt; 10] = [
     NotBuilt::new("Storage", "AccountKey", When::NotEmpty),
     NotBuilt::new("RateLimit", "PerClientIP", When::Set),
     NotBuilt::new("Read", "Mode", When::NotText("proxy")),
-    NotBuilt::new("Read", "HedgeAfter", When::NotText("off")),
-    NotBuilt::new("Read", "OriginShare", When::NotZero),
 ];

@@ -1,15 +1,16 @@
 //! An app's CDN: how it is asked, and what counts as an answer.
 
+pub mod health;
 mod signing;
 mod verdict;
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::header::{
     ACCEPT_ENCODING, AGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE,
-    DATE, ETAG, EXPIRES, HeaderName, IF_NONE_MATCH, LAST_MODIFIED, RANGE, VARY,
+    DATE, ETAG, EXPIRES, HeaderName, IF_NONE_MATCH, LAST_MODIFIED, RANGE, RETRY_AFTER, VARY,
 };
 use http::response::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
@@ -19,6 +20,8 @@ use crate::domain::{
     Caching, ETag, FallbackReason, RangeRequest, Representation, Shape, StoragePath, Stored,
 };
 use crate::upstream::{Body, Client, Origin, Timeouts};
+
+use health::Fault;
 
 pub use signing::{KeyPair, KeyPairId, RequestSigner, SigningKey};
 
@@ -72,6 +75,35 @@ pub struct CdnFailure {
     pub reason: FallbackReason,
     /// What happened, for the log.
     pub detail: String,
+    /// The status, where there was an answer.
+    pub status: Option<StatusCode>,
+    /// For how long the CDN wants to be left alone.
+    pub retry_after: Option<Duration>,
+}
+
+impl CdnFailure {
+    /// A failure without an answer to it.
+    #[must_use]
+    pub fn new(reason: FallbackReason, detail: impl Into<String>) -> Self {
+        Self { reason, detail: detail.into(), status: None, retry_after: None }
+    }
+
+    /// What it says of the CDN's health.
+    #[must_use]
+    pub fn fault(&self) -> Fault {
+        let status = self.status.map(|status| status.as_u16());
+        Fault { reason: self.reason, status, retry_after: self.retry_after }
+    }
+
+    /// A failure that an answer shows.
+    fn shown_by(mut self, head: &Parts) -> Self {
+        self.status = Some(head.status);
+        let seconds = head.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+        // The form with a date is rare, and the breaker has a pause of its own.
+        let seconds = seconds.and_then(|seconds| seconds.parse().ok());
+        self.retry_after = seconds.map(Duration::from_secs);
+        self
+    }
 }
 
 impl Cdn {
@@ -111,7 +143,8 @@ impl Cdn {
         let shape = Self::judge(question, &head)?;
         let object = representation(shape, head.status, &head.headers);
         if let Some(recorded) = question.recorded {
-            verdict::compare(question, recorded, shape, &object)?;
+            let compared = verdict::compare(question, recorded, shape, &object);
+            compared.map_err(|failure| failure.shown_by(&head))?;
         }
         Ok(CdnAnswer { shape, object, body })
     }
@@ -127,10 +160,7 @@ impl Cdn {
             request.headers_mut().insert(COOKIE, cookie);
         }
         let sent = self.client.send(&self.origin, request, &self.timeouts).await;
-        sent.map_err(|error| CdnFailure {
-            reason: verdict::reason_of(&error),
-            detail: error.to_string(),
-        })
+        sent.map_err(|error| CdnFailure::new(verdict::reason_of(&error), error.to_string()))
     }
 
     /// Judges the head of an answer to a question.
@@ -138,7 +168,8 @@ impl Cdn {
     /// # Errors
     /// [`CdnFailure`] for everything that is not an answer to the question: see `verdict`.
     pub fn judge(question: &CdnQuestion<'_>, head: &Parts) -> Result<Shape, CdnFailure> {
-        verdict::judge(question, head.status, &head.headers)
+        let judged = verdict::judge(question, head.status, &head.headers);
+        judged.map_err(|failure| failure.shown_by(head))
     }
 
     fn request(&self, question: &CdnQuestion<'_>) -> Request<Full<Bytes>> {

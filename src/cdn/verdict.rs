@@ -119,13 +119,13 @@ fn unsatisfied_size(headers: &HeaderMap) -> Option<u64> {
 }
 
 fn protocol(detail: impl Into<String>) -> CdnFailure {
-    CdnFailure { reason: FallbackReason::Protocol, detail: detail.into() }
+    CdnFailure::new(FallbackReason::Protocol, detail)
 }
 
 fn mismatch(detail: String) -> CdnFailure {
-    CdnFailure { reason: FallbackReason::Mismatch, detail }
+    CdnFailure::new(FallbackReason::Mismatch, detail)
 }
 
 fn failure(reason: FallbackReason, status: StatusCode) -> Result<Shape, CdnFailure> {
-    Err(CdnFailure { reason, detail: format!("the CDN answered {status}") })
+    Err(CdnFailure::new(reason, format!("the CDN answered {status}")))
 }

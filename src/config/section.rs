@@ -235,6 +235,17 @@ impl<'a> Key<'a> {
         })
     }
 
+    /// A number, whole or not.
+    pub fn number(self) -> Given<'a, f64> {
+        self.value("a number such as 0.01", |node| match &node.value {
+            Value::Float(number) => Some(Ok(*number)),
+            #[allow(clippy::cast_precision_loss)] // whoever writes such a number is told its bounds
+            Value::Integer(Some(number)) => Some(Ok(*number as f64)),
+            Value::Integer(None) => Some(Err("the number is too large".to_owned())),
+            _ => None,
+        })
+    }
+
     /// A size in bytes: `"20MiB"`, or a plain number of bytes.
     pub fn byte_size(self) -> Given<'a, u64> {
         self.value("a size such as \"20MiB\"", |node| match &node.value {

@@ -50,7 +50,7 @@ fn question(path: &StoragePath, range: Option<RangeRequest>) -> CdnQuestion<'_> 
 
 /// Asks as a read asks: with the app's own time limits, and with the mark against loops.
 pub(super) async fn answers(exam: &mut Examination<'_>) -> Finding {
-    let Some(cdn) = &exam.app.cdn else { return Finding::not_checked(NO_CDN) };
+    let Some(cdn) = exam.cdn_itself() else { return Finding::not_checked(NO_CDN) };
     let path = exam.app.cdn_prefix.path_of(&exam.key(""));
     let question = question(&path, None);
     let seen = match cdn.send(&question).await {
@@ -85,7 +85,7 @@ fn failed(exam: &Examination<'_>, failure: &CdnFailure) -> Finding {
 }
 
 fn fix_of(exam: &Examination<'_>, reason: FallbackReason) -> &'static str {
-    let is_signed = exam.app.cdn.as_ref().is_some_and(Cdn::is_signed);
+    let is_signed = exam.cdn_itself().is_some_and(Cdn::is_signed);
     fix::of_cdn(reason, exam.provider(), is_signed)
 }
 
@@ -174,7 +174,7 @@ fn judge_caching(value: &str) -> Finding {
 }
 
 pub(super) async fn range(exam: &Examination<'_>) -> Finding {
-    let Some(cdn) = &exam.app.cdn else { return Finding::not_checked(NO_CDN) };
+    let Some(cdn) = exam.cdn_itself() else { return Finding::not_checked(NO_CDN) };
     if served(exam).is_none() {
         return unserved(exam);
     }

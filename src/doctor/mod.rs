@@ -32,6 +32,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 
 use crate::apps::App;
+use crate::cdn::Cdn;
 use crate::domain::{MediaType, ObjectKey, ObjectMeta, StoragePath};
 use crate::storage::{PutGrant, StorageError};
 use crate::upstream::{Client, SendError};
@@ -162,6 +163,10 @@ impl<'a> Examination<'a> {
             Check::CdnRange => cdn::range(self).await,
             Check::Delete => objects::delete(self).await,
         }
+    }
+
+    fn cdn_itself(&self) -> Option<&'a Cdn> {
+        self.app.cdn.as_ref().map(|guarded| &guarded.cdn)
     }
 
     /// The key of the probe, or of an object of its own beside it.

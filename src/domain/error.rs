@@ -153,6 +153,9 @@ pub enum Error {
     /// The record store does not answer.
     #[error("the records of uploads cannot be reached at the moment: try again")]
     RecordsUnavailable,
+    /// Storage has as many requests as it may have.
+    #[error("more images are asked for than storage can deliver: try again after Retry-After")]
+    Overloaded,
     /// Storage failed.
     #[error("storage did not deliver the image: try again")]
     StorageFailed,
@@ -193,6 +196,7 @@ impl Error {
             Self::RangeNotSatisfiable { .. } => "range_not_satisfiable",
             Self::RateLimited(_) => "rate_limited",
             Self::RecordsUnavailable => "records_unavailable",
+            Self::Overloaded => "overloaded",
             Self::StorageFailed => "storage_failed",
             Self::StorageTimeout => "storage_timeout",
             Self::Internal => "internal",

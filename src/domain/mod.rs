@@ -8,8 +8,10 @@ mod caching;
 mod conditions;
 mod error;
 mod etag;
+mod events;
 mod file_name;
 mod grant;
+mod hedge_after;
 mod idempotency;
 mod key;
 mod media_type;
@@ -28,8 +30,10 @@ pub use caching::Caching;
 pub use conditions::{Conditions, EtagList, IfRange, Precondition, Validators};
 pub use error::{Error, RateLimitVerdict, VerificationFailure};
 pub use etag::ETag;
+pub use events::{EventOutcome, EventSource};
 pub use file_name::{CleanName, FileName, InvalidFileName};
 pub use grant::{Grant, Grants};
+pub use hedge_after::{HedgeAfter, Percentile};
 pub use idempotency::{IdempotencyClaim, IdempotencyKey};
 pub use key::{
     InvalidKey, KeyPrefix, MINT_ENTROPY_BYTES, MintSecrets, MintedKey, ObjectKey, StoragePath,

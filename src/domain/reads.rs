@@ -1,6 +1,8 @@
 //! What a read can come from, and why it did not come from the CDN. Each label of the metrics
 //! contract is one variant; a new variant is led to every place that must know it by the compiler.
 
+use super::Error;
+
 /// Defines a closed label set: an enum, all its variants, and the label of each.
 macro_rules! labels {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident => $label:literal,)+ }) => {
@@ -162,5 +164,16 @@ labels! {
         StorageFailed => "storage_failed",
         /// The body was continued as often as is allowed.
         Limit => "limit",
+    }
+}
+
+impl FallbackResult {
+    /// What became of a read that was refused with this error.
+    #[must_use]
+    pub const fn of_refusal(error: &Error) -> Self {
+        match error {
+            Error::NotFound => Self::Missing,
+            _ => Self::Failed,
+        }
     }
 }

@@ -126,7 +126,11 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     serde_json::from_slice(bytes).map_err(|error| Problem::InvalidJson(error.to_string()))
 }
 
-async fn read_bytes<B>(headers: &HeaderMap, body: B, limit: usize) -> Result<Bytes, Problem>
+/// Reads a body, whatever it holds.
+///
+/// # Errors
+/// [`Problem::BodyTooLarge`] before anything over the limit is read, [`Problem::RequestTimeout`].
+pub async fn read_bytes<B>(headers: &HeaderMap, body: B, limit: usize) -> Result<Bytes, Problem>
 where
     B: Body<Data = Bytes> + Unpin,
 {

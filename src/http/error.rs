@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::header::{
     ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_RANGE, CONTENT_TYPE, HeaderValue, RETRY_AFTER,
+    WWW_AUTHENTICATE,
 };
 use http::{HeaderMap, Response, StatusCode};
 use serde::Serialize;
@@ -34,6 +35,9 @@ pub enum Problem {
     /// The request is malformed in a way that no honest client's is.
     #[error("{0}")]
     BadRequest(&'static str),
+    /// Whoever asks did not prove who it is.
+    #[error("prove who you are: send the credential that this endpoint takes")]
+    Unauthenticated,
     /// There is nothing at this path.
     #[error("there is nothing at this path")]
     UnknownRoute,
@@ -95,6 +99,7 @@ impl Problem {
             Self::InvalidOwnerId => "invalid_owner_id",
             Self::AmbiguousOwnerId => "ambiguous_owner_id",
             Self::BadRequest(_) => "invalid_request",
+            Self::Unauthenticated => "unauthenticated",
             Self::UnknownRoute => "unknown_route",
             Self::MethodNotAllowed { .. } => "method_not_allowed",
             Self::RequestTimeout => "request_timeout",
@@ -117,6 +122,7 @@ impl Problem {
             | Self::InvalidOwnerId
             | Self::AmbiguousOwnerId
             | Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::Unauthenticated => StatusCode::UNAUTHORIZED,
             Self::UnknownRoute => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
@@ -178,12 +184,18 @@ impl Problem {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         match self {
+            Self::Unauthenticated => {
+                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
             Self::MethodNotAllowed { allow } => {
                 headers.insert(ALLOW, HeaderValue::from_static(allow));
             }
             Self::Overloaded
             | Self::Action(
-                Error::RecordsUnavailable | Error::StorageFailed | Error::StorageTimeout,
+                Error::RecordsUnavailable
+                | Error::Overloaded
+                | Error::StorageFailed
+                | Error::StorageTimeout,
             ) => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
@@ -226,7 +238,7 @@ const fn status_of(error: &Error) -> StatusCode {
         Error::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         Error::MultipartUnsupported => StatusCode::NOT_IMPLEMENTED,
         Error::StorageFailed => StatusCode::BAD_GATEWAY,
-        Error::RecordsUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Error::RecordsUnavailable | Error::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
         Error::StorageTimeout => StatusCode::GATEWAY_TIMEOUT,
     }
 }

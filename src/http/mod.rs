@@ -7,6 +7,7 @@ mod body;
 pub mod conditions;
 mod cors;
 mod error;
+mod events;
 mod idempotency;
 mod limits;
 mod log;
@@ -27,6 +28,7 @@ use tracing::Instrument as _;
 
 use crate::actions::Services;
 use crate::apps::{App, Apps};
+use crate::background::events::Push;
 use crate::domain::{Error, Source};
 use crate::metrics::{Metrics, UNKNOWN_APP};
 
@@ -50,6 +52,8 @@ pub struct FrontDoor {
     metrics: Arc<Metrics>,
     /// The mark by which a request that comes around is recognised.
     loop_token: HeaderValue,
+    /// Who may push events of storage, if anybody may.
+    push: Option<Push>,
     /// One permit a request, until its answer has been sent.
     capacity: Arc<Semaphore>,
 }
@@ -65,7 +69,13 @@ impl FrontDoor {
         max_concurrent: usize,
     ) -> Self {
         let capacity = Arc::new(Semaphore::new(max_concurrent));
-        Self { apps, services, metrics, loop_token, capacity }
+        Self { apps, services, metrics, loop_token, push: None, capacity }
+    }
+
+    /// Lets these senders push events of storage.
+    #[must_use]
+    pub fn with_push(self, push: Option<Push>) -> Self {
+        Self { push, ..self }
     }
 
     /// Answers one request.
@@ -109,6 +119,11 @@ impl FrontDoor {
             return Problem::MethodNotAllowed { allow: ALL_METHODS }.into_response(&line.id);
         }
         let (head, body) = request.into_parts();
+        if let Some((push, source)) = self.push.as_ref().zip(events::source_of(head.uri.path())) {
+            line.route = events::route_of(source);
+            let answered = events::handle(push, source, &head, body).await;
+            return answered.unwrap_or_else(|problem| problem.into_response(&line.id));
+        }
         let route = match Route::parse(head.uri.path()) {
             Ok(route) => route,
             Err(NoRoute::Unknown) => return Problem::UnknownRoute.into_response(&line.id),

@@ -4,8 +4,13 @@
 //! A bucket holds [`Rate::burst`](crate::domain::Rate::burst) tokens and refills evenly; a request takes one. What a check says
 //! is a [`RateLimitVerdict`], in the terms of draft-ietf-httpapi-ratelimit-headers: the quota is the
 //! whole bucket, the window the time in which an empty bucket fills up.
+//!
+//! Two more limits know no rate: how many requests are out at once ([`ConcurrencyLimit`]), and what
+//! share of the traffic may be extra ([`EarnedBudget`]).
 
 mod bounded_store;
+mod concurrency;
+mod earned;
 mod keyed;
 mod single;
 
@@ -16,6 +21,8 @@ use governor::middleware::StateSnapshot;
 
 use crate::domain::{Rate, RateLimitVerdict};
 
+pub use concurrency::{ConcurrencyBounds, ConcurrencyLimit, Overloaded, Permit};
+pub use earned::EarnedBudget;
 pub use keyed::{DEFAULT_MAX_KEYS, KeyedLimiter};
 pub use single::SingleLimiter;
 

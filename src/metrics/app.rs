@@ -186,6 +186,12 @@ impl AppMetrics {
         }
     }
 
+    /// Whose they are.
+    #[must_use]
+    pub const fn app(&self) -> &AppName {
+        &self.app
+    }
+
     /// Counts a read that was answered.
     pub fn read(&self, source: Source, code: &str) {
         self.all.reads.with_label_values(&[self.app.as_str(), source.label(), code]).inc();
@@ -205,6 +211,16 @@ impl AppMetrics {
     /// Counts a request to the CDN that failed.
     pub fn cdn_failed(&self, reason: FallbackReason) {
         self.all.cdn_requests.with_label_values(&[self.app.as_str(), reason.label()]).inc();
+    }
+
+    /// Counts a read that went straight to storage, so that the fallback is always in use.
+    pub fn shared(&self, result: FallbackResult) {
+        self.all.origin_share.with_label_values(&[self.app.as_str(), result.label()]).inc();
+    }
+
+    /// Sets the state of the CDN's breaker: 0 closed, 1 half-open, 2 open.
+    pub fn breaker(&self, state: i64) {
+        self.all.cdn_breaker_state.with_label_values(&[self.app.as_str()]).set(state);
     }
 
     /// Counts a read that fell back.

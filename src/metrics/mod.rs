@@ -3,6 +3,7 @@
 //! does not exist.
 
 mod app;
+mod events;
 
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use prometheus::{
 };
 
 pub use app::AppMetrics;
+pub use events::EventMetrics;
 
 /// The `app` label of requests that name no configured app.
 pub const UNKNOWN_APP: &str = "_unknown";
@@ -29,6 +31,10 @@ const GROUP_EDGES: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0
 /// Seconds for one run of the sweeper: a glance at empty queues takes milliseconds, a backlog
 /// minutes.
 const SWEEP_EDGES: &[f64] = &[0.01, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0];
+
+/// Seconds from what happened in a bucket to its event having been handled: seconds in the usual
+/// run, hours where events had to wait for the gateway or for storage.
+const LAG_EDGES: &[f64] = &[0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0];
 
 /// Declares the metrics: field, kind, name, labels (and the edges of a histogram).
 macro_rules! metrics {
@@ -147,6 +153,12 @@ metrics! {
     sweeper_overdue: IntGaugeVec("safelight_sweeper_overdue_seconds", ["app"]),
     /// Objects of the bucket that differ from the records, by what was found or done.
     reconcile_objects: IntCounterVec("safelight_reconcile_objects_total", ["app", "finding"]),
+    /// Events of storage, by where they came from and what became of them.
+    events: IntCounterVec("safelight_events_total", ["source", "outcome"]),
+    /// Seconds from what happened in the bucket to its event having been handled.
+    event_lag: HistogramVec("safelight_event_lag_seconds", ["source"]; LAG_EDGES),
+    /// Questions to the queue of events, by outcome: ok or failed.
+    event_polls: IntCounterVec("safelight_event_polls_total", ["outcome"]),
     /// Reloads of the apps' files, by outcome: ok or failed.
     config_reloads: IntCounterVec("safelight_config_reloads_total", ["outcome"]),
     /// Which build this is; always 1.

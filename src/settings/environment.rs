@@ -17,8 +17,9 @@ pub(super) fn overrides(env: impl Iterator<Item = (String, String)>) -> Vec<Over
     ours.into_iter()
         .map(|(name, value)| {
             let rest = name[PREFIX.len()..].to_owned();
-            let (section, key) = rest.split_once("__").unwrap_or((&rest, ""));
-            Override::new(name, section, key, value)
+            let (section, key) = rest.rsplit_once("__").unwrap_or((&rest, ""));
+            // A section in a section: SAFELIGHT__EVENTS__PUSH__WEBHOOK__SECRETFILE.
+            Override::new(name, &section.replace("__", "."), key, value)
         })
         .collect()
 }

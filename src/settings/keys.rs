@@ -50,7 +50,7 @@ fn secrets(
 }
 
 /// Reads a file with a secret in each line; empty lines do not count.
-fn secrets_in_file(path: &str) -> Result<Vec<Secret>, String> {
+pub(super) fn secrets_in_file(path: &str) -> Result<Vec<Secret>, String> {
     let text = read_text(Path::new(path)).map_err(|error| error.to_string())?;
     let lines = text.lines().enumerate().map(|(index, line)| (index + 1, line.trim()));
     let secrets: Vec<_> = lines
@@ -61,7 +61,7 @@ fn secrets_in_file(path: &str) -> Result<Vec<Secret>, String> {
 }
 
 /// Takes a secret that is long enough. The error does not tell it.
-fn secret(text: &str, place: Option<(&str, usize)>) -> Result<Secret, String> {
+pub(super) fn secret(text: &str, place: Option<(&str, usize)>) -> Result<Secret, String> {
     if text.len() >= SHORTEST {
         return Ok(Secret::new(text));
     }

@@ -4,6 +4,7 @@
 //! line are.
 
 mod environment;
+mod events;
 mod grants;
 mod keys;
 mod not_built;
@@ -21,6 +22,7 @@ use crate::config::{ConfigError, Given, Section, Source, public_base_url, read, 
 use crate::domain::Grants;
 use crate::upstream::guard::AddressPolicy;
 
+pub use events::{EventsSettings, PubSubSettings, SqsSettings, WebhookSettings};
 pub use keys::KeySettings;
 pub use sweeper::{Reconcile, SweeperSettings};
 
@@ -51,6 +53,8 @@ pub struct Settings {
     pub sweeper: SweeperSettings,
     /// `[[Grants]]`.
     pub grants: Grants,
+    /// `[Events]`.
+    pub events: EventsSettings,
 }
 
 /// `[Server]`: where the gateway listens, and what it may reach.
@@ -120,7 +124,18 @@ impl Settings {
         let sweeper = file.section("Sweeper", SweeperSettings::from_section);
         let policy = server.as_ref().map(|server| &server.address_policy);
         let grants = grants::grants(file, policy);
-        Some(Self { server: server?, records, keys: keys?, limits, cache_size, sweeper, grants })
+        let events =
+            file.section("Events", |section| EventsSettings::from_section(section, policy));
+        Some(Self {
+            server: server?,
+            records,
+            keys: keys?,
+            limits,
+            cache_size,
+            sweeper,
+            grants,
+            events,
+        })
     }
 }
 

@@ -69,7 +69,7 @@ fn the_sample_is_the_default() {
     default.server.public_base_url = settings.server.public_base_url.clone();
     assert_eq!(format!("{settings:?}"), format!("{default:?}"));
     // What a reader would be told about each section is what the sample has.
-    for section in ["Server", "Records", "Keys", "Limits", "Sweeper"] {
+    for section in ["Server", "Records", "Keys", "Limits", "Sweeper", "Events"] {
         for key in known_keys(section) {
             assert!(sample.contains(&key), "the sample lacks {section}.{key}");
         }
@@ -284,4 +284,110 @@ fn secrets_come_from_files_too_and_are_never_told() {
     );
     let empty = with("", "").replace(&format!("['{SIGN}']"), "[]");
     assert!(told(&empty).contains("Keys.SigningSecrets: the list is empty; make one with"));
+}
+
+/// The settings with these lines after all others.
+fn with_events(events: &str) -> Result<EventsSettings, Vec<String>> {
+    load(&format!("{}\n{events}", with("", "")), &[]).map(|settings| settings.events)
+}
+
+const QUEUE: &str = "https://sqs.eu-central-1.amazonaws.com/123456789012/media-events";
+
+#[test]
+fn without_events_nobody_tells() {
+    for nothing in ["", "[Events]", "[Events]\nSQSQueueURL = ''", "[Events.Push]"] {
+        let events = with_events(nothing).unwrap();
+        assert!(events.sqs.is_none() && events.pubsub.is_none() && events.webhook.is_none());
+    }
+}
+
+#[test]
+fn a_queue_says_where_it_is() {
+    let sqs = |text: &str| with_events(&format!("[Events]\n{text}")).unwrap().sqs.unwrap();
+    let amazon = sqs(&format!("SQSQueueURL = '{QUEUE}'"));
+    assert_eq!(amazon.queue_url.as_str(), QUEUE);
+    assert_eq!(amazon.region, "eu-central-1");
+    assert_eq!(amazon.endpoint.as_str(), "https://sqs.eu-central-1.amazonaws.com/");
+    assert_eq!(amazon.visibility_timeout, Duration::from_secs(120));
+
+    let other = sqs(&format!(
+        "SQSQueueURL = '{QUEUE}'\nSQSRegion = 'us-east-1'\n\
+         SQSEndpoint = 'https://10.0.0.7:8443'\nSQSVisibilityTimeout = '30s'"
+    ));
+    assert_eq!(other.region, "us-east-1");
+    assert_eq!(other.endpoint.as_str(), "https://10.0.0.7:8443/", "the operator's own network");
+    assert_eq!(other.visibility_timeout, Duration::from_secs(30));
+    assert_eq!(other.queue_url.as_str(), QUEUE);
+}
+
+#[test]
+fn who_pushes() {
+    let events = with_events(
+        "[Events]\nPush = { PubSub = { Audience = 'us', ServiceAccount = 'a@b.example' }, \
+         Webhook = { Secret = '0123456789abcdef0123456789abcdef' } }",
+    )
+    .unwrap();
+    let pubsub = events.pubsub.unwrap();
+    assert_eq!((pubsub.audience.as_str(), pubsub.service_account.as_str()), ("us", "a@b.example"));
+    assert_eq!(pubsub.jwks_url.as_str(), "https://www.googleapis.com/oauth2/v3/certs");
+    assert_eq!(events.webhook.as_ref().unwrap().secrets.len(), 1);
+    assert!(!format!("{:?}", events.webhook).contains("0123456789abcdef"), "a secret is printed");
+
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), format!("{MINT}\n\n{SIGN}\n")).unwrap();
+    let filed = format!("[Events.Push.Webhook]\nSecretFile = '{}'", file.path().display());
+    assert_eq!(with_events(&filed).unwrap().webhook.unwrap().secrets.len(), 2, "for a rotation");
+}
+
+#[test]
+fn the_environment_reaches_sections_in_sections() {
+    let variables = [
+        ("SAFELIGHT__EVENTS__SQSQUEUEURL", QUEUE),
+        ("SAFELIGHT__EVENTS__PUSH__WEBHOOK__SECRET", MINT),
+        ("safelight__events__push__pubsub__audience", "us"),
+        ("SAFELIGHT__EVENTS__PUSH__PUBSUB__SERVICEACCOUNT", "a@b.example"),
+    ];
+    let events = load(&with("", ""), &variables).unwrap().events;
+    assert_eq!(events.sqs.unwrap().queue_url.as_str(), QUEUE);
+    assert_eq!(events.pubsub.unwrap().audience, "us");
+    assert_eq!(events.webhook.unwrap().secrets.len(), 1);
+    let alone = [("SAFELIGHT__EVENTS__PUSH__PUBSUB__AUDIENCE", "us")];
+    assert!(load(&with("", ""), &alone).unwrap_err()[0].contains("ServiceAccount is missing"));
+    let unknown = [("SAFELIGHT__EVENTS__PUSH__MAIL__TO", "us")];
+    let errors = load(&with("", ""), &unknown).unwrap_err();
+    assert!(errors[0].contains("SAFELIGHT__EVENTS__PUSH__MAIL__TO"), "{errors:?}");
+}
+
+#[test]
+fn wrong_events_are_told() {
+    let local = "http://127.0.0.1:1/1/queue";
+    for (text, expected) in [
+        ("[Events]\nSQSRegion = 'eu-central-1'".to_owned(), "there is no Events.SQSQueueURL"),
+        ("[Events]\nSQSVisibilityTimeout = '1m'".to_owned(), "there is no Events.SQSQueueURL"),
+        (format!("[Events]\nSQSQueueURL = '{local}'"), "Events.SQSQueueURL"),
+        ("[Events]\nSQSQueueURL = 'https://sqs.example/1/q'".to_owned(), "SQSRegion is missing"),
+        ("[Events]\nSQSQueueURL = 'https://sqs.example'".to_owned(), "the whole URL of the queue"),
+        ("[Events]\nSQSQueueURL = 'https://a:b@sqs.example/1/q'".to_owned(), "user name"),
+        (format!("[Events]\nSQSQueueURL = '{QUEUE}'\nSQSEndpoint = 'https://h/x'"), "a path"),
+        (format!("[Events]\nSQSQueueURL = '{QUEUE}'\nSQSRegion = 'x/'"), "write a region"),
+        (format!("[Events]\nSQSQueueURL = '{QUEUE}'\nSQSVisibilityTimeout = '13h'"), "\"12h\""),
+        (format!("[Events]\nSQSQueueURL = '{QUEUE}'\nSQSVisibilityTimeout = '1ms'"), "\"1s\""),
+        ("[Events.Push.PubSub]".to_owned(), "Audience is missing"),
+        ("[Events.Push.PubSub]\nAudience = 'x'".to_owned(), "ServiceAccount is missing"),
+        (
+            "[Events.Push.PubSub]\nAudience = 'x'\nServiceAccount = 'me'".to_owned(),
+            "e-mail address",
+        ),
+        ("[Events.Push.Webhook]".to_owned(), "Secret is missing"),
+        ("[Events.Push.Webhook]\nSecret = 'short'".to_owned(), "at least 32"),
+        ("[Events.Push.Webhook]\nSecretFile = '/nowhere/x'".to_owned(), "/nowhere/x"),
+        (
+            format!("[Events.Push.Webhook]\nSecret = '{MINT}'\nSecretFile = '/nowhere/x'"),
+            "both set",
+        ),
+        ("[Events.Push.Mail]\nTo = 'x'".to_owned(), "unknown section"),
+    ] {
+        let errors = with_events(&text).unwrap_err();
+        assert!(errors.iter().any(|error| error.contains(expected)), "{errors:?} for {text}");
+    }
 }

@@ -24,7 +24,7 @@ pub use gcs::{
 pub use kind::{FileContext, Kind, Means, StorageKind};
 pub use s3::{
     AccessKey, ProcessCredentials, Provider, Regions, S3Access, S3Config, S3Credentials, S3Store,
-    S3Timeouts,
+    S3Timeouts, Transport as AwsTransport,
 };
 
 /// The bytes of an object, as they come from the provider. An error ends the body; a body never

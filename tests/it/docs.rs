@@ -120,6 +120,7 @@ fn links_lead_somewhere() {
         "docs/api.md",
         "docs/configuration.md",
         "docs/doctor.md",
+        "docs/events.md",
         "docs/metrics.md",
         "docs/operations.md",
         "docs/providers/gcs.md",
@@ -209,4 +210,28 @@ fn what_providers_can_do_is_what_the_program_takes_them_for() {
         };
         assert!(row.cell("Region").contains(regions), "{name}");
     }
+}
+
+/// What the page of events gives to be pasted can be pasted too.
+#[test]
+fn the_policies_and_settings_of_events_can_be_read() {
+    let page = read("docs/events.md");
+    let (mut json, mut toml) = (0, 0);
+    for block in page.split("```").skip(1).step_by(2) {
+        let (kind, text) = block.split_once('\n').unwrap();
+        match kind {
+            "json" => {
+                let parsed: Result<serde_json::Value, _> = serde_json::from_str(text);
+                parsed.unwrap_or_else(|error| panic!("{error} in\n{text}"));
+                json += 1;
+            }
+            "toml" if text.starts_with("[Events") => {
+                configuration::assert_settings_are_read(text);
+                toml += 1;
+            }
+            "toml" | "sh" => {}
+            other => panic!("a block of {other:?}"),
+        }
+    }
+    assert!(json >= 5 && toml >= 3, "{json} policies, {toml} settings");
 }

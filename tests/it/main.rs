@@ -12,6 +12,7 @@ mod denied;
 mod docs;
 mod doctor;
 mod durability;
+mod events;
 mod gcs;
 mod google_credentials;
 mod harness;

@@ -5,9 +5,11 @@
 //! steps out, and [`ReadBody`] delivers the bytes.
 
 mod body;
+mod counted;
 mod denied;
 mod memory;
 mod plan;
+mod race;
 mod record;
 mod settle;
 mod sources;
@@ -18,7 +20,6 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use crate::apps::App;
-use crate::cdn::CdnFailure;
 use crate::domain::{
     Conditions, ContentRange, Error, FallbackReason, FallbackResult, ObjectKey, RangeRequest,
     Representation, Source, Stored,
@@ -34,8 +35,10 @@ pub use memory::FromMemory;
 pub(super) use plan::refusal_of;
 
 use body::{Rescue, Window};
+use counted::{CountedFallback, CountedShare};
 use memory::Memory;
 use plan::{CdnSeen, MemorySeen, Seen, Step, StorageSeen};
+use race::{Raced, ask_cdn};
 use settle::{Question, Settled, settle};
 use sources::Answer;
 
@@ -107,6 +110,7 @@ async fn drive(
 ) -> ReadReply {
     let needs_record = record::is_needed(app, &services.known, &request.key);
     let mut seen = Seen::new(app.cdn.is_some(), needs_record, memory.is_some());
+    let mut share = None;
     let mut ready: Option<Arc<Ready>> = None;
     let mut fallback: Option<CountedFallback<'_>> = None;
     let mut settlement = None;
@@ -132,27 +136,33 @@ async fn drive(
                 }
                 seen.memory = MemorySeen::Passed;
             }
-            Step::AskCdn => match ask_cdn(app, request, recorded).await {
-                Ok(answer) => {
-                    seen.cdn = CdnSeen::Answered;
-                    settlement = Some(answer);
-                }
-                Err(reason) => seen.cdn = CdnSeen::Failed(reason),
-            },
-            Step::AskStorage { because } => {
-                // Storage may be asked about two versions, for one and the same fallback.
-                if fallback.is_none() {
-                    fallback = because.map(|reason| CountedFallback::new(app, reason));
-                }
-                let asked = ask_storage(app, &*services.records, request, recorded);
-                seen.storage = match timeout(SOURCE_LIMIT, asked).await {
-                    Ok(Ok(answer)) => {
+            Step::AskCdn if seen.cdn == CdnSeen::Unasked && is_spared(app) => {
+                seen.cdn = CdnSeen::Spared;
+                share = Some(CountedShare::new(app));
+            }
+            Step::AskCdn => {
+                let storage = ask_storage(app, &*services.records, request, recorded);
+                match ask_cdn(app, request, recorded, storage).await {
+                    Raced::Cdn(answer) => {
+                        seen.cdn = CdnSeen::Answered;
                         settlement = Some(answer);
-                        StorageSeen::Answered
                     }
-                    Ok(Err(seen)) => seen,
-                    Err(_) => StorageSeen::Failed(Error::StorageTimeout),
-                };
+                    Raced::Fallback(counted, hedge) => {
+                        seen.cdn = CdnSeen::Failed(counted.reason());
+                        fallback = Some(counted);
+                        if let Some(answer) = hedge {
+                            (seen.storage, settlement) = StorageSeen::of(answer);
+                        }
+                    }
+                }
+            }
+            // Storage may be asked about two versions, for one and the same fallback.
+            Step::AskStorage => {
+                let answer = ask_storage(app, &*services.records, request, recorded).await;
+                (seen.storage, settlement) = StorageSeen::of(answer);
+                if let Some(share) = share.take() {
+                    share.end(seen.storage.result());
+                }
             }
             Step::AnswerFromCdn => {
                 return settled(settlement).into_reply(app, request, Source::Cdn, None);
@@ -170,16 +180,18 @@ async fn drive(
     }
 }
 
+/// Whether this read belongs to the share that keeps the fallback in use.
+fn is_spared(app: &App) -> bool {
+    app.cdn.as_ref().is_some_and(|cdn| cdn.share.takes_next())
+}
+
 fn refused(
     app: &App,
     error: Error,
     seen: &Seen,
     fallback: Option<CountedFallback<'_>>,
 ) -> ReadReply {
-    let result = match error {
-        Error::NotFound => FallbackResult::Missing,
-        _ => FallbackResult::Failed,
-    };
+    let result = FallbackResult::of_refusal(&error);
     let source = match (&error, &seen.storage) {
         (Error::NotFound, StorageSeen::Failed(_) | StorageSeen::Changed) => app.store.source(),
         _ => Source::None,
@@ -195,30 +207,6 @@ fn refused(
 
 fn settled(settlement: Option<Settlement>) -> Settlement {
     settlement.expect("a source that is said to have answered has left its answer")
-}
-
-/// A fallback that is counted exactly once, also when the client leaves before storage answers.
-struct CountedFallback<'a> {
-    app: &'a App,
-    reason: FallbackReason,
-    result: FallbackResult,
-}
-
-impl<'a> CountedFallback<'a> {
-    fn new(app: &'a App, reason: FallbackReason) -> Self {
-        Self { app, reason, result: FallbackResult::Failed }
-    }
-
-    fn end(mut self, result: FallbackResult) -> FallbackReason {
-        self.result = result;
-        self.reason
-    }
-}
-
-impl Drop for CountedFallback<'_> {
-    fn drop(&mut self) {
-        self.app.metrics.fell_back(self.reason, self.result);
-    }
 }
 
 /// An answer that fits the request.
@@ -239,34 +227,24 @@ enum Fit {
 /// A source that contradicts itself or the question.
 struct Unfit(&'static str);
 
-async fn ask_cdn(
+/// Asks storage, in its turn and within the limit of time.
+async fn ask_storage(
     app: &App,
+    records: &dyn Records,
     request: &ReadRequest,
     recorded: Option<&Stored>,
-) -> Result<Settlement, FallbackReason> {
-    let cdn = app.cdn.as_ref().expect("only an app with a CDN is led here");
-    let path = app.cdn_prefix.path_of(&request.key);
-    let asked = ask(request, Question::first(request), |question| {
-        sources::cdn(cdn, &path, request, question, recorded)
-    });
-    let too_long = CdnFailure {
-        reason: FallbackReason::Timeout,
-        detail: "no answer that fits in time".to_owned(),
-    };
-    match timeout(SOURCE_LIMIT, asked).await.unwrap_or(Err(too_long)) {
-        Ok(settlement) => {
-            app.metrics.cdn_answered();
-            Ok(settlement)
-        }
-        Err(CdnFailure { reason, detail }) => {
-            app.metrics.cdn_failed(reason);
-            tracing::info!(app = %app.name, reason = reason.label(), detail, "the CDN failed");
-            Err(reason)
-        }
-    }
+) -> Result<Settlement, StorageSeen> {
+    // Until the head of the answer, so that slow clients do not use the places up.
+    let _place = app.storage_limit.enter().await.map_err(|error| {
+        tracing::warn!(app = %app.name, %error, "a read was refused");
+        StorageSeen::Failed(Error::Overloaded)
+    })?;
+    let asked = ask_storage_now(app, records, request, recorded);
+    let too_long = || StorageSeen::Failed(Error::StorageTimeout);
+    timeout(SOURCE_LIMIT, asked).await.unwrap_or_else(|_| Err(too_long()))
 }
 
-async fn ask_storage(
+async fn ask_storage_now(
     app: &App,
     records: &dyn Records,
     request: &ReadRequest,

@@ -1,6 +1,6 @@
 //! Which source comes next: a pure function of what has been seen so far.
 
-use crate::domain::{Error, FallbackReason};
+use crate::domain::{Error, FallbackReason, FallbackResult};
 use crate::storage::StorageErrorKind;
 
 /// What has been seen of the object's record.
@@ -38,6 +38,9 @@ pub(super) enum CdnSeen {
     Absent,
     /// It has not been asked.
     Unasked,
+    /// It is asked only if storage fails: this read belongs to the share that keeps the fallback in
+    /// use.
+    Spared,
     /// It gave an answer that fits.
     Answered,
     /// It failed.
@@ -77,8 +80,8 @@ pub(super) enum Step {
     AskMemory,
     /// Ask the CDN.
     AskCdn,
-    /// Ask storage: because the CDN failed, or because there is none.
-    AskStorage { because: Option<FallbackReason> },
+    /// Ask storage.
+    AskStorage,
     /// Give the CDN's answer.
     AnswerFromCdn,
     /// Give storage's answer.
@@ -97,6 +100,25 @@ impl Seen {
     }
 }
 
+impl StorageSeen {
+    /// What an answer is, and the answer.
+    pub(super) fn of<T>(answer: Result<T, Self>) -> (Self, Option<T>) {
+        match answer {
+            Ok(answer) => (Self::Answered, Some(answer)),
+            Err(seen) => (seen, None),
+        }
+    }
+
+    /// What became of a read that only storage was to answer.
+    pub(super) fn result(&self) -> FallbackResult {
+        match self {
+            Self::Answered => FallbackResult::Served,
+            Self::Failed(error) => FallbackResult::of_refusal(error),
+            Self::Changed | Self::Unasked => FallbackResult::Failed,
+        }
+    }
+}
+
 /// Decides the next step.
 pub(super) fn next(seen: &Seen) -> Step {
     match (seen.record, &seen.storage) {
@@ -112,10 +134,11 @@ pub(super) fn next(seen: &Seen) -> Step {
     match (seen.cdn, &seen.storage) {
         (CdnSeen::Unasked, _) => Step::AskCdn,
         (CdnSeen::Answered, _) => Step::AnswerFromCdn,
-        (CdnSeen::Failed(reason), StorageSeen::Unasked) => {
-            Step::AskStorage { because: Some(reason) }
+        (CdnSeen::Spared | CdnSeen::Failed(_) | CdnSeen::Absent, StorageSeen::Unasked) => {
+            Step::AskStorage
         }
-        (CdnSeen::Absent, StorageSeen::Unasked) => Step::AskStorage { because: None },
+        // What was to prove that the fallback works must not cost a read.
+        (CdnSeen::Spared, StorageSeen::Failed(_)) => Step::AskCdn,
         (_, StorageSeen::Answered) => Step::AnswerFromStorage,
         // An old verdict is not served on new bytes.
         (_, StorageSeen::Changed) => Step::Refuse(Error::NotFound),
@@ -147,15 +170,19 @@ mod tests {
 
     #[test]
     fn the_order_of_sources() {
-        use CdnSeen::{Absent, Answered, Failed, Unasked};
+        use CdnSeen::{Absent, Answered, Failed, Spared, Unasked};
         let reason = FallbackReason::Timeout;
         let failed = || StorageSeen::Failed(Error::StorageFailed);
         let missing = || StorageSeen::Failed(Error::NotFound);
         for (cdn, storage, expected) in [
             (Unasked, StorageSeen::Unasked, Step::AskCdn),
             (Answered, StorageSeen::Unasked, Step::AnswerFromCdn),
-            (Failed(reason), StorageSeen::Unasked, Step::AskStorage { because: Some(reason) }),
-            (Absent, StorageSeen::Unasked, Step::AskStorage { because: None }),
+            (Failed(reason), StorageSeen::Unasked, Step::AskStorage),
+            (Absent, StorageSeen::Unasked, Step::AskStorage),
+            (Spared, StorageSeen::Unasked, Step::AskStorage),
+            (Spared, StorageSeen::Answered, Step::AnswerFromStorage),
+            (Spared, failed(), Step::AskCdn),
+            (Spared, missing(), Step::AskCdn),
             (Failed(reason), StorageSeen::Answered, Step::AnswerFromStorage),
             (Absent, StorageSeen::Answered, Step::AnswerFromStorage),
             (Failed(reason), missing(), Step::Refuse(Error::NotFound)),
@@ -189,12 +216,7 @@ mod tests {
             (NoAnswer, failed, Changed, Step::Refuse(Error::RecordsUnavailable)),
             (Ready, failed, Changed, Step::AskRecordAnew),
             (Ready, CdnSeen::Absent, Changed, Step::AskRecordAnew),
-            (
-                ReadyAnew,
-                failed,
-                begun,
-                Step::AskStorage { because: Some(FallbackReason::Mismatch) },
-            ),
+            (ReadyAnew, failed, begun, Step::AskStorage),
             (ReadyAnew, failed, Changed, gone()),
             (ReadyAnew, CdnSeen::Absent, Changed, gone()),
             (Unneeded, CdnSeen::Absent, Changed, gone()),
@@ -208,7 +230,7 @@ mod tests {
     #[test]
     fn a_read_begins_at_the_cdn_where_there_is_one() {
         assert_eq!(next(&Seen::new(true, false, false)), Step::AskCdn);
-        assert_eq!(next(&Seen::new(false, false, false)), Step::AskStorage { because: None });
+        assert_eq!(next(&Seen::new(false, false, false)), Step::AskStorage);
         assert_eq!(next(&Seen::new(true, true, true)), Step::AskRecord);
         assert_eq!(next(&Seen::new(true, false, true)), Step::AskMemory);
         assert_eq!(next(&Seen::new(false, false, true)), Step::AskMemory);

@@ -108,7 +108,7 @@ impl Answer {
 
 impl From<Unfit> for CdnFailure {
     fn from(Unfit(why): Unfit) -> Self {
-        Self { reason: FallbackReason::Protocol, detail: why.to_owned() }
+        Self::new(FallbackReason::Protocol, why)
     }
 }
 

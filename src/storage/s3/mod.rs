@@ -40,6 +40,7 @@ pub use access::S3Access;
 pub use config::{S3Config, S3Timeouts};
 pub use credentials::{AccessKey, ProcessCredentials, S3Credentials};
 pub use provider::{Provider, Regions};
+pub use transport::Transport;
 
 use config::Address;
 use credentials::Signer;

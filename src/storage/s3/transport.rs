@@ -23,18 +23,20 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::{Full, Limited};
 
 use crate::domain::ContentRange;
-use crate::upstream::{Client, Origin, SendError, Timeouts};
+use crate::upstream::{Client, Origin, Repeatable, SendError, Timeouts};
 
 /// The largest answer that is read into memory: far above a full page of a listing (1,000 keys of
 /// up to 1,024 bytes, escaped, with their metadata). Objects are streamed and have no such limit.
 const MAX_DOCUMENT_BYTES: usize = 8 << 20;
 
-/// Sends the SDK's requests to one server, or to any.
+/// Sends an SDK's requests to one server, or to any.
 #[derive(Clone)]
-pub(super) struct Transport {
+pub struct Transport {
     client: Client,
     server: Option<Server>,
     timeouts: Timeouts,
+    /// Whether every request may be sent twice, whatever its method.
+    repeatable: bool,
 }
 
 /// The one server that requests go to.
@@ -46,19 +48,29 @@ struct Server {
 }
 
 impl Transport {
-    pub(super) fn new(
+    /// Sends requests to this server only. `authority` is its `Host`, with its port if it is not the
+    /// scheme's own.
+    #[must_use]
+    pub const fn new(
         client: Client,
         origin: Origin,
         authority: String,
         timeouts: Timeouts,
     ) -> Self {
-        Self { client, server: Some(Server { origin, authority }), timeouts }
+        Self { client, server: Some(Server { origin, authority }), timeouts, repeatable: false }
+    }
+
+    /// The same for a service of which every request may be sent twice: then also a `POST` goes over
+    /// a connection that is there already.
+    #[must_use]
+    pub fn repeatable(self) -> Self {
+        Self { repeatable: true, ..self }
     }
 
     /// Sends each request to the server that it names: for the endpoints of credentials, which the
     /// SDK finds by itself.
     pub(super) fn anywhere(client: Client, timeouts: Timeouts) -> Self {
-        Self { client, server: None, timeouts }
+        Self { client, server: None, timeouts, repeatable: false }
     }
 
     async fn send(self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
@@ -92,6 +104,9 @@ impl Transport {
         let path = head.uri.path_and_query().cloned();
         head.uri = path.unwrap_or_else(|| PathAndQuery::from_static("/")).into();
         head.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        if self.repeatable {
+            head.extensions.insert(Repeatable);
+        }
         let body = body
             .bytes()
             .map(Bytes::copy_from_slice)

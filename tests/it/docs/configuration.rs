@@ -168,10 +168,12 @@ fn the_keys_are_those_that_the_readers_know() {
         let mut told: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for (sections, key, _) in kind.keys(&document) {
             for section in sections {
-                if !section.is_empty() {
-                    let (above, name) = section.rsplit_once('.').unwrap_or(("", &section));
+                let mut inner = section.as_str();
+                while !inner.is_empty() {
+                    let (above, name) = inner.rsplit_once('.').unwrap_or(("", inner));
                     let name = name.trim_matches(['[', ']']);
                     told.entry(above.to_owned()).or_default().insert(name.to_owned());
+                    inner = above;
                 }
                 told.entry(section).or_default().insert(key.clone());
             }
@@ -298,5 +300,16 @@ pub(super) fn assert_storage_is_read(text: &str) {
         "AccessKeyID = 'id'\nSecretAccessKey = 'secret'\n"
     };
     let read = load_app(&format!("{text}{keys}"));
+    assert!(read.is_ok(), "{read:?}\n{text}");
+}
+
+/// Holds an `[Events…]` of another document to the reader of the settings. Its files are not there.
+pub(super) fn assert_settings_are_read(text: &str) {
+    let lines = text.lines().map(|line| match line.split_once(" = ") {
+        Some(("SecretFile", _)) => "Secret = '0123456789abcdef0123456789abcdef'",
+        _ => line,
+    });
+    let events = lines.collect::<Vec<_>>().join("\n");
+    let read = load_settings(&format!("{}{events}", Toml::least(&SETTINGS).render()));
     assert!(read.is_ok(), "{read:?}\n{text}");
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use http::Method;
 use safelight::apps::{LoadContext, load_apps};
@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::plain_client::{Answer, Plain};
+use super::program::{Ended, Program};
 use super::seaweed::key_of;
 
 /// What the gateway's public URLs begin with. Nobody resolves it: the tests send what is for it to
@@ -26,6 +27,8 @@ const MINT_SECRET: &str = "mint-secret-of-the-tests-0123456789abcdef";
 /// A running gateway, its folder, and a client's view of it.
 pub struct TestGateway {
     gateway: Option<Gateway>,
+    /// In place of `gateway`: the program itself.
+    program: Option<Program>,
     folder: TempDir,
     pub base: String,
     pub admin: String,
@@ -86,6 +89,14 @@ impl Setup {
         (folder, settings)
     }
 
+    /// Starts the program itself, with nothing in its environment but these variables.
+    pub fn serve(self, environment: &[(&str, &str)]) -> TestGateway {
+        let (folder, settings) = self.files();
+        let mut program = Program::serve(&settings, environment);
+        let (base, admin) = program.addresses();
+        TestGateway { gateway: None, program: Some(program), folder, base, admin }
+    }
+
     /// Starts it through the production constructor.
     pub async fn start(self) -> TestGateway {
         let folder = tempfile::tempdir().unwrap();
@@ -104,7 +115,7 @@ impl TestGateway {
         drop(setup);
         let base = format!("http://{}", gateway.address);
         let admin = format!("http://{}", gateway.admin_address);
-        Self { gateway: Some(gateway), folder, base, admin }
+        Self { gateway: Some(gateway), program: None, folder, base, admin }
     }
 
     /// Stops it in order, and starts another one on the same folder.
@@ -112,6 +123,13 @@ impl TestGateway {
         self.gateway.take().expect("it runs").stop(Duration::ZERO).await;
         let folder = std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap());
         Self::start(folder, setup).await
+    }
+
+    /// Ends the program in order, and says how it ended.
+    pub fn terminate(mut self) -> Ended {
+        let program = self.program.take().expect("the program itself runs");
+        program.terminate();
+        program.ended()
     }
 
     /// The file of its settings, for a command beside it.
@@ -174,12 +192,57 @@ impl TestGateway {
         grant
     }
 
+    /// What the gateway says of an upload.
+    pub async fn status(&self, app: &str, grant: &Grant) -> Value {
+        let (id, token) = (grant.text("uploadID"), grant.text("uploadToken"));
+        let answer = self.get(&format!("/darkroom/{app}/v1/uploads/{id}?token={token}")).await;
+        answer.assert_success();
+        answer.json()["data"].clone()
+    }
+
+    /// Asks until an upload is in a state that nobody tells of; gives what is said of it then.
+    pub async fn until_state(&self, app: &str, grant: &Grant, state: &str) -> Value {
+        eventually(state, async || {
+            // Each upload has a limit on such questions, one a second in the long run.
+            let status = self.status(app, grant).await;
+            (status["state"] == state).then_some(status)
+        })
+        .await
+    }
+
+    /// Asks until a series has at least this value.
+    pub async fn until_counted(&self, series: &str, least: f64) {
+        eventually(series, async || (self.metrics().await.value(series) >= least).then_some(()))
+            .await;
+    }
+
     /// The metrics, as Prometheus sees them.
     pub async fn metrics(&self) -> Metrics {
         let answer = Plain::new(Method::GET, format!("{}/metrics", self.admin)).send().await;
         answer.assert_success();
         Metrics(answer.text())
     }
+}
+
+/// After this, what is awaited is taken for something that never comes. Nothing is measured by it.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long nobody is asked again.
+const BETWEEN_QUESTIONS: Duration = Duration::from_millis(500);
+
+/// Asks until there is an answer: for what happens in another process, which tells nobody.
+///
+/// # Panics
+/// If there is none in time.
+pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        tokio::time::sleep(BETWEEN_QUESTIONS).await;
+    }
+    panic!("{what}: not within {PATIENCE:?}");
 }
 
 /// Loads the files and starts the gateway.
@@ -194,7 +257,7 @@ fn write_files(folder: &Path, setup: &Setup) -> PathBuf {
     fs::create_dir_all(&apps_dir).unwrap();
     fs::create_dir_all(folder.join("data")).unwrap();
     for (name, file) in &setup.apps {
-        fs::write(apps_dir.join(format!("{name}.toml")), file).unwrap();
+        fs::write(apps_dir.join(format!("{name}.toml")), one_source_at_a_time(file)).unwrap();
     }
     for (path, text) in &setup.secrets {
         let path = folder.join("secrets").join(path);
@@ -204,6 +267,25 @@ fn write_files(folder: &Path, setup: &Setup) -> PathBuf {
     let settings_file = folder.join("safelight.toml");
     fs::write(&settings_file, settings_text(folder, &setup.settings)).unwrap();
     settings_file
+}
+
+/// The file of an app with a CDN, whose reads ask storage only after the CDN, unless it says
+/// otherwise: most tests are about one source and count what it was asked.
+fn one_source_at_a_time(file: &str) -> String {
+    let mut file = file.to_owned();
+    if !file.contains("CloudFrontURL") {
+        return file;
+    }
+    for (key, value) in [("OriginShare", "0"), ("HedgeAfter", "\"off\"")] {
+        if file.contains(key) {
+            continue;
+        }
+        match file.find("[Read]\n") {
+            Some(at) => file.insert_str(at + "[Read]\n".len(), &format!("{key} = {value}\n")),
+            None => file.push_str(&format!("\n[Read]\n{key} = {value}\n")),
+        }
+    }
+    file
 }
 
 /// Writes the files and loads them.

@@ -58,13 +58,30 @@ impl Seaweed {
             .get_or_init(|| async {
                 // Another process may take a port between the look and the start.
                 for _ in 0..3 {
-                    if let Some(started) = Self::start().await {
+                    if let Some(started) = Self::start(None).await {
                         return started;
                     }
                 }
                 panic!("SeaweedFS does not start: its log is above");
             })
             .await
+    }
+
+    /// A server of one's own that tells a webhook of what happens.
+    ///
+    /// # Panics
+    /// As [`shared`](Self::shared).
+    pub async fn with_webhook(url: &str, secret: &str) -> Self {
+        let notification = format!(
+            "[notification.webhook]\nenabled = true\nendpoint = \"{url}\"\n\
+             bearer_token = \"{secret}\"\n"
+        );
+        for _ in 0..3 {
+            if let Some(started) = Self::start(Some(&notification)).await {
+                return started;
+            }
+        }
+        panic!("SeaweedFS does not start: its log is above");
     }
 
     /// The settings of a bucket that keeps every version of its objects.
@@ -90,7 +107,7 @@ impl Seaweed {
         }
     }
 
-    async fn start() -> Option<Self> {
+    async fn start(notification: Option<&str>) -> Option<Self> {
         let weed = binary();
         let dir = tempfile::tempdir().expect("a temporary directory").keep();
         let identities = serde_json::json!({"identities": [{
@@ -100,6 +117,9 @@ impl Seaweed {
         }]});
         let settings = dir.join("s3.json");
         fs::write(&settings, identities.to_string()).expect("the settings are written");
+        if let Some(notification) = notification {
+            fs::write(dir.join("notification.toml"), notification).expect("it is written");
+        }
         let log = dir.join("log");
         let [master, volume, filer, s3, admin] = free_ports();
 
@@ -107,7 +127,9 @@ impl Seaweed {
             .args(["-c", UNTIL_INPUT_ENDS, "sh"])
             .arg(&dir)
             .arg(&weed)
-            .args(["-logtostderr=true", "mini", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"])
+            .arg("-logtostderr=true")
+            .arg(format!("-config_dir={}", dir.display()))
+            .args(["mini", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"])
             .arg(format!("-dir={}", dir.display()))
             .arg(format!("-s3.config={}", settings.display()))
             .arg(format!("-s3.localSocket={}", dir.join("s3.sock").display()))

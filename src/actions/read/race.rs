@@ -1,0 +1,200 @@
+//! Asking the CDN, and storage beside it when the CDN keeps a read waiting.
+//!
+//! The breaker decides whether the CDN is asked at all. While it is asked, two things can end the
+//! wait besides its answer: the hedge, when storage was asked too and was faster, and the breaker,
+//! when it opens because the CDN has fallen silent. Whoever loses is cancelled, and the reason is
+//! counted with the fallback. `cdn/health/tests/simulation.rs` holds the same play to its promise in
+//! a simulated blackout.
+
+use std::pin::{Pin, pin};
+use std::time::Instant;
+
+use futures_util::future::{MaybeDone, maybe_done};
+use tokio::time::{sleep, timeout};
+use tracing::Instrument as _;
+
+use crate::apps::{App, GuardedCdn};
+use crate::cdn::health::{Admission, Ticket, hedge_delay};
+use crate::cdn::{Cdn, CdnFailure};
+use crate::domain::{FallbackReason, StoragePath, Stored};
+use crate::metrics::AppMetrics;
+
+use super::counted::CountedFallback;
+use super::plan::StorageSeen;
+use super::settle::Question;
+use super::{ReadRequest, SOURCE_LIMIT, Settlement, ask, sources};
+
+/// What became of a read that began at the CDN.
+pub(super) enum Raced<'a> {
+    /// The CDN answered.
+    Cdn(Settlement),
+    /// It did not. Storage may have been asked meanwhile; then this is what it said.
+    Fallback(CountedFallback<'a>, Option<Result<Settlement, StorageSeen>>),
+}
+
+/// Who came first.
+#[allow(clippy::large_enum_variant)] // one for each read, on the stack, and the large one is usual
+enum First {
+    Cdn(Result<Settlement, CdnFailure>),
+    Storage,
+    GivenUp,
+}
+
+/// Asks the CDN of an app; `storage` is begun only if the CDN is slow.
+pub(super) async fn ask_cdn<'a>(
+    app: &'a App,
+    request: &ReadRequest,
+    recorded: Option<&Stored>,
+    storage: impl Future<Output = Result<Settlement, StorageSeen>>,
+) -> Raced<'a> {
+    let guarded = app.cdn.as_ref().expect("only an app with a CDN is led here");
+    let path = app.cdn_prefix.path_of(&request.key);
+    guarded.hedges.earn();
+    let ticket = match guarded.breaker.admit(Instant::now()) {
+        Admission::Pass(ticket) => ticket,
+        Admission::Refused => return refused(app),
+        Admission::Probe(ticket) => {
+            // Beside the read: its client need not wait for a CDN that was broken a moment ago, nor
+            // can it cut the probe short by leaving.
+            let metrics = app.metrics.clone();
+            let (cdn, request) = (guarded.cdn.clone(), request.clone());
+            let recorded = recorded.cloned();
+            let probe = probe(cdn, metrics, path, request, recorded, ticket);
+            tokio::spawn(probe.in_current_span());
+            return refused(app);
+        }
+    };
+    let began = Instant::now();
+    let mut storage = pin!(maybe_done(storage));
+    let mut hedged = false;
+    // The request to the CDN lives in this statement: it is cancelled when the race is over.
+    let first = {
+        let cdn = pin!(ask_within_limits(&guarded.cdn, &path, request, recorded));
+        race(guarded, &ticket, cdn, storage.as_mut(), &mut hedged).await
+    };
+    let now = Instant::now();
+    let reason = match first {
+        First::Cdn(Ok(settlement)) => {
+            ticket.answered(now - began, now);
+            app.metrics.cdn_answered();
+            return Raced::Cdn(settlement);
+        }
+        First::Cdn(Err(failure)) => {
+            ticket.failed(failure.fault(), now);
+            note(&app.metrics, &failure)
+        }
+        First::Storage => {
+            ticket.outrun(now);
+            note(&app.metrics, &CdnFailure::new(FallbackReason::Hedge, "storage was faster"))
+        }
+        First::GivenUp => {
+            drop(ticket);
+            let silent = CdnFailure::new(FallbackReason::Timeout, "it has fallen silent");
+            note(&app.metrics, &silent)
+        }
+    };
+    let counted = CountedFallback::new(app, reason);
+    if !hedged {
+        return Raced::Fallback(counted, None);
+    }
+    storage.as_mut().await;
+    Raced::Fallback(counted, storage.take_output())
+}
+
+fn refused(app: &App) -> Raced<'_> {
+    Raced::Fallback(CountedFallback::new(app, FallbackReason::BreakerOpen), None)
+}
+
+/// The CDN against storage, which starts after the hedge's delay, if the budget allows. `hedged`
+/// says afterwards whether it has started.
+async fn race<C, S>(
+    guarded: &GuardedCdn,
+    ticket: &Ticket,
+    mut cdn: Pin<&mut C>,
+    mut storage: Pin<&mut MaybeDone<S>>,
+    hedged: &mut bool,
+) -> First
+where
+    C: Future<Output = Result<Settlement, CdnFailure>>,
+    S: Future<Output = Result<Settlement, StorageSeen>>,
+{
+    let mut given_up = pin!(ticket.given_up());
+    let mut hedge = pin!(hedge(guarded));
+    let (mut decided, mut storage_runs) = (false, false);
+    loop {
+        tokio::select! {
+            // An answer that is there is looked at before any clock.
+            biased;
+            answer = &mut cdn => return First::Cdn(answer),
+            () = &mut storage, if storage_runs => {
+                if storage.as_mut().output_mut().is_some_and(|answer| answer.is_ok()) {
+                    return First::Storage;
+                }
+                // The CDN is the only hope now, however long it takes.
+                storage_runs = false;
+            }
+            () = &mut given_up => return First::GivenUp,
+            allowed = &mut hedge, if !decided => {
+                decided = true;
+                (storage_runs, *hedged) = (allowed, allowed);
+            }
+        }
+    }
+}
+
+/// Waits until it is time to ask storage too, and says whether the budget allows it.
+async fn hedge(guarded: &GuardedCdn) -> bool {
+    let times = guarded.breaker.first_byte_times();
+    match hedge_delay(guarded.hedge_after, times, Instant::now()) {
+        Some(delay) => {
+            sleep(delay).await;
+            guarded.hedges.try_spend()
+        }
+        None => false,
+    }
+}
+
+/// A request by which the breaker finds out whether the CDN is back: the same that a client makes.
+async fn probe(
+    cdn: Cdn,
+    metrics: AppMetrics,
+    path: StoragePath,
+    request: ReadRequest,
+    recorded: Option<Stored>,
+    ticket: Ticket,
+) {
+    let began = Instant::now();
+    let answer = ask_within_limits(&cdn, &path, &request, recorded.as_ref()).await;
+    let now = Instant::now();
+    match answer {
+        Ok(_) => {
+            ticket.answered(now - began, now);
+            metrics.cdn_answered();
+        }
+        Err(failure) => {
+            ticket.failed(failure.fault(), now);
+            note(&metrics, &failure);
+        }
+    }
+}
+
+async fn ask_within_limits(
+    cdn: &Cdn,
+    path: &StoragePath,
+    request: &ReadRequest,
+    recorded: Option<&Stored>,
+) -> Result<Settlement, CdnFailure> {
+    let asked = ask(request, Question::first(request), |question| {
+        sources::cdn(cdn, path, request, question, recorded)
+    });
+    let too_long = || CdnFailure::new(FallbackReason::Timeout, "no answer that fits in time");
+    timeout(SOURCE_LIMIT, asked).await.unwrap_or_else(|_| Err(too_long()))
+}
+
+/// Counts and logs a request that the CDN did not answer as it should.
+fn note(metrics: &AppMetrics, failure: &CdnFailure) -> FallbackReason {
+    let CdnFailure { reason, detail, .. } = failure;
+    metrics.cdn_failed(*reason);
+    tracing::info!(app = %metrics.app(), reason = reason.label(), detail, "the CDN failed");
+    *reason
+}

@@ -1,0 +1,57 @@
+//! An app's CDN together with what is known of its health, and what follows from that.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::cdn::Cdn;
+use crate::cdn::health::{Breaker, OriginShare};
+use crate::domain::HedgeAfter;
+use crate::limits::EarnedBudget;
+use crate::metrics::AppMetrics;
+
+use super::config::ReadPolicy;
+
+/// A CDN, asked as long as it is well.
+pub struct GuardedCdn {
+    /// The CDN.
+    pub cdn: Cdn,
+    /// Whether it is asked at all.
+    pub breaker: Arc<Breaker>,
+    /// When storage is asked beside it.
+    pub hedge_after: HedgeAfter,
+    /// How often that may be.
+    pub hedges: EarnedBudget,
+    /// Which reads go to storage in any case.
+    pub share: OriginShare,
+}
+
+impl GuardedCdn {
+    /// Guards a CDN as an app's file says.
+    ///
+    /// # Errors
+    /// A text for the tenant.
+    pub(super) fn new(cdn: Cdn, read: &ReadPolicy, metrics: &AppMetrics) -> Result<Self, String> {
+        let seed = seed()?;
+        let share = OriginShare::new(read.origin_share, seed).map_err(|error| error.to_string())?;
+        let metrics = metrics.clone();
+        let breaker = Breaker::new(Instant::now(), seed, move |change| {
+            metrics.breaker(change.state.gauge());
+            tracing::warn!(
+                app = metrics.app().as_str(),
+                state = change.state.label(),
+                why = change.why.text(),
+                "the breaker of the CDN"
+            );
+        });
+        let (hedge_after, hedges) = (read.hedge_after, EarnedBudget::for_hedges());
+        Ok(Self { cdn, breaker, hedge_after, hedges, share })
+    }
+}
+
+/// A number that differs from process to process.
+fn seed() -> Result<u64, String> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| format!("the system gives no random numbers: {error}"))?;
+    Ok(u64::from_le_bytes(bytes))
+}

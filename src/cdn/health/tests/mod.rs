@@ -1,0 +1,3 @@
+//! The parts together.
+
+mod simulation;

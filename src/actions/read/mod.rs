@@ -128,14 +128,10 @@ async fn drive(
                     seen.storage = StorageSeen::Unasked;
                 }
             }
-            Step::AskMemory => {
-                if let Some(memory) = memory
-                    && let Some(reply) = memory.ask(recorded).await
-                {
-                    return reply;
-                }
-                seen.memory = MemorySeen::Passed;
-            }
+            Step::AskMemory => match ask_memory(memory, recorded).await {
+                Some(reply) => return reply,
+                None => seen.memory = MemorySeen::Passed,
+            },
             Step::AskCdn if seen.cdn == CdnSeen::Unasked && is_spared(app) => {
                 seen.cdn = CdnSeen::Spared;
                 share = Some(CountedShare::new(app));
@@ -171,13 +167,13 @@ async fn drive(
                 let reason = fallback.map(|counted| counted.end(FallbackResult::Served));
                 return settled(settlement).into_reply(app, request, app.store.source(), reason);
             }
-            Step::Refuse(error) => {
-                let reply = refused(app, error, &seen, fallback);
-                memory.inspect(|memory| memory.note(&reply));
-                return reply;
-            }
+            Step::Refuse(error) => return refused(app, error, &seen, fallback, memory),
         }
     }
+}
+
+async fn ask_memory(memory: Option<&Memory<'_>>, recorded: Option<&Stored>) -> Option<ReadReply> {
+    memory?.ask(recorded).await
 }
 
 /// Whether this read belongs to the share that keeps the fallback in use.
@@ -190,19 +186,22 @@ fn refused(
     error: Error,
     seen: &Seen,
     fallback: Option<CountedFallback<'_>>,
+    memory: Option<&Memory<'_>>,
 ) -> ReadReply {
     let result = FallbackResult::of_refusal(&error);
     let source = match (&error, &seen.storage) {
         (Error::NotFound, StorageSeen::Failed(_) | StorageSeen::Changed) => app.store.source(),
         _ => Source::None,
     };
-    ReadReply {
+    let reply = ReadReply {
         outcome: Err(error),
         object: Representation::default(),
         source,
         fallback: fallback.map(|counted| counted.end(result)),
         memory: None,
-    }
+    };
+    memory.inspect(|memory| memory.note(&reply));
+    reply
 }
 
 fn settled(settlement: Option<Settlement>) -> Settlement {

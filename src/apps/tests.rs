@@ -299,12 +299,8 @@ fn what_is_wrong_is_told_with_its_line() {
             "8: Read.Mode other than \"proxy\" is not available in this version; remove it, or write \"proxy\"",
         ),
         (
-            with("", "", "[Read]\nHedgeAfter = 'p98'"),
-            "8: Read.HedgeAfter other than \"off\" is not available in this version; remove it, or write \"off\"",
-        ),
-        (
-            with("", "", "[Read]\nOriginShare = 0.01"),
-            "8: Read.OriginShare other than 0 is not available in this version; remove it, or write 0",
+            with("", "", "[Read]\nOriginShare = 1.5"),
+            "8: Read.OriginShare: write the share of reads, from 0 (none) to 1 (all)",
         ),
         (
             with("", "", "[Read]\nMemoryCacheMaxObject = '65MiB'"),

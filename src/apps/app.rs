@@ -16,7 +16,7 @@ use crate::metrics::{AppMetrics, Metrics};
 use crate::storage::{GcsProcessCredentials, Means, ObjectStore, ProcessCredentials, S3Access};
 use crate::upstream::{Client, Timeouts};
 
-use super::config::{AppConfig, CdnConfig, StorageConfig, UploadPolicy};
+use super::config::{AppConfig, CdnConfig, ReadMode, StorageConfig, UploadPolicy};
 use super::guarded_cdn::GuardedCdn;
 use super::read_proof::ReadProof;
 
@@ -34,6 +34,8 @@ pub struct App {
     pub keep_names: bool,
     /// What may be uploaded.
     pub upload: UploadPolicy,
+    /// Who carries the bytes of its images.
+    pub read_mode: ReadMode,
     /// `Cache-Control` of its images.
     pub cache_control: HeaderValue,
     /// What that says to a shared cache, which this gateway is as well.
@@ -144,6 +146,7 @@ impl App {
             keep_names: config.keep_names,
             upload: config.upload,
             caching: Caching::parse(read.cache_control.to_str().unwrap_or("no-store")),
+            read_mode: read.mode,
             cache_control: read.cache_control,
             memory_cache_max_object: read.memory_cache_max_object,
             sources,

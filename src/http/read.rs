@@ -5,8 +5,8 @@ use std::time::{Instant, SystemTime};
 
 use http::header::{
     ACCEPT_RANGES, AGE, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH,
-    CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderName, LAST_MODIFIED, RANGE,
-    X_CONTENT_TYPE_OPTIONS,
+    CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderName, LAST_MODIFIED,
+    LOCATION, RANGE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
@@ -95,6 +95,7 @@ fn code_label(status: StatusCode) -> &'static str {
     match status.as_u16() {
         200 => "200",
         206 => "206",
+        302 => "302",
         304 => "304",
         400 => "400",
         404 => "404",
@@ -161,6 +162,7 @@ fn respond(
     headers.insert(CACHE_CONTROL, cache_control(app, &request.key, SystemTime::now()));
     headers.insert(CACHE_STATUS, status);
     match delivery {
+        Delivery::Elsewhere(url) => return elsewhere(&url, fallback),
         Delivery::NotModified => {
             headers.remove(CONTENT_TYPE);
             *response.status_mut() = StatusCode::NOT_MODIFIED;
@@ -180,6 +182,17 @@ fn respond(
             *response.body_mut() = body.into();
         }
     }
+    response
+}
+
+/// The client is sent elsewhere. Where to depends on the moment: nobody is to keep it.
+fn elsewhere(url: &str, fallback: Option<FallbackReason>) -> Response<ReplyBody> {
+    let mut response = Response::new(ReplyBody::empty());
+    *response.status_mut() = StatusCode::FOUND;
+    let headers = response.headers_mut();
+    headers.insert(LOCATION, HeaderValue::try_from(url).expect("URLs are encoded"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(CACHE_STATUS, cache_status(Source::Redirect, fallback, None));
     response
 }
 
@@ -245,6 +258,10 @@ fn cache_status(
         (true, true) => "fwd=stale; collapsed",
     };
     ascii(match (source, fallback) {
+        (Source::Redirect, None) => format!("safelight; {how}; detail=redirect"),
+        (Source::Redirect, Some(reason)) => {
+            format!("safelight; {how}; detail=\"redirect; cdn={}\"", reason.label())
+        }
         (Source::Cdn, _) => format!("safelight; {how}; detail=cdn"),
         (_, Some(reason)) => {
             format!("safelight; {how}; detail=\"storage; cdn={}\"", reason.label())

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 
 use super::body::{Payload, ReadBody};
 use super::settle::{Question, Settled, settle};
-use super::{Delivery, ReadReply, ReadRequest, read_past_memory};
+use super::{Delivery, ReadReply, ReadRequest, deliver};
 use crate::actions::Services;
 use crate::apps::App;
 use crate::domain::{
@@ -304,7 +304,7 @@ impl Fetch {
             conditions: Conditions { if_none_match, ..Conditions::default() },
             needs_size: false,
         };
-        Box::pin(async move { read_past_memory(&app, &services, &request).await })
+        Box::pin(async move { deliver(&app, &services, &request).await })
     }
 
     fn may_keep(&self, size: u64) -> bool {

@@ -11,6 +11,7 @@ mod memory;
 mod plan;
 mod race;
 mod record;
+mod redirect;
 mod settle;
 mod sources;
 
@@ -19,7 +20,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::apps::App;
+use crate::apps::{App, ReadMode};
 use crate::domain::{
     Conditions, ContentRange, Error, FallbackReason, FallbackResult, ObjectKey, RangeRequest,
     Representation, Source, Stored,
@@ -75,6 +76,8 @@ pub enum Delivery {
     Part(ContentRange, Payload),
     /// The client has it already.
     NotModified,
+    /// The client reads elsewhere: at this URL, which may carry a signature.
+    Elsewhere(String),
 }
 
 /// The answer to a read, with its explanation.
@@ -93,12 +96,17 @@ pub struct ReadReply {
 
 /// Reads an object.
 pub async fn read(app: &Arc<App>, services: &Services, request: &ReadRequest) -> ReadReply {
-    let memory = Memory::of(app, services, request);
-    drive(app, services, request, memory.as_ref()).await
+    match app.read_mode {
+        ReadMode::Proxy => {
+            let memory = Memory::of(app, services, request);
+            drive(app, services, request, memory.as_ref()).await
+        }
+        ReadMode::Redirect => redirect::redirect(app, services, request).await,
+    }
 }
 
-/// Reads an object from where it is not only remembered.
-async fn read_past_memory(app: &App, services: &Services, request: &ReadRequest) -> ReadReply {
+/// Delivers an object from where it is not only remembered.
+async fn deliver(app: &App, services: &Services, request: &ReadRequest) -> ReadReply {
     drive(app, services, request, None).await
 }
 

@@ -299,16 +299,12 @@ fn what_is_wrong_is_told_with_its_line() {
             "8: Read.Mode other than \"proxy\" is not available in this version; remove it, or write \"proxy\"",
         ),
         (
-            with("", "", "[Read]\nHedgeAfter = 'p98'"),
-            "8: Read.HedgeAfter other than \"off\" is not available in this version; remove it, or write \"off\"",
+            with("", "", "[Read]\nOriginShare = 1.5"),
+            "8: Read.OriginShare: write the share of reads, from 0 (none) to 1 (all)",
         ),
         (
-            with("", "", "[Read]\nOriginShare = 0.01"),
-            "8: Read.OriginShare other than 0 is not available in this version; remove it, or write 0",
-        ),
-        (
-            with("", "", "[Read]\nMemoryCacheMaxObject = '256KiB'"),
-            "8: Read.MemoryCacheMaxObject other than \"0B\" is not available in this version; remove it, or write \"0B\"",
+            with("", "", "[Read]\nMemoryCacheMaxObject = '65MiB'"),
+            "8: Read.MemoryCacheMaxObject: write at most \"64MiB\": such an object is read wholly before it is sent",
         ),
         (
             with("CloudFrontURL = 'https://cdn.example'", "", "[Read]\nSigningKeyPairID = 'K1'"),

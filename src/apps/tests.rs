@@ -332,7 +332,7 @@ fn what_is_wrong_is_told_with_its_line() {
         ),
         (
             with("", "", "[Read]\nOriginShare = '1%'"),
-            "8: Read.OriginShare: expected a number, found a string",
+            "8: Read.OriginShare: expected a number such as 0.01, found a string",
         ),
         (
             with("", "", "[Read]\nMemoryCacheMaxObject = '256KiB'"),

@@ -15,7 +15,7 @@ use crate::metrics::{AppMetrics, Metrics};
 use crate::storage::{GcsProcessCredentials, Means, ObjectStore, ProcessCredentials, S3Access};
 use crate::upstream::{Client, Timeouts};
 
-use super::config::{AppConfig, CdnConfig, UploadPolicy};
+use super::config::{AppConfig, CdnConfig, ReadMode, UploadPolicy};
 use super::guarded_cdn::GuardedCdn;
 use super::read_proof::ReadProof;
 
@@ -33,6 +33,8 @@ pub struct App {
     pub keep_names: bool,
     /// What may be uploaded.
     pub upload: UploadPolicy,
+    /// Who carries the bytes of its images.
+    pub read_mode: ReadMode,
     /// `Cache-Control` of its images.
     pub cache_control: HeaderValue,
     /// How long a body may stand still before it is continued from storage.
@@ -134,6 +136,7 @@ impl App {
             accept_foreign_keys: config.accept_foreign_keys,
             keep_names: config.keep_names,
             upload: config.upload,
+            read_mode: read.mode,
             cache_control: read.cache_control,
             stall_timeout: read.stall_timeout,
             allowed_origins: config.cors.allowed_origins,

@@ -104,9 +104,20 @@ pub struct RateLimits {
     pub per_app: Rate,
 }
 
+/// Who carries the bytes of a read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadMode {
+    /// The gateway, from the CDN or storage.
+    Proxy,
+    /// Nobody: the client is sent to the CDN or to storage.
+    Redirect,
+}
+
 /// How images are read. No time is 0.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ReadPolicy {
+    /// Who carries the bytes.
+    pub mode: ReadMode,
     /// The `Cache-Control` of an image whose upload URL has run out.
     pub cache_control: HeaderValue,
     /// For resolving and connecting to the CDN, and again for the TLS handshake.

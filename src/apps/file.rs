@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::HeaderValue;
 use url::Url;
 
-use super::config::{AppConfig, CdnConfig, Cors, RateLimits, ReadPolicy, UploadPolicy};
+use super::config::{AppConfig, CdnConfig, Cors, RateLimits, ReadMode, ReadPolicy, UploadPolicy};
 use super::load::LoadContext;
 use super::secrets::SecretScope;
 use super::storage_file::storage;
@@ -51,7 +51,8 @@ pub(super) fn app(
     });
     let rate_limit = file.section("RateLimit", rate_limits);
     let (read, keys) = file.section("Read", |section| {
-        (read_policy(section), signing_keys(section, secrets, cdn_url.is_present()))
+        let keys = signing_keys(section, secrets, cdn_url.is_present());
+        (read_policy(section, upload.serve_only_ready, keys.is_some()), keys)
     });
     let cors = file.section("CORS", |section| Cors {
         allowed_origins: section.key("AllowedOrigins").texts(parse_origin).or(Vec::new()),
@@ -162,7 +163,21 @@ fn rate_limits(section: &mut Section<'_>) -> RateLimits {
     }
 }
 
-fn read_policy(section: &mut Section<'_>) -> ReadPolicy {
+fn read_policy(
+    section: &mut Section<'_>,
+    serve_only_ready: bool,
+    is_restricted: bool,
+) -> ReadPolicy {
+    let mode = section.key("Mode").text(|text| match (text, serve_only_ready, is_restricted) {
+        ("proxy", ..) => Ok(ReadMode::Proxy),
+        ("redirect", true, _) => Err("a redirect cannot hold back what is not ready: write \
+                                      \"proxy\", or remove ServeOnlyReady"),
+        ("redirect", _, true) => Err("a client that is sent to the CDN has no signature for it: \
+                                      write \"proxy\", or remove SigningKeyPairID"),
+        ("redirect", false, false) => Ok(ReadMode::Redirect),
+        _ => Err("write \"proxy\" or \"redirect\""),
+    });
+    let mode = mode.or(ReadMode::Proxy);
     let default = HeaderValue::from_static("public, max-age=31536000, immutable");
     let cache_control = section.key("CacheControl").text(header_value).or(default);
     let mut wait = |key, millis| {
@@ -170,6 +185,7 @@ fn read_policy(section: &mut Section<'_>) -> ReadPolicy {
         wait.or(Duration::from_millis(millis))
     };
     ReadPolicy {
+        mode,
         cache_control,
         connect_timeout: wait("ConnectTimeout", 300),
         first_byte_timeout: wait("FirstByteTimeout", 1000),

@@ -11,6 +11,9 @@ use crate::metrics::AppMetrics;
 
 use super::config::ReadPolicy;
 
+/// One redirect in a hundred: at 10 a second a CDN that fails is found within a minute.
+const PROBED_SHARE: f64 = 0.01;
+
 /// A CDN, asked as long as it is well.
 pub struct GuardedCdn {
     /// The CDN.
@@ -23,6 +26,8 @@ pub struct GuardedCdn {
     pub hedges: EarnedBudget,
     /// Which reads go to storage in any case.
     pub share: OriginShare,
+    /// Which redirects are an occasion to ask the CDN how it does.
+    pub probes: OriginShare,
 }
 
 impl GuardedCdn {
@@ -33,6 +38,7 @@ impl GuardedCdn {
     pub(super) fn new(cdn: Cdn, read: &ReadPolicy, metrics: &AppMetrics) -> Result<Self, String> {
         let seed = seed()?;
         let share = OriginShare::new(read.origin_share, seed).map_err(|error| error.to_string())?;
+        let probes = OriginShare::new(PROBED_SHARE, seed).map_err(|error| error.to_string())?;
         let metrics = metrics.clone();
         let breaker = Breaker::new(Instant::now(), seed, move |change| {
             metrics.breaker(change.state.gauge());
@@ -44,7 +50,7 @@ impl GuardedCdn {
             );
         });
         let (hedge_after, hedges) = (read.hedge_after, EarnedBudget::for_hedges());
-        Ok(Self { cdn, breaker, hedge_after, hedges, share })
+        Ok(Self { cdn, breaker, hedge_after, hedges, share, probes })
     }
 }
 

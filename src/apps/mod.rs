@@ -17,7 +17,9 @@ mod secrets;
 mod storage_file;
 
 pub use app::{App, Apps, Workshop};
-pub use config::{AppConfig, CdnConfig, Cors, RateLimits, ReadPolicy, StorageConfig, UploadPolicy};
+pub use config::{
+    AppConfig, CdnConfig, Cors, RateLimits, ReadMode, ReadPolicy, StorageConfig, UploadPolicy,
+};
 pub use file::parse_origin;
 pub use guarded_cdn::GuardedCdn;
 pub use load::{LoadContext, load_apps, read_app};

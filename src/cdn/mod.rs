@@ -134,6 +134,12 @@ impl Cdn {
         self.signer.is_some()
     }
 
+    /// Where a client finds an object.
+    #[must_use]
+    pub fn url_of(&self, path: &StoragePath) -> String {
+        format!("{}{}{}", self.origin.base_url(), self.base_path, path.to_url_path())
+    }
+
     /// Asks for an object.
     ///
     /// # Errors

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use http::header::{
     ACCEPT_RANGES, AGE, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH,
-    CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderName, LAST_MODIFIED, RANGE,
-    X_CONTENT_TYPE_OPTIONS,
+    CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderName, LAST_MODIFIED,
+    LOCATION, RANGE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
@@ -97,6 +97,7 @@ fn code_label(status: StatusCode) -> &'static str {
     match status.as_u16() {
         200 => "200",
         206 => "206",
+        302 => "302",
         304 => "304",
         400 => "400",
         404 => "404",
@@ -148,6 +149,7 @@ fn respond(
     headers.insert(CACHE_CONTROL, cache_control(app, &request.key, SystemTime::now()));
     headers.insert(CACHE_STATUS, cache_status(source, fallback));
     match delivery {
+        Delivery::Elsewhere(url) => return elsewhere(&url, fallback),
         Delivery::NotModified => {
             headers.remove(CONTENT_TYPE);
             *response.status_mut() = StatusCode::NOT_MODIFIED;
@@ -167,6 +169,17 @@ fn respond(
             *response.body_mut() = ReplyBody::Image(Box::new(body));
         }
     }
+    response
+}
+
+/// The client is sent elsewhere. Where to depends on the moment: nobody is to keep it.
+fn elsewhere(url: &str, fallback: Option<FallbackReason>) -> Response<ReplyBody> {
+    let mut response = Response::new(ReplyBody::empty());
+    *response.status_mut() = StatusCode::FOUND;
+    let headers = response.headers_mut();
+    headers.insert(LOCATION, HeaderValue::try_from(url).expect("URLs are encoded"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(CACHE_STATUS, cache_status(Source::Redirect, fallback));
     response
 }
 
@@ -223,6 +236,10 @@ fn cache_control(app: &App, key: &ObjectKey, now: SystemTime) -> HeaderValue {
 /// Who answered, and why the CDN did not (RFC 9211).
 fn cache_status(source: Source, fallback: Option<FallbackReason>) -> HeaderValue {
     let text = match (source, fallback) {
+        (Source::Redirect, None) => "safelight; fwd=uri-miss; detail=redirect".to_owned(),
+        (Source::Redirect, Some(reason)) => {
+            format!("safelight; fwd=uri-miss; detail=\"redirect; cdn={}\"", reason.label())
+        }
         (Source::Cdn, _) => "safelight; fwd=uri-miss; detail=cdn".to_owned(),
         (_, Some(reason)) => {
             format!("safelight; fwd=uri-miss; detail=\"storage; cdn={}\"", reason.label())

@@ -51,6 +51,15 @@ impl Origin {
         Ok(Self(Arc::new(Parts { host, port, tls_name, host_header, lookups, pool_key })))
     }
 
+    /// `scheme://host`, with the port if it is not the scheme's own.
+    #[must_use]
+    pub fn base_url(&self) -> String {
+        let scheme = if self.0.tls_name.is_some() { "https" } else { "http" };
+        // It was made of text that was ASCII.
+        let authority = self.0.host_header.to_str().unwrap_or_default();
+        format!("{scheme}://{authority}")
+    }
+
     /// Takes the origin of an absolute URI.
     ///
     /// # Errors

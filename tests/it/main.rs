@@ -25,6 +25,7 @@ mod operations;
 mod process_credentials;
 mod reads;
 mod ready;
+mod redirects;
 mod s3;
 mod signed_cdn;
 mod signing;

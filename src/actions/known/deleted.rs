@@ -115,25 +115,4 @@ mod tests {
             prop_assert_eq!(deleted.len(), inserted.len());
         }
     }
-
-    /// `cargo test --release --lib -- --ignored --nocapture a_million` prints the numbers above.
-    #[test]
-    #[ignore = "a measurement"]
-    fn a_million_ids() {
-        fn resident() -> u64 {
-            let status = std::fs::read_to_string("/proc/self/status").unwrap();
-            let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-            line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
-        }
-        let ids: Vec<_> = (0..1_000_000).map(id).collect();
-        let (before, deleted) = (resident(), DeletedKeys::new());
-        for id in &ids {
-            deleted.insert(*id);
-        }
-        let bytes = resident() - before;
-        let begun = std::time::Instant::now();
-        let found = ids.iter().filter(|id| deleted.contains(**id)).count();
-        println!("{} B an id, {:?} a look", bytes / 1_000_000, begun.elapsed() / 1_000_000);
-        assert_eq!(found, ids.len());
-    }
 }

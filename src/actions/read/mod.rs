@@ -10,6 +10,7 @@ mod denied;
 mod plan;
 mod race;
 mod record;
+mod redirect;
 mod settle;
 mod sources;
 
@@ -18,7 +19,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::apps::App;
+use crate::apps::{App, ReadMode};
 use crate::domain::{
     Conditions, ContentRange, Error, FallbackReason, FallbackResult, ObjectKey, RangeRequest,
     Representation, Source, Stored,
@@ -72,6 +73,8 @@ pub enum Delivery {
     Part(ContentRange, ReadBody),
     /// The client has it already.
     NotModified,
+    /// The client reads elsewhere: at this URL, which may carry a signature.
+    Elsewhere(String),
 }
 
 /// The answer to a read, with its explanation.
@@ -88,6 +91,13 @@ pub struct ReadReply {
 
 /// Reads an object.
 pub async fn read(app: &App, services: &Services, request: &ReadRequest) -> ReadReply {
+    match app.read_mode {
+        ReadMode::Proxy => deliver(app, services, request).await,
+        ReadMode::Redirect => redirect::redirect(app, services, request).await,
+    }
+}
+
+async fn deliver(app: &App, services: &Services, request: &ReadRequest) -> ReadReply {
     let needs_record = record::is_needed(app, &services.known, &request.key);
     let cdn = app.cdn.as_ref();
     let mut share = cdn.filter(|cdn| cdn.share.takes_next()).map(|_| CountedShare::new(app));

@@ -155,7 +155,7 @@ async fn hedge(guarded: &GuardedCdn) -> bool {
 }
 
 /// A request by which the breaker finds out whether the CDN is back: the same that a client makes.
-async fn probe(
+pub(super) async fn probe(
     cdn: Cdn,
     metrics: AppMetrics,
     path: StoragePath,

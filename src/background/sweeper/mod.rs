@@ -3,7 +3,7 @@
 //!
 //! There is nothing to resume: the work is whatever is due in the records. A run that is broken off,
 //! by a shutdown or by `kill -9`, leaves it due. Each app has a queue of its own, and one whose
-//! storage fails is left alone for longer and longer ([`pauses`]), so that a broken bucket keeps
+//! storage fails is left alone for longer and longer (`pauses.rs`), so that a broken bucket keeps
 //! nobody else waiting.
 //!
 //! One process sweeps a database: whoever opens the records to write holds their lock.

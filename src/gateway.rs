@@ -21,6 +21,7 @@ use crate::background::sweeper::{Pages, Schedule, Sweeper};
 use crate::http::FrontDoor;
 use crate::http::admin::{AdminDoor, Readiness};
 use crate::identity::UploadTokens;
+use crate::memory::MemoryCache;
 use crate::metrics::Metrics;
 use crate::records::{Records, SqliteRecords};
 use crate::server::{Listening, Shutdown, ShutdownTrigger, serve, shutdown};
@@ -154,7 +155,8 @@ impl Gateway {
         let admin_address = local_address(&admin_listener)?;
 
         let records = open_records(&settings.records, &metrics).await?;
-        let services = services(&settings, Arc::clone(&records), &metrics).await?;
+        let mut services = services(&settings, Arc::clone(&records), &metrics).await?;
+        services.memory = open_memory(settings.cache_size, &apps, &metrics);
         let known = Arc::clone(&services.known);
         let schedule = Schedule {
             interval: settings.sweeper.interval,
@@ -247,6 +249,7 @@ pub async fn services(
     Ok(Services {
         records,
         known: Arc::new(known.map_err(|error| format!("reading the deleted keys: {error}"))?),
+        memory: None,
         mint_secrets: settings.keys.mint.clone(),
         tokens: UploadTokens::new(settings.keys.signing.clone())
             .ok_or("Keys.SigningSecrets is empty")?,
@@ -315,6 +318,17 @@ async fn open_records(
     let opened = tokio::task::spawn_blocking(move || SqliteRecords::open_observed(&path, observe));
     let records = opened.await.map_err(|error| error.to_string())?;
     records.map(|records| Arc::new(records) as Arc<dyn Records>).map_err(|e| e.to_string())
+}
+
+/// The memory cache, and the metrics of the apps that use it.
+fn open_memory(size: u64, apps: &Apps, metrics: &Arc<Metrics>) -> Option<Arc<MemoryCache>> {
+    if size == 0 {
+        return None;
+    }
+    for app in apps.iter().filter(|app| app.memory_cache_max_object > 0) {
+        app.metrics.touch_memory();
+    }
+    Some(Arc::new(MemoryCache::new(size, metrics)))
 }
 
 async fn bind(address: SocketAddr, key: &str) -> Result<TcpListener, String> {

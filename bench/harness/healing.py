@@ -20,7 +20,6 @@ READERS = 32
 
 #: Every read begins at the CDN. A body that stands still costs its reader this time.
 _READ = """
-[Read]
 OriginShare = 0
 HedgeAfter = "off"
 StallTimeout = "1s"

@@ -109,7 +109,8 @@ class Gateway:
         read="",
     ):
         """A gateway with two apps: `shop` with the CDN (if there is one), `plain` without. Its
-        database is `records`, which moves, if there is one. `read` is a section of `shop`'s file."""
+        database is `records`, which moves, if there is one. `read` is more of the `[Read]` section
+        of `shop`."""
         folder = work / name.replace(" ", "-").replace("/", "")
         (folder / "apps.d").mkdir(parents=True)
         if records:
@@ -120,9 +121,8 @@ class Gateway:
         )
         for app, url in (("shop", f"http://127.0.0.1:{cdn.port}" if cdn else ""), ("plain", "")):
             target = folder / f"apps.d/{app}.toml"
-            _fill("app.toml", target, CDN_URL=url, S3_URL=s3_url, BUCKET=f"media-{app}")
-            if app == "shop":
-                target.write_text(target.read_text() + read)
+            keys = read if app == "shop" else ""
+            _fill("app.toml", target, CDN_URL=url, S3_URL=s3_url, BUCKET=f"media-{app}", READ=keys)
         log = Path("/dev/null") if logging == "log to /dev/null" else folder / "log"
         environment = {"SAFELIGHT_LOG": LOGGING[logging]}
         command = [binary, "serve", "--config", settings]

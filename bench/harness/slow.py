@@ -18,7 +18,7 @@ def run(binaries, work, options, say):
     cdn = FaultyCdn.start(work)
     seaweed = Seaweed.start(work, LOAD_CORE)
     rows, goals = [], []
-    for name, read in (("HedgeAfter = \"off\"", "[Read]\nHedgeAfter = \"off\"\n"), ("as it comes: p98", "")):
+    for name, read in (('HedgeAfter = "off"', 'HedgeAfter = "off"'), ("as it comes: p98", "")):
         say(f"slow: {name}")
         gateway = Gateway.start(binaries["gateway"], work, f"slow {len(rows)}", cdn, seaweed.url, read=read)
         seaweed.wait_for_buckets(gateway)

@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use crate::domain::{Error, MintSecrets};
 use crate::identity::UploadTokens;
+use crate::memory::MemoryCache;
 use crate::records::{Records, RecordsError};
 
 use known::Known;
@@ -32,6 +33,8 @@ pub struct Services {
     pub records: Arc<dyn Records>,
     /// What is known of it without asking.
     pub known: Arc<Known>,
+    /// The small objects in memory; `None` where none are kept.
+    pub memory: Option<Arc<MemoryCache>>,
     /// The secrets of key minting.
     pub mint_secrets: MintSecrets,
     /// The upload tokens.

@@ -10,8 +10,9 @@ use std::time::SystemTime;
 
 use crate::apps::App;
 use crate::domain::{
-    Error, ObjectMeta, Stored, UploadId, UploadRecord, UploadState, VerificationFailure,
+    Error, MintedKey, ObjectMeta, Stored, UploadId, UploadRecord, UploadState, VerificationFailure,
 };
+use crate::memory::Sought;
 use crate::records::Transition;
 
 use super::inspect::{Seen, head, inspect, judge};
@@ -230,6 +231,7 @@ pub(super) async fn change_state(
     let changed = services.records.transition(change.clone()).await;
     // Also where it failed: then somebody else changed the record, or nobody knows.
     services.known.forget(change.id);
+    forget_in_memory(app, services, &record.key);
     changed.map_err(|error| records_failed(&error))?;
     if change.to == UploadState::Deleted {
         services.known.deleted(change.id);
@@ -242,6 +244,13 @@ pub(super) async fn change_state(
     record.updated_at = change.at;
     record.revision += 1;
     Ok(())
+}
+
+/// What is kept of an object may be another version by now, or its 404 be over.
+fn forget_in_memory(app: &App, services: &Services, key: &MintedKey) {
+    if let Some(memory) = &services.memory {
+        memory.forget(&Sought { sources: app.sources, key: key.as_str() });
+    }
 }
 
 /// The version that a verdict was given for.

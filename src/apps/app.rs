@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::HeaderValue;
+use sha2::{Digest as _, Sha256};
 
 use crate::cdn::{Cdn, RequestSigner};
-use crate::domain::{AppName, KeyPrefix, Rate};
+use crate::domain::{AppName, Caching, KeyPrefix, ObjectKey, Rate};
 use crate::limits::{
     ConcurrencyBounds, ConcurrencyLimit, DEFAULT_MAX_KEYS, KeyedLimiter, SingleLimiter,
 };
@@ -15,7 +16,7 @@ use crate::metrics::{AppMetrics, Metrics};
 use crate::storage::{GcsProcessCredentials, Means, ObjectStore, ProcessCredentials, S3Access};
 use crate::upstream::{Client, Timeouts};
 
-use super::config::{AppConfig, CdnConfig, ReadMode, UploadPolicy};
+use super::config::{AppConfig, CdnConfig, ReadMode, StorageConfig, UploadPolicy};
 use super::guarded_cdn::GuardedCdn;
 use super::read_proof::ReadProof;
 
@@ -37,6 +38,13 @@ pub struct App {
     pub read_mode: ReadMode,
     /// `Cache-Control` of its images.
     pub cache_control: HeaderValue,
+    /// What that says to a shared cache, which this gateway is as well.
+    pub caching: Caching,
+    /// The largest of its objects that is kept in memory, in bytes. 0: none is.
+    pub memory_cache_max_object: u64,
+    /// A number that stands for where its objects come from: another one for another app, bucket
+    /// or CDN.
+    pub sources: u64,
     /// How long a body may stand still before it is continued from storage.
     pub stall_timeout: Duration,
     /// The origins whose pages may use the upload endpoints.
@@ -110,6 +118,7 @@ impl App {
             Some(cdn) => KeyPrefix::parse(&cdn.path_prefix)?,
             None => storage.key_prefix.clone(),
         };
+        let sources = sources_of(&name, &storage, config.cdn.as_ref());
         let build_cdn = |CdnConfig { url, keys, .. }: CdnConfig| {
             let (client, token) = (workshop.client.clone(), workshop.loop_token.clone());
             let cdn = Cdn::new(client, &url, timeouts, token)?;
@@ -136,8 +145,11 @@ impl App {
             accept_foreign_keys: config.accept_foreign_keys,
             keep_names: config.keep_names,
             upload: config.upload,
+            caching: Caching::parse(read.cache_control.to_str().unwrap_or("no-store")),
             read_mode: read.mode,
             cache_control: read.cache_control,
+            memory_cache_max_object: read.memory_cache_max_object,
+            sources,
             stall_timeout: read.stall_timeout,
             allowed_origins: config.cors.allowed_origins,
             bucket: storage.bucket,
@@ -157,6 +169,24 @@ impl App {
     pub fn upload_url_life(&self) -> Duration {
         self.upload.session_expiry.max(self.upload.url_expiry)
     }
+
+    /// Whether nobody can hold a URL any more through which the object of this key could change.
+    #[must_use]
+    pub fn is_settled(&self, key: &ObjectKey, now: SystemTime) -> bool {
+        let Some(key) = key.minted() else { return true };
+        let age = now.duration_since(key.id().minted_at()).unwrap_or(Duration::ZERO);
+        age > self.upload_url_life()
+    }
+}
+
+/// A number for where an app's objects come from.
+fn sources_of(name: &AppName, storage: &StorageConfig, cdn: Option<&CdnConfig>) -> u64 {
+    let cdn = cdn.map(|cdn| (cdn.url.as_str(), &*cdn.path_prefix));
+    let StorageConfig { kind, bucket, key_prefix } = storage;
+    let all = (name.as_str(), kind.namespace(), bucket, key_prefix.as_str(), cdn);
+    // As it is printed for debugging, with quotes, so that no two of them look the same.
+    let digest = Sha256::digest(format!("{all:?}"));
+    u64::from_be_bytes(digest[..8].try_into().expect("a digest has 32 bytes"))
 }
 
 impl Apps {

@@ -126,6 +126,8 @@ pub struct ReadPolicy {
     pub first_byte_timeout: Duration,
     /// How long a body may pause before it is continued from elsewhere.
     pub stall_timeout: Duration,
+    /// The largest object that is kept in memory, in bytes. 0: none is.
+    pub memory_cache_max_object: u64,
     /// When storage is asked beside a CDN that keeps a read waiting.
     pub hedge_after: HedgeAfter,
     /// The share of reads that go to storage in any case, from 0 to 1.

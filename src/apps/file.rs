@@ -12,6 +12,7 @@ use super::storage_file::storage;
 use crate::cdn::{KeyPair, KeyPairId, SigningKey};
 use crate::config::{Place, Section, duration, nearest, public_base_url, rate};
 use crate::domain::{AppName, HedgeAfter, KeyPrefix, MediaType, Percentile, Rate};
+use crate::memory::LARGEST_OBJECT;
 use crate::storage::StorageKind;
 
 /// The life of an upload URL, unless the file says otherwise.
@@ -24,6 +25,9 @@ const ORIGIN_SHARE: f64 = 0.01;
 /// The longest wait for an upstream that a file may ask for: one that is silent for longer will
 /// not answer, and its clients are long gone.
 const LONGEST_WAIT: Duration = Duration::from_secs(5 * 60);
+
+/// The largest object that is kept in memory, unless the file says otherwise, in bytes.
+const MEMORY_CACHE_MAX_OBJECT: u64 = 256 << 10;
 
 /// Reads the file of an app, and where in it `[Storage]` is.
 pub(super) fn app(
@@ -190,6 +194,7 @@ fn read_policy(
         connect_timeout: wait("ConnectTimeout", 300),
         first_byte_timeout: wait("FirstByteTimeout", 1000),
         stall_timeout: wait("StallTimeout", 5000),
+        memory_cache_max_object: memory_cache_max_object(section),
         hedge_after: section
             .key("HedgeAfter")
             .text(|text| HedgeAfter::parse(text, duration))
@@ -203,6 +208,15 @@ fn read_policy(
             })
             .or(ORIGIN_SHARE),
     }
+}
+
+fn memory_cache_max_object(section: &mut Section<'_>) -> u64 {
+    let given = section.key("MemoryCacheMaxObject").byte_size();
+    let given = given.check(|bytes| match *bytes {
+        0..=LARGEST_OBJECT => Ok(()),
+        _ => Err("write at most \"64MiB\": such an object is read wholly before it is sent"),
+    });
+    given.or(MEMORY_CACHE_MAX_OBJECT)
 }
 
 /// What requests to a restricted distribution are signed with: both keys, or none.

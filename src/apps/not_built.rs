@@ -3,7 +3,7 @@
 
 use crate::config::{NotBuilt, When};
 
-pub(super) static NOT_BUILT: [NotBuilt; 8] = [
+pub(super) static NOT_BUILT: [NotBuilt; 7] = [
     NotBuilt::new("", "Visibility", When::NotText("public")),
     NotBuilt::new("", "Identity", When::Set),
     NotBuilt::new("Storage", "Kind", When::IsText("azure")),
@@ -11,5 +11,4 @@ pub(super) static NOT_BUILT: [NotBuilt; 8] = [
     NotBuilt::new("Storage", "Container", When::NotEmpty),
     NotBuilt::new("Storage", "AccountKey", When::NotEmpty),
     NotBuilt::new("RateLimit", "PerClientIP", When::Set),
-    NotBuilt::new("Read", "MemoryCacheMaxObject", When::NotText("0B")),
 ];

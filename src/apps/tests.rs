@@ -335,8 +335,8 @@ fn what_is_wrong_is_told_with_its_line() {
             "8: Read.OriginShare: expected a number such as 0.01, found a string",
         ),
         (
-            with("", "", "[Read]\nMemoryCacheMaxObject = '256KiB'"),
-            "8: Read.MemoryCacheMaxObject other than \"0B\" is not available in this version; remove it, or write \"0B\"",
+            with("", "", "[Read]\nMemoryCacheMaxObject = '65MiB'"),
+            "8: Read.MemoryCacheMaxObject: write at most \"64MiB\": such an object is read wholly before it is sent",
         ),
         (
             with("CloudFrontURL = 'https://cdn.example'", "", "[Read]\nSigningKeyPairID = 'K1'"),

@@ -9,15 +9,15 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT_ENCODING, AGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, ETAG, HeaderName,
-    IF_NONE_MATCH, LAST_MODIFIED, RANGE, RETRY_AFTER,
+    ACCEPT_ENCODING, AGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE,
+    DATE, ETAG, EXPIRES, HeaderName, IF_NONE_MATCH, LAST_MODIFIED, RANGE, RETRY_AFTER, VARY,
 };
 use http::response::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 
 use crate::domain::{
-    ETag, FallbackReason, RangeRequest, Representation, Shape, StoragePath, Stored,
+    Caching, ETag, FallbackReason, RangeRequest, Representation, Shape, StoragePath, Stored,
 };
 use crate::upstream::{Body, Client, Origin, Timeouts};
 
@@ -228,7 +228,26 @@ fn representation(shape: Shape, status: StatusCode, headers: &HeaderMap) -> Repr
         etag: text(ETAG).and_then(ETag::parse),
         last_modified: text(LAST_MODIFIED).and_then(parse_date),
         age: text(AGE).and_then(|age| age.parse().ok()),
+        caching: caching(headers),
     }
+}
+
+/// What an answer says of how long it may be kept.
+fn caching(headers: &HeaderMap) -> Caching {
+    let lines = |name| headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+    let said = Caching::parse(&lines(CACHE_CONTROL).collect::<Vec<_>>().join(","));
+    // What cannot be read, or compared with the date of the answer, is over (RFC 9111 §5.3).
+    let date = |name| lines(name).next().and_then(parse_date);
+    let expires_in = headers.contains_key(EXPIRES).then(|| match (date(EXPIRES), date(DATE)) {
+        (Some(expires), Some(date)) => {
+            expires.duration_since(date).map_or(0, |left| left.as_secs())
+        }
+        _ => 0,
+    });
+    // Such an answer is for one request alone (RFC 9111 §4.1).
+    let for_one = lines(VARY).any(|line| line.split(',').any(|name| name.trim() == "*"));
+    let said = said.or_expires_in(expires_in);
+    Caching { no_store: said.no_store || for_one, ..said }
 }
 
 fn parse_date(text: &str) -> Option<SystemTime> {

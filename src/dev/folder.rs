@@ -137,6 +137,9 @@ Kind = "embedded"
 Bucket = "{BUCKET}"
 KeyPrefix = "images/"
 
+[Read]
+MemoryCacheMaxObject = "0B"   # so that each read shows what CDN and storage do
+
 [CORS]
 AllowedOrigins = ["*"]
 "#

@@ -4,6 +4,7 @@
 
 mod app_name;
 mod base32;
+mod caching;
 mod conditions;
 mod error;
 mod etag;
@@ -25,6 +26,7 @@ mod sweep;
 mod upload;
 
 pub use app_name::{AppName, InvalidAppName};
+pub use caching::Caching;
 pub use conditions::{Conditions, EtagList, IfRange, Precondition, Validators};
 pub use error::{Error, RateLimitVerdict, VerificationFailure};
 pub use etag::ETag;
@@ -43,7 +45,10 @@ pub use owner::{InvalidOwnerId, OwnerId};
 pub use parts::{CannotCut, MAX_FILE_BYTES, PartPlan};
 pub use range::{ByteRange, ContentRange, RangeRequest};
 pub use rate::{InvalidRate, Rate};
-pub use reads::{AbortCause, FallbackReason, FallbackResult, HealReason, Source};
+pub use reads::{
+    AbortCause, FallbackReason, FallbackResult, HealReason, MemoryFill, MemoryLookup,
+    MemoryRevalidation, Source,
+};
 pub use secret::Secret;
 pub use sweep::{Discrepancy, LookOutcome};
 pub use upload::{

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use super::{ContentRange, ETag, Validators};
+use super::{Caching, ContentRange, ETag, Validators};
 
 /// What storage says of an object.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -36,6 +36,8 @@ pub struct Representation {
     pub last_modified: Option<SystemTime>,
     /// `Age`: for how many seconds caches have had it.
     pub age: Option<u64>,
+    /// How long it may be kept, as the source says; stores are not asked for it.
+    pub caching: Caching,
 }
 
 /// The shape of a source's answer.
@@ -68,6 +70,7 @@ impl From<ObjectMeta> for Representation {
             etag: meta.etag,
             last_modified: meta.last_modified,
             age: None,
+            caching: Caching::default(),
         }
     }
 }

@@ -104,6 +104,54 @@ labels! {
 }
 
 labels! {
+    /// What the memory cache had for a read.
+    MemoryLookup {
+        /// The object, fresh.
+        Hit => "hit",
+        /// The object, stale.
+        Stale => "stale",
+        /// The refusal of a moment ago.
+        Refused => "refused",
+        /// Nothing, or something stale: this read had it fetched.
+        Miss => "miss",
+        /// The same, and another read was having it fetched.
+        Joined => "joined",
+        /// Nothing, and it is not to be fetched for this read.
+        Passed => "passed",
+    }
+}
+
+labels! {
+    /// What became of a fetch for the memory cache.
+    MemoryFill {
+        /// The object is in memory.
+        Kept => "kept",
+        /// It is too large, of unknown length, or not to be kept.
+        Unfit => "unfit",
+        /// Other fetches have all the room there is.
+        NoRoom => "no_room",
+        /// There is no object, or nobody answered.
+        Refused => "refused",
+        /// The body broke off, and could not be healed.
+        Broken => "broken",
+    }
+}
+
+labels! {
+    /// What a source said of an object that was stale in memory.
+    MemoryRevalidation {
+        /// It still holds.
+        Unchanged => "unchanged",
+        /// There is another one.
+        Changed => "changed",
+        /// There is none any more.
+        Missing => "missing",
+        /// Nothing: nobody answered.
+        Failed => "failed",
+    }
+}
+
+labels! {
     /// Why a body was broken off visibly instead of being continued.
     AbortCause {
         /// The object behind the key is another one by now.

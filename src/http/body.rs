@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
-use crate::actions::read::{BrokenOff, ReadBody};
+use crate::actions::read::{BrokenOff, Payload, ReadBody};
 
 use super::error::Problem;
 
@@ -45,6 +45,15 @@ impl ReplyBody {
     #[must_use]
     pub const fn full(bytes: Bytes) -> Self {
         Self::Full(bytes)
+    }
+}
+
+impl From<Payload> for ReplyBody {
+    fn from(payload: Payload) -> Self {
+        match payload {
+            Payload::Here(bytes) => Self::Full(bytes),
+            Payload::OnItsWay(body) => Self::Image(body),
+        }
     }
 }
 

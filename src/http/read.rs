@@ -1,6 +1,7 @@
 //! `GET|HEAD /darkroom/{app}/v2/images/{key}`: the stable public URL.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
 
 use http::header::{
     ACCEPT_RANGES, AGE, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH,
@@ -11,10 +12,11 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
 
 use crate::actions::Services;
-use crate::actions::read::{Delivery, ReadReply, ReadRequest, read};
+use crate::actions::read::{Delivery, FromMemory, ReadReply, ReadRequest, read};
 use crate::apps::App;
 use crate::domain::{
-    Error, FallbackReason, InvalidKey, MediaType, ObjectKey, RangeRequest, Representation, Source,
+    ETag, Error, FallbackReason, InvalidKey, MediaType, ObjectKey, RangeRequest, Representation,
+    Source,
 };
 
 use super::body::ReplyBody;
@@ -35,7 +37,7 @@ const SANDBOX: HeaderValue = HeaderValue::from_static("default-src 'none'; sandb
 
 /// Answers a read.
 pub(super) async fn handle(
-    app: &App,
+    app: &Arc<App>,
     services: &Services,
     raw_key: &str,
     head: &Parts,
@@ -51,11 +53,7 @@ pub(super) async fn handle(
                     InvalidKey::Unknown => Error::NotFound,
                     InvalidKey::Hostile => Error::InvalidKey,
                 };
-                return finish(
-                    &mut counted,
-                    refusal(error, Source::None, None, &line.id),
-                    line.begun,
-                );
+                return finish(&mut counted, refusal(error, None, &line.id), line.begun);
             }
         };
     let request = parse(key, head);
@@ -135,19 +133,34 @@ fn respond(
     reply: ReadReply,
     request_id: &RequestId,
 ) -> Response<ReplyBody> {
-    let ReadReply { outcome, object, source, fallback } = reply;
+    let ReadReply { outcome, object, source, fallback, memory } = reply;
+    let memory = memory.as_ref();
+    let object = memory.map_or(&object, |memory| &memory.kept.object);
+    let status = cache_status(source, fallback, memory);
     let delivery = match outcome {
         Ok(delivery) => delivery,
-        Err(error) => return refusal(error, source, fallback, request_id),
+        Err(error) => {
+            let answered = source != Source::None || fallback.is_some();
+            return refusal(error, answered.then_some(status), request_id);
+        }
     };
     let mut response = Response::new(ReplyBody::empty());
     let headers = response.headers_mut();
     // Room for all at once, rather than growing with them.
     headers.reserve(MAX_READ_HEADERS);
-    add_object_headers(headers, &object);
+    match memory {
+        Some(FromMemory { kept, age, .. }) => {
+            headers.extend(kept.headers(object_headers).iter().cloned());
+            headers.insert(AGE, (*age).into());
+        }
+        None => {
+            headers.extend(object_headers(object));
+            headers.extend(object.age.map(|age| (AGE, age.into())));
+        }
+    }
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     headers.insert(CACHE_CONTROL, cache_control(app, &request.key, SystemTime::now()));
-    headers.insert(CACHE_STATUS, cache_status(source, fallback));
+    headers.insert(CACHE_STATUS, status);
     match delivery {
         Delivery::Elsewhere(url) => return elsewhere(&url, fallback),
         Delivery::NotModified => {
@@ -155,18 +168,18 @@ fn respond(
             *response.status_mut() = StatusCode::NOT_MODIFIED;
         }
         Delivery::Whole(body) => {
-            add_type_headers(headers, &object);
+            add_type_headers(headers, object);
             if let Some(size) = object.size {
                 headers.insert(CONTENT_LENGTH, size.into());
             }
-            *response.body_mut() = ReplyBody::Image(Box::new(body));
+            *response.body_mut() = body.into();
         }
         Delivery::Part(part, body) => {
-            add_type_headers(headers, &object);
+            add_type_headers(headers, object);
             headers.insert(CONTENT_LENGTH, part.range.len().into());
             headers.insert(CONTENT_RANGE, ascii(part.to_string()));
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-            *response.body_mut() = ReplyBody::Image(Box::new(body));
+            *response.body_mut() = body.into();
         }
     }
     response
@@ -179,35 +192,32 @@ fn elsewhere(url: &str, fallback: Option<FallbackReason>) -> Response<ReplyBody>
     let headers = response.headers_mut();
     headers.insert(LOCATION, HeaderValue::try_from(url).expect("URLs are encoded"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(CACHE_STATUS, cache_status(Source::Redirect, fallback));
+    headers.insert(CACHE_STATUS, cache_status(Source::Redirect, fallback, None));
     response
 }
 
 fn refusal(
     error: Error,
-    source: Source,
-    fallback: Option<FallbackReason>,
+    status: Option<HeaderValue>,
     request_id: &RequestId,
 ) -> Response<ReplyBody> {
     let mut response = Problem::from(error).into_response(request_id);
-    if source != Source::None || fallback.is_some() {
-        response.headers_mut().insert(CACHE_STATUS, cache_status(source, fallback));
-    }
+    response.headers_mut().extend(status.map(|status| (CACHE_STATUS, status)));
     response
 }
 
-/// The allowlist of what is passed on of an object's headers.
-fn add_object_headers(headers: &mut HeaderMap, object: &Representation) {
-    let mut add = |name, value: Option<HeaderValue>| value.map(|value| headers.insert(name, value));
-    add(ETAG, object.etag.as_ref().and_then(|etag| HeaderValue::from_str(etag.as_str()).ok()));
+/// The allowlist of what is passed on of an object's headers; its age apart, which changes.
+fn object_headers(object: &Representation) -> Box<[(HeaderName, HeaderValue)]> {
     // Some stores give the year 1, which has no form in HTTP.
     let modified = object.last_modified.filter(|date| *date >= SystemTime::UNIX_EPOCH);
-    add(LAST_MODIFIED, modified.map(|date| ascii(httpdate::fmt_http_date(date))));
-    add(AGE, object.age.map(HeaderValue::from));
-    let text =
-        |value: &Option<String>| value.as_deref().and_then(|v| HeaderValue::from_str(v).ok());
-    add(CONTENT_TYPE, text(&object.content_type));
-    add(CONTENT_ENCODING, text(&object.content_encoding));
+    let text = |value: Option<&str>| value.and_then(|value| HeaderValue::from_str(value).ok());
+    let all = [
+        (ETAG, text(object.etag.as_ref().map(ETag::as_str))),
+        (LAST_MODIFIED, modified.map(|date| ascii(httpdate::fmt_http_date(date)))),
+        (CONTENT_TYPE, text(object.content_type.as_deref())),
+        (CONTENT_ENCODING, text(object.content_encoding.as_deref())),
+    ];
+    all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }
 
 /// An image is shown; everything that could run as a document is a download, in a sandbox.
@@ -225,28 +235,39 @@ fn add_type_headers(headers: &mut HeaderMap, object: &Representation) {
 
 /// The app's value, once nobody can hold a URL that may still change the object.
 fn cache_control(app: &App, key: &ObjectKey, now: SystemTime) -> HeaderValue {
-    let age = |key: &crate::domain::MintedKey| now.duration_since(key.id().minted_at()).ok();
-    let settled = match key.minted() {
-        Some(key) => age(key).unwrap_or(Duration::ZERO) > app.upload_url_life(),
-        None => true,
-    };
-    if settled { app.cache_control.clone() } else { YOUNG }
+    if app.is_settled(key, now) { app.cache_control.clone() } else { YOUNG }
 }
 
 /// Who answered, and why the CDN did not (RFC 9211).
-fn cache_status(source: Source, fallback: Option<FallbackReason>) -> HeaderValue {
-    let text = match (source, fallback) {
-        (Source::Redirect, None) => "safelight; fwd=uri-miss; detail=redirect".to_owned(),
-        (Source::Redirect, Some(reason)) => {
-            format!("safelight; fwd=uri-miss; detail=\"redirect; cdn={}\"", reason.label())
+fn cache_status(
+    source: Source,
+    fallback: Option<FallbackReason>,
+    memory: Option<&FromMemory>,
+) -> HeaderValue {
+    match (source, fallback) {
+        (Source::Memory, _) if memory.is_some_and(|memory| memory.stale) => {
+            return HeaderValue::from_static("safelight; hit; detail=stale");
         }
-        (Source::Cdn, _) => "safelight; fwd=uri-miss; detail=cdn".to_owned(),
-        (_, Some(reason)) => {
-            format!("safelight; fwd=uri-miss; detail=\"storage; cdn={}\"", reason.label())
-        }
-        (_, None) => "safelight; fwd=uri-miss; detail=storage".to_owned(),
+        (Source::Memory, _) => return HeaderValue::from_static("safelight; hit"),
+        _ => {}
+    }
+    let how = match memory.map_or((false, false), |memory| (memory.stale, memory.collapsed)) {
+        (false, false) => "fwd=uri-miss",
+        (false, true) => "fwd=uri-miss; collapsed",
+        (true, false) => "fwd=stale",
+        (true, true) => "fwd=stale; collapsed",
     };
-    ascii(text)
+    ascii(match (source, fallback) {
+        (Source::Redirect, None) => format!("safelight; {how}; detail=redirect"),
+        (Source::Redirect, Some(reason)) => {
+            format!("safelight; {how}; detail=\"redirect; cdn={}\"", reason.label())
+        }
+        (Source::Cdn, _) => format!("safelight; {how}; detail=cdn"),
+        (_, Some(reason)) => {
+            format!("safelight; {how}; detail=\"storage; cdn={}\"", reason.label())
+        }
+        (_, None) => format!("safelight; {how}; detail=storage"),
+    })
 }
 
 fn ascii(text: String) -> HeaderValue {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Metrics;
 use crate::domain::{
     AbortCause, AppName, Discrepancy, FallbackReason, FallbackResult, HealReason, LookOutcome,
-    Source, UploadState,
+    MemoryFill, MemoryLookup, MemoryRevalidation, Source, UploadState,
 };
 
 /// The metrics of one app, with the series that it can move present from the start.
@@ -227,6 +227,37 @@ impl AppMetrics {
     pub fn fell_back(&self, reason: FallbackReason, result: FallbackResult) {
         let labels = [self.app.as_str(), reason.label(), result.label()];
         self.all.cdn_fallbacks.with_label_values(&labels).inc();
+    }
+
+    /// Makes the series of the memory cache that the app can move present.
+    pub fn touch_memory(&self) {
+        let name = self.app.as_str();
+        self.all.reads.with_label_values(&[name, Source::Memory.label(), "200"]);
+        for outcome in MemoryLookup::ALL {
+            self.all.memory_lookups.with_label_values(&[name, outcome.label()]);
+        }
+        for outcome in MemoryFill::ALL {
+            self.all.memory_fills.with_label_values(&[name, outcome.label()]);
+        }
+        for outcome in MemoryRevalidation::ALL {
+            self.all.memory_revalidations.with_label_values(&[name, outcome.label()]);
+        }
+    }
+
+    /// Counts a look into the memory cache.
+    pub fn looked_into_memory(&self, outcome: MemoryLookup) {
+        self.all.memory_lookups.with_label_values(&[self.app.as_str(), outcome.label()]).inc();
+    }
+
+    /// Counts a fetch for the memory cache.
+    pub fn filled_memory(&self, outcome: MemoryFill) {
+        self.all.memory_fills.with_label_values(&[self.app.as_str(), outcome.label()]).inc();
+    }
+
+    /// Counts a fetch of what was stale in memory.
+    pub fn revalidated(&self, outcome: MemoryRevalidation) {
+        let labels = [self.app.as_str(), outcome.label()];
+        self.all.memory_revalidations.with_label_values(&labels).inc();
     }
 
     /// Counts a body that was continued from storage.

@@ -7,7 +7,9 @@ mod events;
 
 use std::sync::Arc;
 
-use prometheus::{HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{
+    HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
 
 pub use app::AppMetrics;
 pub use events::EventMetrics;
@@ -70,6 +72,9 @@ macro_rules! build {
     (IntGauge, $name:literal, $help:expr) => {
         IntGauge::new($name, $help).expect("a valid name")
     };
+    (IntCounter, $name:literal, $help:expr) => {
+        IntCounter::new($name, $help).expect("a valid name")
+    };
     (IntCounterVec, $name:literal, $help:expr, $labels:expr) => {
         IntCounterVec::new(Opts::new($name, $help), &$labels).expect("valid names")
     };
@@ -102,6 +107,18 @@ metrics! {
     streams_aborted: IntCounterVec("safelight_streams_aborted_total", ["app", "cause"]),
     /// Seconds from a read's arrival to the first byte of its answer.
     read_first_byte: HistogramVec("safelight_read_first_byte_seconds", ["app", "source"]; FIRST_BYTE_EDGES),
+    /// Reads of apps with a memory cache, by what it had for them.
+    memory_lookups: IntCounterVec("safelight_memory_lookups_total", ["app", "outcome"]),
+    /// Fetches of objects for the memory cache, by outcome.
+    memory_fills: IntCounterVec("safelight_memory_fills_total", ["app", "outcome"]),
+    /// Fetches of objects that were kept in memory and had become stale, by outcome.
+    memory_revalidations: IntCounterVec("safelight_memory_revalidations_total", ["app", "outcome"]),
+    /// Bytes in the memory cache, with what each entry costs besides its object.
+    memory_bytes: IntGauge("safelight_memory_bytes"),
+    /// Objects in the memory cache.
+    memory_entries: IntGauge("safelight_memory_entries"),
+    /// Objects that had to make room in the memory cache, or found none.
+    memory_evictions: IntCounter("safelight_memory_evictions_total"),
     /// Presign requests, by outcome: ok or the error code.
     presigns: IntCounterVec("safelight_presigns_total", ["app", "outcome"]),
     /// Requests for uploads in parts, by what they ask for and by outcome: ok or the error code.

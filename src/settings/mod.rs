@@ -29,6 +29,10 @@ pub use sweeper::{Reconcile, SweeperSettings};
 /// The longest life of a signed URL: what AWS Signature Version 4 allows.
 const LONGEST_URL_EXPIRY: Duration = Duration::from_secs(7 * 86_400);
 
+/// The smallest and the largest cache in memory, in bytes: others are slips.
+const SMALLEST_CACHE: u64 = 1 << 20;
+const LARGEST_CACHE: u64 = 1 << 40;
+
 /// What stands for the file's name in messages where there is no file.
 const NO_FILE: &str = "settings";
 
@@ -43,6 +47,8 @@ pub struct Settings {
     pub keys: KeySettings,
     /// `[Limits]`.
     pub limits: LimitsSettings,
+    /// `[Cache] Size`: how much memory objects may take that are kept there, in bytes. 0: none is.
+    pub cache_size: u64,
     /// `[Sweeper]`.
     pub sweeper: SweeperSettings,
     /// `[[Grants]]`.
@@ -114,12 +120,22 @@ impl Settings {
         });
         let keys = file.section("Keys", KeySettings::from_section);
         let limits = file.section("Limits", LimitsSettings::from_section);
+        let cache_size = file.section("Cache", cache_size);
         let sweeper = file.section("Sweeper", SweeperSettings::from_section);
         let policy = server.as_ref().map(|server| &server.address_policy);
         let grants = grants::grants(file, policy);
         let events =
             file.section("Events", |section| EventsSettings::from_section(section, policy));
-        Some(Self { server: server?, records, keys: keys?, limits, sweeper, grants, events })
+        Some(Self {
+            server: server?,
+            records,
+            keys: keys?,
+            limits,
+            cache_size,
+            sweeper,
+            grants,
+            events,
+        })
     }
 }
 
@@ -188,6 +204,15 @@ impl LimitsSettings {
             max_concurrent_requests: count(section.key("MaxConcurrentRequests").integer(), 4096),
         }
     }
+}
+
+fn cache_size(section: &mut Section<'_>) -> u64 {
+    let given = section.key("Size").byte_size();
+    let given = given.check(|bytes| match *bytes {
+        0 | SMALLEST_CACHE..=LARGEST_CACHE => Ok(()),
+        _ => Err("write \"0B\" for none, or a size from \"1MiB\" to \"1TiB\""),
+    });
+    given.or(256 << 20)
 }
 
 fn address(text: &str) -> Result<SocketAddr, &'static str> {

@@ -3,13 +3,12 @@
 
 use crate::config::{NotBuilt, When};
 
-pub(super) static NOT_BUILT: [NotBuilt; 8] = [
+pub(super) static NOT_BUILT: [NotBuilt; 7] = [
     NotBuilt::new("Server", "TrustedProxies", When::NotEmptyList),
     NotBuilt::new("Records", "URL", When::BeginsWith("postgres://")),
     NotBuilt::new("Records", "URL", When::BeginsWith("postgresql://")),
     NotBuilt::new("Limits", "URL", When::BeginsWith("redis://")),
     NotBuilt::new("Limits", "URL", When::BeginsWith("rediss://")),
-    NotBuilt::new("", "Cache", When::Set),
     NotBuilt::new("", "TLS", When::Set),
     NotBuilt::new("", "Tracing", When::Set),
 ];

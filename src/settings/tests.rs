@@ -157,8 +157,8 @@ fn what_is_wrong_is_told_with_its_line() {
         ),
         (with("", "[Grants]\nApp = 'x'"), "F:7: Grants is a list of sections; write [[Grants]]"),
         (
-            with("", "[Cache]\nSize = '1MiB'"),
-            "F:7: [Cache] is not available in this version; remove it",
+            with("", "[Cache]\nSize = '1KiB'"),
+            "F:8: Cache.Size: write \"0B\" for none, or a size from \"1MiB\" to \"1TiB\"",
         ),
         (with("", "[Server.TLS]"), "F:7: unknown section [Server.TLS]; known here: "),
         (with("", "[Sever]"), "F:7: unknown section [Sever]; did you mean [Server]?"),

@@ -262,6 +262,7 @@ impl World {
         let services = Services {
             records: Arc::clone(&records) as _,
             known: Arc::new(known.unwrap()),
+            memory: None,
             mint_secrets: settings.keys.mint.clone(),
             tokens: UploadTokens::new(settings.keys.signing.clone()).unwrap(),
             grace: Duration::from_secs(3600),

@@ -20,6 +20,7 @@ mod harness;
 mod healing;
 mod hostile;
 mod main_job;
+mod memory;
 mod memory_store;
 mod operations;
 mod process_credentials;

@@ -14,15 +14,16 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("storage", &["domain", "config", "upstream"]),
     ("records", &["domain"]),
     ("cdn", &["domain", "upstream"]),
+    ("memory", &["domain", "metrics"]),
     ("limits", &["domain"]),
     ("identity", &["domain"]),
     ("settings", &["domain", "config", "upstream"]),
-    ("apps", &["domain", "config", "upstream", "metrics", "storage", "cdn", "limits"]),
+    ("apps", &["domain", "config", "upstream", "metrics", "storage", "cdn", "memory", "limits"]),
     (
         "actions",
         &[
-            "domain", "upstream", "metrics", "storage", "records", "cdn", "limits", "identity",
-            "apps",
+            "domain", "upstream", "metrics", "storage", "records", "cdn", "memory", "limits",
+            "identity", "apps",
         ],
     ),
     (

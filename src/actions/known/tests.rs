@@ -204,6 +204,7 @@ impl Scene {
         let services = Services {
             records: shared,
             known: Arc::new(known),
+            memory: None,
             mint_secrets: MintSecrets::new(secrets()).unwrap(),
             tokens: UploadTokens::new(secrets()).unwrap(),
             grace: Duration::from_secs(3600),

@@ -41,6 +41,20 @@ pub struct ReadBody {
     heals_left: u8,
 }
 
+/// The bytes of an answer: here, or on their way.
+pub enum Payload {
+    /// All of them.
+    Here(Bytes),
+    /// A body that is still to be read.
+    OnItsWay(Box<ReadBody>),
+}
+
+impl From<ReadBody> for Payload {
+    fn from(body: ReadBody) -> Self {
+        Self::OnItsWay(Box::new(body))
+    }
+}
+
 /// The body was broken off; the connection must not end as if it were whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the body was broken off: {}", .0.label())]
@@ -208,17 +222,6 @@ impl ReadBody {
         };
         let pace = Pace::new(rescue.stall_timeout);
         Self { state, window, pace, rescue: Some(rescue), heals_left: MAX_HEALS }
-    }
-
-    /// The body of an answer to HEAD.
-    pub(super) fn empty() -> Self {
-        Self {
-            state: State::Ended,
-            window: Window::whole(Some(0)),
-            pace: Pace::new(Duration::MAX),
-            rescue: None,
-            heals_left: 0,
-        }
     }
 
     /// How many bytes are still to come; `None` if the source did not tell.

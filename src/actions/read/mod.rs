@@ -1,4 +1,4 @@
-//! Reading a public image: the CDN first, storage when the CDN fails, and never silently.
+//! Reading a public image: memory, then the CDN, storage when the CDN fails, and never silently.
 //!
 //! Deciding is kept apart from doing. `plan` says which source comes next, `settle` says what
 //! an answer means for this client; both are pure and are tested by tables. This file carries the
@@ -7,6 +7,7 @@
 mod body;
 mod counted;
 mod denied;
+mod memory;
 mod plan;
 mod race;
 mod record;
@@ -30,12 +31,14 @@ use crate::storage::{StorageError, StorageErrorKind};
 use super::Services;
 use super::known::Ready;
 
-pub use body::{BrokenOff, ReadBody};
+pub use body::{BrokenOff, Payload, ReadBody};
+pub use memory::FromMemory;
 pub(super) use plan::refusal_of;
 
 use body::{Rescue, Window};
 use counted::{CountedFallback, CountedShare};
-use plan::{CdnSeen, Seen, Step, StorageSeen};
+use memory::Memory;
+use plan::{CdnSeen, MemorySeen, Seen, Step, StorageSeen};
 use race::{Raced, ask_cdn};
 use settle::{Question, Settled, settle};
 use sources::Answer;
@@ -68,9 +71,9 @@ pub struct ReadRequest {
 /// What the client gets.
 pub enum Delivery {
     /// The whole object (or its head alone).
-    Whole(ReadBody),
+    Whole(Payload),
     /// A part of it.
-    Part(ContentRange, ReadBody),
+    Part(ContentRange, Payload),
     /// The client has it already.
     NotModified,
     /// The client reads elsewhere: at this URL, which may carry a signature.
@@ -81,27 +84,41 @@ pub enum Delivery {
 pub struct ReadReply {
     /// What the client gets, or why it gets nothing.
     pub outcome: Result<Delivery, Error>,
-    /// What is known of the object.
+    /// What is known of the object, where it is not from memory.
     pub object: Representation,
     /// Who answered.
     pub source: Source,
     /// Why the CDN did not, where it should have.
     pub fallback: Option<FallbackReason>,
+    /// The object, where it is from memory.
+    pub memory: Option<FromMemory>,
 }
 
 /// Reads an object.
-pub async fn read(app: &App, services: &Services, request: &ReadRequest) -> ReadReply {
+pub async fn read(app: &Arc<App>, services: &Services, request: &ReadRequest) -> ReadReply {
     match app.read_mode {
-        ReadMode::Proxy => deliver(app, services, request).await,
+        ReadMode::Proxy => {
+            let memory = Memory::of(app, services, request);
+            drive(app, services, request, memory.as_ref()).await
+        }
         ReadMode::Redirect => redirect::redirect(app, services, request).await,
     }
 }
 
+/// Delivers an object from where it is not only remembered.
 async fn deliver(app: &App, services: &Services, request: &ReadRequest) -> ReadReply {
+    drive(app, services, request, None).await
+}
+
+async fn drive(
+    app: &App,
+    services: &Services,
+    request: &ReadRequest,
+    memory: Option<&Memory<'_>>,
+) -> ReadReply {
     let needs_record = record::is_needed(app, &services.known, &request.key);
-    let cdn = app.cdn.as_ref();
-    let mut share = cdn.filter(|cdn| cdn.share.takes_next()).map(|_| CountedShare::new(app));
-    let mut seen = Seen::new(CdnSeen::before(cdn.is_some(), share.is_some()), needs_record);
+    let mut seen = Seen::new(app.cdn.is_some(), needs_record, memory.is_some());
+    let mut share = None;
     let mut ready: Option<Arc<Ready>> = None;
     let mut fallback: Option<CountedFallback<'_>> = None;
     let mut settlement = None;
@@ -118,6 +135,14 @@ async fn deliver(app: &App, services: &Services, request: &ReadRequest) -> ReadR
                 if ready.is_some() {
                     seen.storage = StorageSeen::Unasked;
                 }
+            }
+            Step::AskMemory => match ask_memory(memory, recorded).await {
+                Some(reply) => return reply,
+                None => seen.memory = MemorySeen::Passed,
+            },
+            Step::AskCdn if seen.cdn == CdnSeen::Unasked && is_spared(app) => {
+                seen.cdn = CdnSeen::Spared;
+                share = Some(CountedShare::new(app));
             }
             Step::AskCdn => {
                 let storage = ask_storage(app, &*services.records, request, recorded);
@@ -150,20 +175,41 @@ async fn deliver(app: &App, services: &Services, request: &ReadRequest) -> ReadR
                 let reason = fallback.map(|counted| counted.end(FallbackResult::Served));
                 return settled(settlement).into_reply(app, request, app.store.source(), reason);
             }
-            Step::Refuse(error) => {
-                let result = FallbackResult::of_refusal(&error);
-                let reason = fallback.map(|counted| counted.end(result));
-                let source = match (&error, &seen.storage) {
-                    (Error::NotFound, StorageSeen::Failed(_) | StorageSeen::Changed) => {
-                        app.store.source()
-                    }
-                    _ => Source::None,
-                };
-                let object = Representation::default();
-                return ReadReply { outcome: Err(error), object, source, fallback: reason };
-            }
+            Step::Refuse(error) => return refused(app, error, &seen, fallback, memory),
         }
     }
+}
+
+async fn ask_memory(memory: Option<&Memory<'_>>, recorded: Option<&Stored>) -> Option<ReadReply> {
+    memory?.ask(recorded).await
+}
+
+/// Whether this read belongs to the share that keeps the fallback in use.
+fn is_spared(app: &App) -> bool {
+    app.cdn.as_ref().is_some_and(|cdn| cdn.share.takes_next())
+}
+
+fn refused(
+    app: &App,
+    error: Error,
+    seen: &Seen,
+    fallback: Option<CountedFallback<'_>>,
+    memory: Option<&Memory<'_>>,
+) -> ReadReply {
+    let result = FallbackResult::of_refusal(&error);
+    let source = match (&error, &seen.storage) {
+        (Error::NotFound, StorageSeen::Failed(_) | StorageSeen::Changed) => app.store.source(),
+        _ => Source::None,
+    };
+    let reply = ReadReply {
+        outcome: Err(error),
+        object: Representation::default(),
+        source,
+        fallback: fallback.map(|counted| counted.end(result)),
+        memory: None,
+    };
+    memory.inspect(|memory| memory.note(&reply));
+    reply
 }
 
 fn settled(settlement: Option<Settlement>) -> Settlement {
@@ -279,15 +325,17 @@ impl Settlement {
     ) -> ReadReply {
         let Answer { object, bytes, is_own_word, .. } = self.answer;
         let rescue = || Rescue::new(app, &request.key, &object, is_own_word);
-        let body = |bytes, window| ReadBody::new(bytes, window, rescue());
+        let body = |bytes, window| Payload::from(ReadBody::new(bytes, window, rescue()));
         let outcome = match self.settled {
-            Fit::Whole if request.head_only => Ok(Delivery::Whole(ReadBody::empty())),
+            Fit::Whole if request.head_only => {
+                Ok(Delivery::Whole(Payload::Here(bytes::Bytes::new())))
+            }
             Fit::Whole => Ok(Delivery::Whole(body(bytes, Window::whole(object.size)))),
             Fit::Part(part) => Ok(Delivery::Part(part, body(bytes, Window::part(part)))),
             Fit::Cut(part) => Ok(Delivery::Part(part, body(bytes, Window::cut(part)))),
             Fit::NotModified => Ok(Delivery::NotModified),
             Fit::Refused(error) => Err(error),
         };
-        ReadReply { outcome, object, source, fallback }
+        ReadReply { outcome, object, source, fallback, memory: None }
     }
 }

@@ -20,6 +20,17 @@ pub(super) enum RecordSeen {
     NoAnswer,
 }
 
+/// What has been seen of memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum MemorySeen {
+    /// Nothing is kept there, or the read is to go past it.
+    Unneeded,
+    /// It has not been asked.
+    Unasked,
+    /// It leaves the read to the sources.
+    Passed,
+}
+
 /// What has been seen of the CDN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CdnSeen {
@@ -53,6 +64,7 @@ pub(super) enum StorageSeen {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Seen {
     pub(super) record: RecordSeen,
+    pub(super) memory: MemorySeen,
     pub(super) cdn: CdnSeen,
     pub(super) storage: StorageSeen,
 }
@@ -64,6 +76,8 @@ pub(super) enum Step {
     AskRecord,
     /// Ask it again, because storage has another object than it said.
     AskRecordAnew,
+    /// Ask memory, which answers by itself or passes.
+    AskMemory,
     /// Ask the CDN.
     AskCdn,
     /// Ask storage.
@@ -78,20 +92,11 @@ pub(super) enum Step {
 
 impl Seen {
     /// The beginning of a read.
-    pub(super) fn new(cdn: CdnSeen, needs_record: bool) -> Self {
+    pub(super) fn new(has_cdn: bool, needs_record: bool, has_memory: bool) -> Self {
         let record = if needs_record { RecordSeen::Unasked } else { RecordSeen::Unneeded };
-        Self { record, cdn, storage: StorageSeen::Unasked }
-    }
-}
-
-impl CdnSeen {
-    /// The beginning of a read.
-    pub(super) const fn before(has_cdn: bool, spared: bool) -> Self {
-        match (has_cdn, spared) {
-            (false, _) => Self::Absent,
-            (true, true) => Self::Spared,
-            (true, false) => Self::Unasked,
-        }
+        let memory = if has_memory { MemorySeen::Unasked } else { MemorySeen::Unneeded };
+        let cdn = if has_cdn { CdnSeen::Unasked } else { CdnSeen::Absent };
+        Self { record, memory, cdn, storage: StorageSeen::Unasked }
     }
 }
 
@@ -122,6 +127,9 @@ pub(super) fn next(seen: &Seen) -> Step {
         (RecordSeen::NoAnswer, _) => return Step::Refuse(Error::RecordsUnavailable),
         (RecordSeen::Ready, StorageSeen::Changed) => return Step::AskRecordAnew,
         (RecordSeen::Unneeded | RecordSeen::Ready | RecordSeen::ReadyAnew, _) => {}
+    }
+    if seen.memory == MemorySeen::Unasked {
+        return Step::AskMemory;
     }
     match (seen.cdn, &seen.storage) {
         (CdnSeen::Unasked, _) => Step::AskCdn,
@@ -183,9 +191,10 @@ mod tests {
             (Absent, failed(), Step::Refuse(Error::StorageFailed)),
         ] {
             for record in [RecordSeen::Unneeded, RecordSeen::Ready, RecordSeen::ReadyAnew] {
-                let storage = storage.clone();
-                let seen = Seen { record, cdn, storage };
-                assert_eq!(next(&seen), expected, "{seen:?}");
+                for memory in [MemorySeen::Unneeded, MemorySeen::Passed] {
+                    let seen = Seen { record, memory, cdn, storage: storage.clone() };
+                    assert_eq!(next(&seen), expected, "{seen:?}");
+                }
             }
         }
     }
@@ -212,21 +221,32 @@ mod tests {
             (ReadyAnew, CdnSeen::Absent, Changed, gone()),
             (Unneeded, CdnSeen::Absent, Changed, gone()),
         ] {
-            let seen = Seen { record, cdn, storage };
+            let memory = MemorySeen::Passed;
+            let seen = Seen { record, memory, cdn, storage };
             assert_eq!(next(&seen), expected, "{seen:?}");
         }
     }
 
     #[test]
     fn a_read_begins_at_the_cdn_where_there_is_one() {
-        for (has_cdn, spared, needs_record, expected) in [
-            (true, false, false, Step::AskCdn),
-            (true, true, false, Step::AskStorage),
-            (false, false, false, Step::AskStorage),
-            (true, false, true, Step::AskRecord),
+        assert_eq!(next(&Seen::new(true, false, false)), Step::AskCdn);
+        assert_eq!(next(&Seen::new(false, false, false)), Step::AskStorage);
+        assert_eq!(next(&Seen::new(true, true, true)), Step::AskRecord);
+        assert_eq!(next(&Seen::new(true, false, true)), Step::AskMemory);
+        assert_eq!(next(&Seen::new(false, false, true)), Step::AskMemory);
+    }
+
+    #[test]
+    fn memory_is_asked_about_nothing_that_the_record_refuses() {
+        for (record, expected) in [
+            (RecordSeen::Unneeded, Step::AskMemory),
+            (RecordSeen::Ready, Step::AskMemory),
+            (RecordSeen::Unasked, Step::AskRecord),
+            (RecordSeen::NotReady, Step::Refuse(Error::NotFound)),
+            (RecordSeen::NoAnswer, Step::Refuse(Error::RecordsUnavailable)),
         ] {
-            let seen = Seen::new(CdnSeen::before(has_cdn, spared), needs_record);
-            assert_eq!(next(&seen), expected, "{seen:?}");
+            let seen = Seen { record, ..Seen::new(true, true, true) };
+            assert_eq!(next(&seen), expected, "{record:?}");
         }
     }
 

@@ -117,5 +117,6 @@ fn reply(url: Result<String, Error>, fallback: Option<FallbackReason>) -> ReadRe
         object: Representation::default(),
         source,
         fallback,
+        memory: None,
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use safelight::domain::{
     AbortCause, AppName, Discrepancy, FallbackReason, FallbackResult, HealReason, LookOutcome,
-    Source,
+    MemoryFill, MemoryLookup, MemoryRevalidation, Source,
 };
 use safelight::metrics::{AppMetrics, Metrics};
 
@@ -28,7 +28,7 @@ pub(super) fn declared() -> BTreeMap<String, Metric> {
         .map(|line| {
             let kind = line.split(": ").nth(1).unwrap().split('(').next().unwrap();
             let kind = match kind {
-                "IntCounterVec" => "counter",
+                "IntCounter" | "IntCounterVec" => "counter",
                 "IntGauge" | "IntGaugeVec" => "gauge",
                 "HistogramVec" => "histogram",
                 other => panic!("what is {other}?"),
@@ -97,6 +97,18 @@ fn the_labels_are_those_of_the_program() {
     assert_eq!(
         table("Why the CDN failed", "Reason"),
         labels(FallbackReason::ALL.iter().map(|one| one.label()).collect())
+    );
+    assert_eq!(
+        table("What memory had", "Lookup"),
+        labels(MemoryLookup::ALL.iter().map(|one| one.label()).collect())
+    );
+    assert_eq!(
+        table("What memory had", "Fill"),
+        labels(MemoryFill::ALL.iter().map(|one| one.label()).collect())
+    );
+    assert_eq!(
+        table("What memory had", "Revalidation"),
+        labels(MemoryRevalidation::ALL.iter().map(|one| one.label()).collect())
     );
     assert_eq!(
         table("When a body breaks off", "Reason"),

@@ -305,9 +305,11 @@ fn configure(folder: &Path, setup: &Setup) -> Configuration {
     Configuration { settings, apps, embedded: setup.embedded.clone() }
 }
 
-/// The settings of a gateway whose files are in a folder.
+/// The settings of a gateway whose files are in a folder. Unless they say more of it, nothing is kept
+/// in memory: most tests are about the sources.
 pub fn settings_text(folder: &Path, more: &str) -> String {
     let folder = folder.display();
+    let cache = if more.contains("[Cache]") { "" } else { "[Cache]\nSize = \"0B\"" };
     format!(
         r#"
 [Server]
@@ -322,6 +324,7 @@ URL = "sqlite:{folder}/data/safelight.db"
 [Keys]
 MintSecrets = ["{MINT_SECRET}"]
 SigningSecrets = ["signing-secret-of-the-tests-0123456789abc"]
+{cache}
 {more}
 "#
     )

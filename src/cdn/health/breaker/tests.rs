@@ -303,7 +303,7 @@ async fn those_who_wait_are_told_at_once() {
     for _ in 0..5 {
         pass().failed(FallbackReason::Connect, now());
     }
-    given_up.await;
+    given_up.now_or_never().expect("it has just opened");
     waiting.given_up().now_or_never().expect("it has opened since the request began");
     assert_eq!(begun.elapsed(), Duration::ZERO);
 }
@@ -319,7 +319,8 @@ async fn those_who_wait_notice_silence_by_themselves() {
         waiters.spawn(async move {
             tokio::time::sleep(ms(place * 10)).await;
             let Admission::Pass(ticket) = breaker.admit(now()) else { panic!("it is closed") };
-            ticket.given_up().await;
+            let told = tokio::time::timeout(ms(1000), ticket.given_up()).await;
+            told.expect("it is noticed long before a first-byte timeout");
             now()
         });
     }

@@ -66,6 +66,7 @@ impl Sent {
         let services = Services {
             records: Arc::clone(&records) as _,
             known: Arc::new(known),
+            memory: None,
             mint_secrets: settings.keys.mint.clone(),
             tokens: UploadTokens::new(settings.keys.signing.clone()).unwrap(),
             grace: Duration::from_secs(3600),

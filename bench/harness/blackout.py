@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import time
 
 from . import machine
 from .machine import LOAD_CORE, Unfit
@@ -43,11 +42,12 @@ def run(binaries, work, options, say):
 
         return event
 
-    with on_load_core():
+    with on_load_core() as cores:
         events = [(SILENT, change("silent")), (BACK, change("well"))]
         reads, (silent_at, back_at) = asyncio.run(at_rate(gateway.port, shop, RATE, END, events))
     reads = [read for _, read in reads]
-    return _report(alone, reads, content, gets[1] - gets[0], silent_at, back_at)
+    text = _report(alone, reads, content, gets[1] - gets[0], silent_at, back_at)
+    return f"{text}\n\n{cores}"
 
 
 def prepare(gateway, cdn):

@@ -8,8 +8,7 @@ from collections import Counter
 
 from . import machine
 from .machine import LOAD_CORE, Unfit
-from .processes import wait_for
-from .reads import goal, on_load_core, one_after_another, publish, upload
+from .reads import goal, on_load_core, one_after_another, upload
 from .report import table
 from .servers import FaultyCdn, Gateway, Seaweed
 

@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 
 from .machine import LOAD_CORE, MEASURED_CORE, Unfit
+from .processes import idle_seconds
 from .servers import put
 
 #: After this a read is lost.
@@ -38,15 +39,38 @@ class Read:
         return self.told.endswith("detail=cdn")
 
 
+class Cores:
+    """How busy the two cores were meanwhile."""
+
+    def __init__(self):
+        self.begun = time.monotonic()
+        self.idle = [idle_seconds(core) for core in (MEASURED_CORE, LOAD_CORE)]
+        self.busy = None
+
+    def end(self):
+        took = time.monotonic() - self.begun
+        now = [idle_seconds(core) for core in (MEASURED_CORE, LOAD_CORE)]
+        self.busy = [max(0.0, 1 - (after - before) / took) for before, after in zip(self.idle, now)]
+
+    def __str__(self):
+        measured, load = self.busy
+        return (
+            f"The core of the gateway was busy for {measured:.0%} of that time, and that of load, CDN "
+            f"and storage for {load:.0%}, with whatever else ran there."
+        )
+
+
 @contextlib.contextmanager
 def on_load_core():
     """This process makes the load: on its core, and without pauses for garbage."""
     gc.collect()
     gc.disable()
     os.sched_setaffinity(0, {LOAD_CORE})
+    cores = Cores()
     try:
-        yield
+        yield cores
     finally:
+        cores.end()
         os.sched_setaffinity(0, {MEASURED_CORE, LOAD_CORE})
         gc.enable()
 

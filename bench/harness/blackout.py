@@ -3,6 +3,8 @@
 import asyncio
 import random
 
+from collections import Counter
+
 from . import machine
 from .machine import LOAD_CORE, Unfit
 from .reads import at_rate, goal, on_load_core, percentile, publish
@@ -73,6 +75,12 @@ def is_right(read, content):
     return read.status == 200 and read.whole and read.body == content
 
 
+def kinds(reads, content):
+    """What kinds of errors there were, as text."""
+    wrong = Counter(read.status if read.whole else "ended early" for read in reads if not is_right(read, content))
+    return "".join(f", {count} × {kind}" for kind, count in wrong.items())
+
+
 def row(name, reads, content):
     times = [read.took * 1e3 for read in reads]
     shares = [f"{percentile(times, share):.1f}" for share in (0.5, 0.99, 0.999)]
@@ -114,7 +122,7 @@ def _report(alone, reads, content, gets, silent_at, back_at):
             row("the CDN is back", after, content),
         ]),
         "\n".join([
-            goal(f"no client errors: {errors}", errors == 0),
+            goal(f"no client errors: {errors}{kinds(reads, content)}", errors == 0),
             goal(f"at most {most:.0f} reads delayed: {delayed}", delayed <= most),
             goal(f"none by more than 350 ms: {max(delays) * 1e3:.0f} ms", max(delays) <= 0.350),
             goal(

@@ -92,7 +92,21 @@ class Client:
         return read
 
     async def _read(self, path, read):
-        reader, writer = self.idle.pop() if self.idle else await self._connect()
+        while self.idle:
+            connection = self.idle.pop()
+            if connection[0].at_eof():
+                connection[1].transport.abort()
+                continue
+            try:
+                return await self._read_on(connection, path, read)
+            except (OSError, EOFError):
+                # As every client has it: idle connections may end at any time, also now.
+                if read.status:
+                    raise
+        await self._read_on(await self._connect(), path, read)
+
+    async def _read_on(self, connection, path, read):
+        reader, writer = connection
         keep = False
         try:
             writer.write(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\n\r\n".encode())
@@ -111,7 +125,7 @@ class Client:
             keep = headers.get("connection") != "close"
         finally:
             if keep:
-                self.idle.append((reader, writer))
+                self.idle.append(connection)
             else:
                 writer.transport.abort()
 

@@ -295,8 +295,8 @@ fn what_is_wrong_is_told_with_its_line() {
             "8: [RateLimit.PerClientIP] is not available in this version; remove it",
         ),
         (
-            with("", "", "[Read]\nMode = 'redirect'"),
-            "8: Read.Mode other than \"proxy\" is not available in this version; remove it, or write \"proxy\"",
+            with("", "", "[Read]\nMode = 'elsewhere'"),
+            "8: Read.Mode: write \"proxy\" or \"redirect\"",
         ),
         (
             with("", "", "[Read]\nHedgeAfter = 'p100'"),

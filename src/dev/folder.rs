@@ -137,8 +137,10 @@ Kind = "embedded"
 Bucket = "{BUCKET}"
 KeyPrefix = "images/"
 
-[Read]
-MemoryCacheMaxObject = "0B"   # so that each read shows what CDN and storage do
+[Read]   # so that each read shows what the CDN does, and what follows when it fails
+MemoryCacheMaxObject = "0B"
+OriginShare = 0
+HedgeAfter = "off"
 
 [CORS]
 AllowedOrigins = ["*"]

@@ -5,8 +5,8 @@ use std::time::{Instant, SystemTime};
 
 use http::header::{
     ACCEPT_RANGES, AGE, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH,
-    CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderName, LAST_MODIFIED,
-    LOCATION, RANGE, X_CONTENT_TYPE_OPTIONS,
+    CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderName, InvalidHeaderValue,
+    LAST_MODIFIED, LOCATION, RANGE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
@@ -31,6 +31,11 @@ const MAX_READ_HEADERS: usize = 20;
 
 /// What caches may do with an image whose upload URL may still be used.
 const YOUNG: HeaderValue = HeaderValue::from_static("public, max-age=60");
+
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+
+/// Lets pages of other origins see the timing of a public image.
+const TIMING_ALLOW_ORIGIN: HeaderName = HeaderName::from_static("timing-allow-origin");
 
 /// What a document may do that a browser was led to open: nothing.
 const SANDBOX: HeaderValue = HeaderValue::from_static("default-src 'none'; sandbox");
@@ -61,7 +66,11 @@ pub(super) async fn handle(
     counted.source = reply.source;
     line.source = Some(reply.source.label());
     line.fallback = reply.fallback.map(FallbackReason::label);
-    let response = respond(app, &request, reply, &line.id);
+    let mut response = respond(app, &request, reply, &line.id);
+    if let Ok(timing) = server_timing(&counted, line) {
+        response.headers_mut().insert(SERVER_TIMING, timing);
+        response.headers_mut().insert(TIMING_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    }
     finish(&mut counted, response, line.begun)
 }
 
@@ -88,6 +97,20 @@ fn finish(
     counted.code = code_label(response.status());
     counted.app.metrics.first_byte(counted.source, begun.elapsed().as_secs_f64());
     response
+}
+
+/// For the developer tools of browsers: who answered, why not the CDN, and after how many
+/// milliseconds the head was there (W3C Server Timing).
+fn server_timing(
+    counted: &CountedRead<'_>,
+    line: &Line,
+) -> Result<HeaderValue, InvalidHeaderValue> {
+    let millis = line.begun.elapsed().as_secs_f64() * 1e3;
+    let source = counted.source.label();
+    HeaderValue::try_from(match line.fallback {
+        Some(reason) => format!("{source};desc=\"cdn={reason}\";dur={millis:.1}"),
+        None => format!("{source};dur={millis:.1}"),
+    })
 }
 
 /// The statuses that a read can have, as a closed set of labels.

@@ -46,9 +46,9 @@ def run(binaries, work, options, say):
 
     with on_load_core() as cores:
         events = [(SILENT, change("silent")), (BACK, change("well"))]
-        reads, (silent_at, back_at) = asyncio.run(at_rate(gateway.port, shop, RATE, END, events))
+        reads, (_, back_at) = asyncio.run(at_rate(gateway.port, shop, RATE, END, events))
     reads = [read for _, read in reads]
-    text = _report(alone, reads, content, gets[1] - gets[0], silent_at, back_at)
+    text = _report(alone, reads, content, gets[1] - gets[0], back_at)
     return f"{text}\n\n{cores}"
 
 
@@ -92,16 +92,16 @@ def row(name, reads, content):
 HEADS = ["", "reads", "client errors", "from the CDN", "p50 ms", "p99 ms", "p99.9 ms", "worst ms"]
 
 
-def _report(alone, reads, content, gets, silent_at, back_at):
+def _report(alone, reads, content, gets, back_at):
     usual = percentile([read.took for read in alone], 0.5)
     p99_alone = percentile([read.took for read in alone], 0.99)
-    before = [read for read in reads if 5 <= read.due < silent_at - 1]
-    dark = [read for read in reads if silent_at <= read.due < back_at]
-    settled = [read for read in dark if read.due >= silent_at + 1]
+    before = [read for read in reads if 5 <= read.due < SILENT - 1]
+    dark = [read for read in reads if SILENT <= read.due < back_at]
+    settled = [read for read in dark if read.due >= SILENT + 1]
     after = [read for read in reads if read.due >= back_at]
     errors = sum(not is_right(read, content) for read in reads)
-    # Those that were out when the CDN fell silent belong to it as well.
-    delays = [read.took - usual for read in reads if read.due >= silent_at - 1]
+    # Those that were out when the CDN fell silent have a part in it as well.
+    delays = [read.took - usual for read in reads if read.due >= SILENT - 1]
     delayed = sum(delay > DELAY for delay in delays)
     p99 = percentile([read.took for read in settled], 0.99)
     recovered = [read.due - back_at for read in after if read.from_cdn]

@@ -74,7 +74,7 @@ def _from_storage(binary, work, content, digest, options, say):
     say("memory: from storage")
     seaweed = Seaweed.start(work, LOAD_CORE)
     gateway = Gateway.start(binary, work, "memory storage", s3_url=seaweed.url)
-    _wait_for_bucket(gateway)
+    seaweed.wait_for_buckets(gateway)
     grant = gateway.presign("plain")
     status = put(grant, lambda: open(content, "rb"), content.stat().st_size)
     if status != 200:
@@ -85,20 +85,6 @@ def _from_storage(binary, work, content, digest, options, say):
     stop(seaweed.process)
     shutil.rmtree(work / "seaweed")
     return row
-
-
-def _wait_for_bucket(gateway):
-    """SeaweedFS listens before its bucket is there."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        grant = gateway.presign("plain")
-        try:
-            if put(grant, lambda: open(os.devnull, "rb"), 0) == 200:
-                return
-        except OSError:
-            pass
-        time.sleep(0.1)
-    raise Unfit("SeaweedFS takes no upload within a minute")
 
 
 def _measure(source, gateway, path, content, digest, options, say):

@@ -6,6 +6,8 @@ import os
 import re
 import shutil
 import subprocess
+import sys
+import time
 import urllib.parse
 
 from dataclasses import dataclass
@@ -60,6 +62,35 @@ def start_peer(work, cdn):
 
 
 @dataclass
+class FaultyCdn:
+    """See `faulty_cdn.py`."""
+
+    process: object
+    port: int
+    control_port: int
+    folder: Path
+
+    @classmethod
+    def start(cls, work):
+        folder = work / "objects"
+        (folder / "images").mkdir(parents=True, exist_ok=True)
+        port, control_port = free_ports(2)
+        log = work / "faulty-cdn.log"
+        command = [sys.executable, _CONF.parent / "faulty_cdn.py", folder, port, control_port]
+        process = start(command, LOAD_CORE, log)
+        wait_for(lambda: listens(control_port), process, "the faulty CDN", log)
+        return cls(process, port, control_port, folder)
+
+    def put(self, key, content):
+        (self.folder / "images" / key).write_bytes(content)
+
+    def mode(self, mode):
+        status, _, _ = request(self.control_port, "GET", f"/{mode}")
+        if status != 200:
+            raise Unfit(f"the faulty CDN does not become {mode}")
+
+
+@dataclass
 class Gateway:
     process: object
     port: int
@@ -75,9 +106,11 @@ class Gateway:
         s3_url="http://127.0.0.1:9",
         logging="log to a file",
         records=None,
+        read="",
     ):
         """A gateway with two apps: `shop` with the CDN (if there is one), `plain` without. Its
-        database is `records`, which moves, if there is one."""
+        database is `records`, which moves, if there is one. `read` is more of the `[Read]` section
+        of `shop`."""
         folder = work / name.replace(" ", "-").replace("/", "")
         (folder / "apps.d").mkdir(parents=True)
         if records:
@@ -88,7 +121,8 @@ class Gateway:
         )
         for app, url in (("shop", f"http://127.0.0.1:{cdn.port}" if cdn else ""), ("plain", "")):
             target = folder / f"apps.d/{app}.toml"
-            _fill("app.toml", target, CDN_URL=url, S3_URL=s3_url, BUCKET=f"media-{app}")
+            keys = read if app == "shop" else ""
+            _fill("app.toml", target, CDN_URL=url, S3_URL=s3_url, BUCKET=f"media-{app}", READ=keys)
         log = Path("/dev/null") if logging == "log to /dev/null" else folder / "log"
         environment = {"SAFELIGHT_LOG": LOGGING[logging]}
         command = [binary, "serve", "--config", settings]
@@ -128,13 +162,14 @@ class Gateway:
 class Seaweed:
     process: object
     url: str
+    metrics_port: int
 
     @classmethod
     def start(cls, work, core):
         weed = machine.weed()
         folder = work / "seaweed"
         folder.mkdir()
-        master, volume, filer, s3, admin = free_ports(5, _GRPC_OFFSET)
+        master, volume, filer, s3, admin, metrics = free_ports(6, _GRPC_OFFSET)
         identity = {
             "name": "bench",
             "credentials": [
@@ -150,11 +185,32 @@ class Seaweed:
         command += [f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}"]
         command += [f"-s3.port={s3}", f"-admin.port={admin}", "-s3.port.iceberg=0"]
         command += ["-s3.port.lance=0", "-webdav=false", "-admin.ui=false"]
-        command += ["-master.telemetry=false", "-s3.autoCreateBucket=false"]
+        command += ["-master.telemetry=false", "-s3.autoCreateBucket=false", f"-metricsPort={metrics}"]
         log = folder / "log"
         process = start(command, core, log)
         wait_for(lambda: listens(s3), process, "SeaweedFS", log, seconds=60)
-        return cls(process, f"http://127.0.0.1:{s3}")
+        return cls(process, f"http://127.0.0.1:{s3}", metrics)
+
+    def wait_for_buckets(self, gateway):
+        """It listens before its buckets are there."""
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            try:
+                grants = [gateway.presign(app) for app in ("plain", "shop")]
+                if all(put(grant, lambda: open(os.devnull, "rb"), 0) == 200 for grant in grants):
+                    return
+            except OSError:
+                pass
+            time.sleep(0.1)
+        raise Unfit("SeaweedFS takes no upload within a minute")
+
+    def gets(self):
+        """How many objects have been asked for through S3."""
+        status, _, text = request(self.metrics_port, "GET", "/metrics")
+        if status != 200:
+            raise Unfit(f"SeaweedFS's metrics answer {status}")
+        series = re.findall(r"^SeaweedFS_s3_request_total{([^}]*)} (\S+)$", text.decode(), re.M)
+        return sum(float(value) for labels, value in series if 'type="GET"' in labels)
 
 
 def put(grant, open_body, size):

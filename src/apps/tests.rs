@@ -299,8 +299,40 @@ fn what_is_wrong_is_told_with_its_line() {
             "8: Read.Mode: write \"proxy\" or \"redirect\"",
         ),
         (
+            with("", "", "[Read]\nHedgeAfter = 'p100'"),
+            "8: Read.HedgeAfter: \"p100\" does not say when to ask storage too: write \"off\", a percentile from \"p50\" to \"p99\", or a time such as \"80ms\"",
+        ),
+        (
+            with("", "", "[Read]\nHedgeAfter = 'p49'"),
+            "8: Read.HedgeAfter: \"p49\" does not say when to ask storage too: write \"off\", a percentile from \"p50\" to \"p99\", or a time such as \"80ms\"",
+        ),
+        (
+            with("", "", "[Read]\nHedgeAfter = '2 s'"),
+            "8: Read.HedgeAfter: \"2 s\" does not say when to ask storage too: write \"off\", a percentile from \"p50\" to \"p99\", or a time such as \"80ms\"",
+        ),
+        (
+            with("", "", "[Read]\nHedgeAfter = '0ms'"),
+            "8: Read.HedgeAfter: \"0ms\" is no wait: write \"off\", or a time above 0",
+        ),
+        (
+            with("", "", "[Read]\nHedgeAfter = 80"),
+            "8: Read.HedgeAfter: expected a string, found an integer",
+        ),
+        (
             with("", "", "[Read]\nOriginShare = 1.5"),
             "8: Read.OriginShare: write the share of reads, from 0 (none) to 1 (all)",
+        ),
+        (
+            with("", "", "[Read]\nOriginShare = -0.01"),
+            "8: Read.OriginShare: write the share of reads, from 0 (none) to 1 (all)",
+        ),
+        (
+            with("", "", "[Read]\nOriginShare = nan"),
+            "8: Read.OriginShare: write the share of reads, from 0 (none) to 1 (all)",
+        ),
+        (
+            with("", "", "[Read]\nOriginShare = '1%'"),
+            "8: Read.OriginShare: expected a number such as 0.01, found a string",
         ),
         (
             with("", "", "[Read]\nMemoryCacheMaxObject = '65MiB'"),

@@ -15,6 +15,7 @@ mod durability;
 mod events;
 mod gcs;
 mod google_credentials;
+mod guarding;
 mod harness;
 mod healing;
 mod hostile;

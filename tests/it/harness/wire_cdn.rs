@@ -22,7 +22,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
-pub use reply::{Act, End, Framing, Reply};
+pub use reply::{Act, End, Framing, Reply, Wait};
 pub use restricted::{TrustedKey, cookie};
 
 /// After how long a test gives up waiting for something that should have happened.
@@ -41,8 +41,10 @@ pub struct WireCdn {
 
 struct Shared {
     objects: Mutex<HashMap<String, CdnObject>>,
-    /// What to do with the next requests; served rightly once it is empty.
+    /// What to do with the next requests.
     acts: Mutex<VecDeque<Act>>,
+    /// What to do with the others.
+    usual: Mutex<Box<dyn FnMut() -> Act + Send>>,
     /// Whose signature a request must have; any request is answered without.
     trusted: Mutex<Option<TrustedKey>>,
     seen: watch::Sender<Seen>,
@@ -154,6 +156,7 @@ impl WireCdn {
         let shared = Arc::new(Shared {
             objects: Mutex::default(),
             acts: Mutex::default(),
+            usual: Mutex::new(Box::new(Act::right)),
             trusted: Mutex::default(),
             seen: watch::Sender::new(Seen::default()),
         });
@@ -174,6 +177,11 @@ impl WireCdn {
     /// Does this with the next request that nothing has been said for.
     pub fn next(&self, act: Act) {
         self.shared.acts.lock().unwrap().push_back(act);
+    }
+
+    /// Does this from now on with every request that nothing has been said for.
+    pub fn always(&self, act: impl FnMut() -> Act + Send + 'static) {
+        *self.shared.usual.lock().unwrap() = Box::new(act);
     }
 
     /// Answers 403 from now on to whatever is not signed with this key, before anything else.
@@ -254,8 +262,17 @@ where
 {
     while let Some(head) = read_head(&mut stream).await {
         let request = SeenRequest::parse(number, &head);
-        let (wire, end, drips) = answer(shared, &request);
+        let Answer { wait, wire, end, drips } = answer(shared, &request);
         shared.seen.send_modify(|seen| seen.requests.push(request));
+        if let Some(wait) = wait {
+            // Nobody sends another request before the answer to the last: only an end can come.
+            let mut nothing = Vec::new();
+            tokio::select! {
+                biased;
+                _ = read_some(&mut stream, &mut nothing) => break,
+                () = wait => {}
+            }
+        }
         let written = match drips {
             true => drip(&mut stream, &wire).await,
             false => stream.write_all(&wire).await,
@@ -281,27 +298,42 @@ where
     (stream, Ended::ByPeer)
 }
 
-/// The bytes to send, what then, and whether they drip.
-fn answer(shared: &Shared, request: &SeenRequest) -> (Vec<u8>, End, bool) {
+/// What is sent to one request.
+struct Answer {
+    /// What it waits for.
+    wait: Option<Wait>,
+    wire: Vec<u8>,
+    end: End,
+    drips: bool,
+}
+
+fn answer(shared: &Shared, request: &SeenRequest) -> Answer {
     let trusted = shared.trusted.lock().unwrap();
     if let Some(Err(why)) = trusted.as_ref().map(|key| key.check(request, SystemTime::now())) {
         let refusal = Reply::page(403).with("X-Why", why);
-        return (refusal.to_wire(request.method == "HEAD"), End::KeepAlive, false);
+        let wire = refusal.to_wire(request.method == "HEAD");
+        return Answer { wait: None, wire, end: End::KeepAlive, drips: false };
     }
-    let act = shared.acts.lock().unwrap().pop_front().unwrap_or_else(Act::right);
+    let ordered = shared.acts.lock().unwrap().pop_front();
+    let mut act = ordered.unwrap_or_else(|| shared.usual.lock().unwrap()());
     let path = request.target.split('?').next().unwrap_or_default();
     let object = shared.objects.lock().unwrap().get(path).cloned();
-    match act {
-        Act::Raw(bytes, end) => (bytes, end, false),
-        Act::Reply(change) => {
-            let mut reply = match &object {
-                Some(object) => Reply::to(request, object),
-                None => Reply::page(404),
-            };
-            let nothing = CdnObject { bytes: Bytes::new(), headers: Vec::new() };
-            change(&mut reply, object.as_ref().unwrap_or(&nothing));
-            let end = reply.broken.map_or(End::KeepAlive, |(_, end)| end);
-            (reply.to_wire(request.method == "HEAD"), end, reply.drips)
+    let mut wait = None;
+    loop {
+        match act {
+            Act::After(event, then) => (wait, act) = (Some(event), *then),
+            Act::Raw(wire, end) => return Answer { wait, wire, end, drips: false },
+            Act::Reply(change) => {
+                let mut reply = match &object {
+                    Some(object) => Reply::to(request, object),
+                    None => Reply::page(404),
+                };
+                let nothing = CdnObject { bytes: Bytes::new(), headers: Vec::new() };
+                change(&mut reply, object.as_ref().unwrap_or(&nothing));
+                let end = reply.broken.map_or(End::KeepAlive, |(_, end)| end);
+                let wire = reply.to_wire(request.method == "HEAD");
+                return Answer { wait, wire, end, drips: reply.drips };
+            }
         }
     }
 }

@@ -1,6 +1,9 @@
 //! What the CDN on a bare socket can do with a request: the right answer, that answer with something
 //! done to it, or other bytes altogether.
 
+use std::pin::Pin;
+use std::time::Duration;
+
 use bytes::Bytes;
 use safelight::domain::{ETag, RangeRequest};
 
@@ -12,10 +15,15 @@ pub enum Act {
     Raw(Vec<u8>, End),
     /// Sends the right answer after this has been done to it.
     Reply(Change),
+    /// Waits for this before it does that. Whoever asked may hang up meanwhile.
+    After(Wait, Box<Act>),
 }
 
 /// Does something to the right answer. It is given the object that was asked for as well.
 pub type Change = Box<dyn FnOnce(&mut Reply, &CdnObject) + Send>;
+
+/// What an answer waits for.
+pub type Wait = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// How an exchange ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +90,16 @@ impl Act {
     /// The whole object, whatever was asked.
     pub fn whole() -> Self {
         Self::Reply(Box::new(|reply, object| *reply = Reply::whole(object)))
+    }
+
+    /// The same, but not before this has happened.
+    pub fn after(self, event: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self::After(Box::pin(event), Box::new(self))
+    }
+
+    /// The same, so much later.
+    pub fn late(self, by: Duration) -> Self {
+        self.after(async move { tokio::time::sleep(by).await })
     }
 
     /// A well-formed answer of this status with a short body, as error pages are.

@@ -7,6 +7,12 @@ from .machine import Unfit
 from .report import table
 from .servers import LOGGING, Gateway, request, start_cdn, start_peer
 
+#: Proxying is compared, not what goes to storage beside it.
+_READ = """
+OriginShare = 0
+HedgeAfter = "off"
+"""
+
 SIZES = {"50 KiB": 50 * 1024, "1 MiB": 1024 * 1024}
 
 
@@ -14,7 +20,9 @@ def run(binaries, work, options, say):
     cdn = start_cdn(work)
     peer = start_peer(work, cdn)
     gateways = {
-        f"{label}, {logging}": Gateway.start(binary, work, f"proxy {label} {logging}", cdn, logging=logging)
+        f"{label}, {logging}": Gateway.start(
+            binary, work, f"proxy {label} {logging}", cdn, logging=logging, read=_READ
+        )
         for label, binary in binaries.items()
         for logging in (LOGGING if label == "gateway" else ["log to a file"])
     }

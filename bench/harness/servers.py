@@ -122,6 +122,9 @@ class Gateway:
         for app, url in (("shop", f"http://127.0.0.1:{cdn.port}" if cdn else ""), ("plain", "")):
             target = folder / f"apps.d/{app}.toml"
             keys = read if app == "shop" else ""
+            if "MemoryCacheMaxObject" not in keys:
+                # Most measurements are of the sources.
+                keys += '\nMemoryCacheMaxObject = "0B"\n'
             _fill("app.toml", target, CDN_URL=url, S3_URL=s3_url, BUCKET=f"media-{app}", READ=keys)
         log = Path("/dev/null") if logging == "log to /dev/null" else folder / "log"
         environment = {"SAFELIGHT_LOG": LOGGING[logging]}

@@ -1,0 +1,75 @@
+"""Reads a second from memory, beside nginx with a cache."""
+
+import random
+
+from .load import CORE_HEADS, Subject, caution, core_cells, measure, ratios, spread
+from .machine import MEASURED_CORE, Unfit
+from .report import table
+from .servers import Gateway, Nginx, request, start_cdn
+
+#: The sizes, and the goal: the rate of nginx, times this.
+SIZES = {"10 KiB": (10 * 1024, 1.6), "50 KiB": (50 * 1024, 1.05), "200 KiB": (200 * 1024, 1.0)}
+
+_READ = """
+MemoryCacheMaxObject = "256KiB"
+OriginShare = 0
+HedgeAfter = "off"
+"""
+
+
+def run(binaries, work, options, say):
+    cdn = start_cdn(work)
+    peer = Nginx.start("cache.nginx.conf", MEASURED_CORE, work, CDN_PORT=cdn.port)
+    gateways = {}
+    for logging in ("log to a file", "no access log"):
+        name = f"gateway, {logging}"
+        folder = f"hits {logging}"
+        gateways[name] = Gateway.start(
+            binaries["gateway"], work, folder, cdn, logging=logging, read=_READ
+        )
+    main = gateways["gateway, log to a file"]
+    parts = ["## Reads from memory"]
+    for size_name, (size, goal) in SIZES.items():
+        say(f"hits of {size_name}")
+        key = main.presign()["key"]
+        content = random.Random(size).randbytes(size)
+        (work / "objects/images" / key).write_bytes(content)
+        nginx = "nginx proxy_cache"
+        _warm(peer.port, f"/images/{key}", content, "X-Cache", "HIT")
+        subjects = [Subject(nginx, peer.process, peer.port, f"/images/{key}")]
+        path = main.path_of(key)
+        for name, gateway in gateways.items():
+            _warm(gateway.port, path, content, "Cache-Status", "safelight; hit")
+            subjects.append(Subject(name, gateway.process, gateway.port, path))
+        runs = measure(subjects, options.rounds, options.seconds, say)
+        parts.append(_table(size_name, runs, nginx, goal))
+    return "\n\n".join(parts)
+
+
+def _warm(port, path, content, header, hit):
+    """Reads until the answer is a hit, which the second one should be."""
+    for _ in range(3):
+        status, headers, body = request(port, "GET", path)
+        if status != 200 or body != content:
+            raise Unfit(f"GET {path}: {status}, {len(body)} bytes")
+    if headers.get(header) != hit:
+        raise Unfit(f"GET {path} is no hit: {header}: {headers.get(header)}")
+
+
+def _table(size_name, runs, nginx, goal):
+    heads = [size_name, "requests/s", "of nginx", "CPU s per GB", "of nginx", "p50 ms", "p99 ms"]
+    heads += CORE_HEADS
+    rows = []
+    for name, mine in runs.items():
+        rows.append([
+            name,
+            spread(r.rate for r in mine),
+            spread(ratios(mine, runs[nginx]), 2),
+            spread((r.cpu_per_gb for r in mine), 3),
+            spread(ratios(mine, runs[nginx], "cpu_per_gb"), 2),
+            spread((r.p50_ms for r in mine), 2),
+            spread((r.p99_ms for r in mine), 2),
+            *core_cells(mine),
+        ])
+    text = f"The goal is {goal} times the rate of nginx."
+    return "\n\n".join([text, table(heads, rows), *caution(runs)])

@@ -127,7 +127,21 @@ impl Answer {
             .unwrap_or_else(|error| panic!("{error}: {}", self.text()))
     }
 
+    /// The headers that do not depend on the moment: what is to be the same whoever answered.
+    pub fn lasting(&self) -> HeaderMap {
+        let mut headers = self.headers.clone();
+        for name in ["date", "age", "cache-status", "server-timing", "x-request-id"] {
+            headers.remove(name);
+        }
+        // The document of a refusal holds the request's id, and so does not always have one length.
+        if self.header("content-type") == "application/problem+json" {
+            headers.remove("content-length");
+        }
+        headers
+    }
+
     /// A header as text; empty if there is none.
+    #[track_caller]
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().expect("a header is text"))
     }

@@ -46,7 +46,7 @@ pub use parts::{CannotCut, MAX_FILE_BYTES, PartPlan};
 pub use range::{ByteRange, ContentRange, RangeRequest};
 pub use rate::{InvalidRate, Rate};
 pub use reads::{
-    AbortCause, FallbackReason, FallbackResult, HealReason, MemoryFill, MemoryLookup,
+    AbortCause, FallbackReason, FallbackResult, HealReason, HedgeWinner, MemoryFill, MemoryLookup,
     MemoryRevalidation, Source,
 };
 pub use secret::Secret;

@@ -90,6 +90,16 @@ labels! {
 }
 
 labels! {
+    /// Who answered a read for which storage was asked beside the CDN.
+    HedgeWinner {
+        /// The CDN; storage was asked for nothing.
+        Cdn => "cdn",
+        /// Storage.
+        Storage => "storage",
+    }
+}
+
+labels! {
     /// Why the body of the CDN was continued from storage.
     HealReason {
         /// The connection broke.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::Metrics;
 use crate::domain::{
-    AbortCause, AppName, Discrepancy, FallbackReason, FallbackResult, HealReason, LookOutcome,
-    MemoryFill, MemoryLookup, MemoryRevalidation, Source, UploadState,
+    AbortCause, AppName, Discrepancy, FallbackReason, FallbackResult, HealReason, HedgeWinner,
+    LookOutcome, MemoryFill, MemoryLookup, MemoryRevalidation, Source, UploadState,
 };
 
 /// The metrics of one app, with the series that it can move present from the start.
@@ -175,6 +175,9 @@ impl AppMetrics {
         self.all.reads.with_label_values(&[name, Source::Cdn.label(), "200"]);
         self.all.cdn_requests.with_label_values(&[name, "ok"]);
         self.all.cdn_breaker_state.with_label_values(&[name]);
+        for winner in HedgeWinner::ALL {
+            self.all.hedges.with_label_values(&[name, winner.label()]);
+        }
         for result in FallbackResult::ALL {
             self.all.origin_share.with_label_values(&[name, result.label()]);
         }
@@ -211,6 +214,16 @@ impl AppMetrics {
     /// Counts a request to the CDN that failed.
     pub fn cdn_failed(&self, reason: FallbackReason) {
         self.all.cdn_requests.with_label_values(&[self.app.as_str(), reason.label()]).inc();
+    }
+
+    /// Counts a read for which storage was asked beside the CDN, by who answered.
+    pub fn hedged(&self, winner: HedgeWinner) {
+        self.all.hedges.with_label_values(&[self.app.as_str(), winner.label()]).inc();
+    }
+
+    /// Counts a read that was refused because storage had as many requests as it may have.
+    pub fn storage_overloaded(&self) {
+        self.all.overloaded.with_label_values(&["storage"]).inc();
     }
 
     /// Counts a read that went straight to storage, so that the fallback is always in use.

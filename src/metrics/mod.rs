@@ -97,6 +97,8 @@ metrics! {
     cdn_fallbacks: IntCounterVec("safelight_cdn_fallbacks_total", ["app", "reason", "result"]),
     /// Requests to the CDN, by outcome: ok or the reason of the failure.
     cdn_requests: IntCounterVec("safelight_cdn_requests_total", ["app", "outcome"]),
+    /// Reads for which storage was asked beside a CDN that kept them waiting, by who answered: cdn or storage.
+    hedges: IntCounterVec("safelight_hedges_total", ["app", "winner"]),
     /// Reads that went straight to storage, so that the fallback is always in use, by result.
     origin_share: IntCounterVec("safelight_origin_share_total", ["app", "result"]),
     /// The breaker of the app's CDN: 0 closed, 1 half-open, 2 open.

@@ -243,7 +243,8 @@ async fn ask_storage(
 ) -> Result<Settlement, StorageSeen> {
     // Until the head of the answer, so that slow clients do not use the places up.
     let _place = app.storage_limit.enter().await.map_err(|error| {
-        tracing::warn!(app = %app.name, %error, "a read was refused");
+        app.metrics.storage_overloaded();
+        tracing::debug!(app = %app.name, %error, "a read was refused");
         StorageSeen::Failed(Error::Overloaded)
     })?;
     let asked = ask_storage_now(app, records, request, recorded);

@@ -16,7 +16,7 @@ use tracing::Instrument as _;
 use crate::apps::{App, GuardedCdn};
 use crate::cdn::health::{Admission, Ticket, hedge_delay};
 use crate::cdn::{Cdn, CdnFailure};
-use crate::domain::{FallbackReason, StoragePath, Stored};
+use crate::domain::{FallbackReason, HedgeWinner, StoragePath, Stored};
 use crate::metrics::AppMetrics;
 
 use super::counted::CountedFallback;
@@ -77,6 +77,9 @@ pub(super) async fn ask_cdn<'a>(
         First::Cdn(Ok(settlement)) => {
             ticket.answered(now - began, now);
             app.metrics.cdn_answered();
+            if hedged {
+                app.metrics.hedged(HedgeWinner::Cdn);
+            }
             return Raced::Cdn(settlement);
         }
         First::Cdn(Err(failure)) => {
@@ -97,6 +100,7 @@ pub(super) async fn ask_cdn<'a>(
     if !hedged {
         return Raced::Fallback(counted, None);
     }
+    app.metrics.hedged(HedgeWinner::Storage);
     storage.as_mut().await;
     Raced::Fallback(counted, storage.take_output())
 }

@@ -24,6 +24,10 @@ async fn on_a_bare_store() -> (Scene, WireCdn) {
     (Scene::on(&config, photo, SOON).await, store)
 }
 
+fn hedges(winner: &str) -> String {
+    format!("safelight_hedges_total{{app=\"shop\",winner=\"{winner}\"}}")
+}
+
 #[tokio::test]
 async fn storage_serves_what_the_cdn_keeps_waiting() {
     let size = photos::WEBP.bytes.len();
@@ -47,6 +51,7 @@ async fn storage_serves_what_the_cdn_keeps_waiting() {
         assert_eq!(metrics.sum("safelight_cdn_fallbacks_total"), 1.0);
         let outcome = "safelight_cdn_requests_total{app=\"shop\",outcome=\"hedge\"}";
         assert_eq!(metrics.value(outcome), 1.0);
+        assert_eq!(metrics.value(&hedges("storage")), 1.0);
         assert_eq!(scene.breaker().await, 0.0);
     }
 }
@@ -77,6 +82,7 @@ async fn the_cdn_comes_first_after_all() {
     let metrics = scene.gateway.metrics().await;
     assert_eq!(metrics.sum("safelight_cdn_fallbacks_total"), 0.0);
     assert_eq!(metrics.value("safelight_cdn_requests_total{app=\"shop\",outcome=\"ok\"}"), 1.0);
+    assert_eq!(metrics.value(&hedges("cdn")), 1.0);
 }
 
 #[tokio::test]

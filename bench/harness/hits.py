@@ -2,9 +2,8 @@
 
 import random
 
-from .load import CORE_HEADS, Subject, caution, core_cells, measure, ratios, spread
+from .load import Subject, beside, measure
 from .machine import MEASURED_CORE, Unfit
-from .report import table
 from .servers import Gateway, Nginx, request, start_cdn
 
 #: The sizes, and the goal: the rate of nginx, times this.
@@ -42,7 +41,8 @@ def run(binaries, work, options, say):
             _warm(gateway.port, path, content, "Cache-Status", "safelight; hit")
             subjects.append(Subject(name, gateway.process, gateway.port, path))
         runs = measure(subjects, options.rounds, options.seconds, say)
-        parts.append(_table(size_name, runs, nginx, goal))
+        goal = f"The goal is {goal} times the rate of nginx."
+        parts.append("\n\n".join([goal, beside(size_name, runs, nginx)]))
     return "\n\n".join(parts)
 
 
@@ -54,22 +54,3 @@ def _warm(port, path, content, header, hit):
             raise Unfit(f"GET {path}: {status}, {len(body)} bytes")
     if headers.get(header) != hit:
         raise Unfit(f"GET {path} is no hit: {header}: {headers.get(header)}")
-
-
-def _table(size_name, runs, nginx, goal):
-    heads = [size_name, "requests/s", "of nginx", "CPU s per GB", "of nginx", "p50 ms", "p99 ms"]
-    heads += CORE_HEADS
-    rows = []
-    for name, mine in runs.items():
-        rows.append([
-            name,
-            spread(r.rate for r in mine),
-            spread(ratios(mine, runs[nginx]), 2),
-            spread((r.cpu_per_gb for r in mine), 3),
-            spread(ratios(mine, runs[nginx], "cpu_per_gb"), 2),
-            spread((r.p50_ms for r in mine), 2),
-            spread((r.p99_ms for r in mine), 2),
-            *core_cells(mine),
-        ])
-    text = f"The goal is {goal} times the rate of nginx."
-    return "\n\n".join([text, table(heads, rows), *caution(runs)])

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from .machine import LOAD_CORE, MEASURED_CORE, Unfit
 from .processes import cpu_seconds, idle_seconds
+from .report import table
 
 _SCRIPT = Path(__file__).resolve().parents[1] / "load.lua"
 CLIENTS = 64
@@ -120,3 +121,22 @@ def caution(runs):
 def ratios(runs, over, field="rate"):
     """What two subjects had in the same round, divided."""
     return [getattr(a, field) / getattr(b, field) for a, b in zip(runs, over)]
+
+
+def beside(size_name, runs, nginx):
+    """The runs of all subjects as a table, with what they are of those of nginx."""
+    heads = [size_name, "requests/s", "of nginx", "CPU s per GB", "of nginx", "p50 ms", "p99 ms"]
+    heads += CORE_HEADS
+    rows = []
+    for name, mine in runs.items():
+        rows.append([
+            name,
+            spread(r.rate for r in mine),
+            spread(ratios(mine, runs[nginx]), 2),
+            spread((r.cpu_per_gb for r in mine), 3),
+            spread(ratios(mine, runs[nginx], "cpu_per_gb"), 2),
+            spread((r.p50_ms for r in mine), 2),
+            spread((r.p99_ms for r in mine), 2),
+            *core_cells(mine),
+        ])
+    return "\n\n".join([table(heads, rows), *caution(runs)])

@@ -2,9 +2,8 @@
 
 import random
 
-from .load import CORE_HEADS, Subject, caution, core_cells, measure, ratios, spread
+from .load import Subject, beside, measure
 from .machine import Unfit
-from .report import table
 from .servers import LOGGING, Gateway, request, start_cdn, start_peer
 
 #: Proxying is compared, not what goes to storage beside it.
@@ -43,7 +42,7 @@ def run(binaries, work, options, say):
         runs = measure(subjects, options.rounds, options.seconds, say)
         for gateway in gateways.values():
             _no_fallback(gateway)
-        parts.append(_table(size_name, runs, nginx))
+        parts.append(beside(size_name, runs, nginx))
     return "\n\n".join(parts)
 
 
@@ -61,21 +60,3 @@ def _no_fallback(gateway):
     )
     if fell or failed:
         raise Unfit(f"void: {fell:.0f} fallbacks and {failed:.0f} failures of the CDN")
-
-
-def _table(size_name, runs, nginx):
-    heads = [size_name, "requests/s", "of nginx", "CPU s per GB", "of nginx", "p50 ms", "p99 ms"]
-    heads += CORE_HEADS
-    rows = []
-    for name, mine in runs.items():
-        rows.append([
-            name,
-            spread(r.rate for r in mine),
-            spread(ratios(mine, runs[nginx]), 2),
-            spread((r.cpu_per_gb for r in mine), 3),
-            spread(ratios(mine, runs[nginx], "cpu_per_gb"), 2),
-            spread((r.p50_ms for r in mine), 2),
-            spread((r.p99_ms for r in mine), 2),
-            *core_cells(mine),
-        ])
-    return "\n\n".join([table(heads, rows), *caution(runs)])

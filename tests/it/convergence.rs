@@ -13,28 +13,24 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::HeaderValue;
 use proptest::prelude::*;
 use safelight::actions::Services;
-use safelight::actions::known::Known;
 use safelight::actions::sweep::look;
 use safelight::actions::verify::{Occasion, verify};
-use safelight::apps::{App, Workshop};
+use safelight::apps::App;
 use safelight::domain::{
     Declared, Error, MediaType, MintedKey, OwnerId, Source, StoragePath, UploadId, UploadRecord,
     UploadState,
 };
-use safelight::identity::UploadTokens;
-use safelight::metrics::Metrics;
 use safelight::records::{Records as _, Renewal};
 use safelight::storage::{
     GetOptions, ListPage, MultipartId, ObjectMeta, ObjectRead, ObjectStore, PartGrant, PutGrant,
     SignedRequest, StorageError, UploadedPart,
 };
-use safelight::upstream::Client;
 use tokio::task::yield_now;
 
-use crate::harness::gateway::{Setup, mint_key, offline_app_file};
+use crate::harness::gateway::mint_key;
+use crate::harness::in_memory::shop;
 use crate::harness::memory_records::MemoryRecords;
 use crate::harness::memory_store::MemoryStore;
 use crate::harness::photos::JPEG;
@@ -236,37 +232,14 @@ struct World {
 
 impl World {
     async fn new() -> Self {
-        let configuration = Setup::with_app("shop", offline_app_file("", "")).configuration();
-        let settings = configuration.settings;
-        let client = Client::new(settings.server.address_policy.clone()).unwrap();
-        let workshop = Workshop {
-            client: &client,
-            metrics: &Metrics::new(),
-            public_base_url: &settings.server.public_base_url,
-            loop_token: &HeaderValue::from_static("test"),
-            embedded: None,
-            process: None,
-            google: None,
-            apps: 1,
-        };
-        let [config] = <[_; 1]>::try_from(configuration.apps).ok().unwrap();
-        let mut app = App::build(config, &workshop).unwrap();
         let (store, deleted) = (MemoryStore::start().await, Arc::default());
-        app.store = Arc::new(Watched { store: store.clone(), deleted: Arc::clone(&deleted) });
+        let watched = Watched { store: store.clone(), deleted: Arc::clone(&deleted) };
+        let records = Arc::new(MemoryRecords::default());
+        let (app, services) = shop(watched, &records).await;
 
         let now = SystemTime::now();
         let key = MintedKey::from_record(&mint_key("shop", now, JPEG.file)).unwrap();
         let (path, id) = (app.key_prefix.path_of_minted(&key), key.id());
-        let records = Arc::new(MemoryRecords::default());
-        let known = Known::load(Arc::clone(&records) as _, Metrics::new()).await;
-        let services = Services {
-            records: Arc::clone(&records) as _,
-            known: Arc::new(known.unwrap()),
-            memory: None,
-            mint_secrets: settings.keys.mint.clone(),
-            tokens: UploadTokens::new(settings.keys.signing.clone()).unwrap(),
-            grace: Duration::from_secs(3600),
-        };
         records.insert(pending(&app, key, now), None).await.unwrap();
         let (written, actors) = (HashMap::new(), Vec::new());
         let app = Arc::new(app);

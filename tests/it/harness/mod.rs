@@ -7,6 +7,7 @@ pub mod fake_gcs;
 pub mod front;
 pub mod gateway;
 pub mod google;
+pub mod in_memory;
 pub mod lax_s3;
 pub mod memory_records;
 pub mod memory_store;

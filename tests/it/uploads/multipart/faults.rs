@@ -8,21 +8,16 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
-use http::HeaderValue;
 use safelight::actions::Services;
 use safelight::actions::abandon::abandon;
-use safelight::actions::known::Known;
 use safelight::actions::multipart::{BeginRequest, Begun, begin, complete, uploaded_parts};
-use safelight::apps::{App, Workshop};
+use safelight::apps::App;
 use safelight::domain::{Error, OwnerId, UploadId, UploadState};
-use safelight::identity::UploadTokens;
-use safelight::metrics::Metrics;
 use safelight::records::{Records as _, Transition};
 use safelight::storage::{ObjectStore as _, StorageErrorKind as Kind};
-use safelight::upstream::Client;
 use sha2::{Digest as _, Sha256};
 
-use crate::harness::gateway::{Setup, offline_app_file};
+use crate::harness::in_memory::shop;
 use crate::harness::memory_records::MemoryRecords;
 use crate::harness::memory_store::{Call, MemoryStore, Moment, Operation};
 use crate::harness::photos::JPEG;
@@ -44,33 +39,8 @@ type Strike = (Operation, Moment);
 impl Sent {
     /// With checksums or without.
     async fn new(checksums: bool) -> Self {
-        let configuration = Setup::with_app("shop", offline_app_file("", "")).configuration();
-        let settings = configuration.settings;
-        let client = Client::new(settings.server.address_policy.clone()).unwrap();
-        let workshop = Workshop {
-            client: &client,
-            metrics: &Metrics::new(),
-            public_base_url: &settings.server.public_base_url,
-            loop_token: &HeaderValue::from_static("test"),
-            embedded: None,
-            process: None,
-            google: None,
-            apps: 1,
-        };
-        let [config] = <[_; 1]>::try_from(configuration.apps).ok().unwrap();
-        let mut app = App::build(config, &workshop).unwrap();
-        let store = MemoryStore::start().await;
-        app.store = Arc::new(store.clone());
-        let records = Arc::new(MemoryRecords::default());
-        let known = Known::load(Arc::clone(&records) as _, Metrics::new()).await.unwrap();
-        let services = Services {
-            records: Arc::clone(&records) as _,
-            known: Arc::new(known),
-            memory: None,
-            mint_secrets: settings.keys.mint.clone(),
-            tokens: UploadTokens::new(settings.keys.signing.clone()).unwrap(),
-            grace: Duration::from_secs(3600),
-        };
+        let (store, records) = (MemoryStore::start().await, Arc::new(MemoryRecords::default()));
+        let (app, services) = shop(store.clone(), &records).await;
         let digest: String =
             Sha256::digest(JPEG.bytes).iter().map(|byte| format!("{byte:02x}")).collect();
         let request = BeginRequest {

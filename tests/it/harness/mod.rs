@@ -12,6 +12,7 @@ pub mod lax_s3;
 pub mod memory_records;
 pub mod memory_store;
 pub mod moto;
+pub mod peers;
 pub mod photos;
 pub mod plain_client;
 pub mod program;

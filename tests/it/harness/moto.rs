@@ -2,12 +2,10 @@
 //! ours; it speaks the protocols. Its events encode `/` in keys, have no sequencer, and come twice for
 //! a multipart upload.
 
-use std::fs::File;
-use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::Method;
 use safelight::domain::{Secret, Source};
@@ -15,8 +13,8 @@ use safelight::storage::{AccessKey, Provider, S3Config, S3Credentials, S3Timeout
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
+use super::peers::{free_address, listens_in_time, started, until_input_ends};
 use super::plain_client::Plain;
-use super::seaweed::UNTIL_INPUT_ENDS;
 
 /// A loaded machine takes tens of seconds where an idle one takes two.
 const START_LIMIT: Duration = Duration::from_secs(90);
@@ -46,17 +44,7 @@ impl Moto {
     /// If Moto is not installed, or does not start.
     pub async fn shared() -> &'static Self {
         static SHARED: OnceCell<Moto> = OnceCell::const_new();
-        SHARED
-            .get_or_init(|| async {
-                // Another process may take the port between the look and the start.
-                for _ in 0..3 {
-                    if let Some(started) = Self::start().await {
-                        return started;
-                    }
-                }
-                panic!("moto does not start: its log is above");
-            })
-            .await
+        SHARED.get_or_init(|| started("moto", Self::start)).await
     }
 
     async fn start() -> Option<Self> {
@@ -68,28 +56,14 @@ impl Moto {
         );
         let dir = tempfile::tempdir().expect("a temporary directory").keep();
         let log = dir.join("log");
-        let free = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
-        let address = free.expect("a free port");
-        let process = Command::new("sh")
-            .args(["-c", UNTIL_INPUT_ENDS, "sh"])
-            .arg(&dir)
-            .arg(program)
+        let address = free_address();
+        let process = until_input_ends(&program, &dir, &log)
             .args(["-H", "127.0.0.1", "-p", &address.port().to_string()])
-            .stdin(Stdio::piped())
-            .stdout(File::create(&log).expect("the log is created"))
-            .stderr(File::options().append(true).open(&log).expect("the log is opened"))
             .spawn()
             .expect("sh starts");
         let mut started = Self { base: format!("http://{address}"), process };
-        let deadline = Instant::now() + START_LIMIT;
-        while Instant::now() < deadline {
-            if tokio::net::TcpStream::connect(address).await.is_ok() {
-                return Some(started);
-            }
-            if started.process.try_wait().expect("the process is ours").is_some() {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+        if listens_in_time(&mut started.process, address, START_LIMIT).await {
+            return Some(started);
         }
         eprintln!("{}", std::fs::read_to_string(&log).unwrap_or_default());
         None

@@ -1,6 +1,6 @@
 //! A real S3 server: SeaweedFS, started once for all tests of the process.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::Write as _;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -16,6 +16,8 @@ use safelight::upstream::{AddressPolicy, Client};
 use tokio::sync::OnceCell;
 use url::Url;
 
+use super::peers::{started, until_input_ends};
+
 const BUCKET: &str = "media";
 const VERSIONED_BUCKET: &str = "versioned-media";
 pub const ACCESS_KEY_ID: &str = "AKIDSAFELIGHTTEST";
@@ -26,19 +28,6 @@ const START_LIMIT: Duration = Duration::from_secs(60);
 
 /// SeaweedFS derives the port of each gRPC service from the HTTP one.
 const GRPC_OFFSET: u16 = 10_000;
-
-/// Runs a command until its standard input ends, however the test process ends, and then removes
-/// the directory. A static value is never dropped, and a killed process drops nothing.
-pub const UNTIL_INPUT_ENDS: &str = r#"
-    trap '' INT
-    dir=$1; shift; exec 3<&0
-    "$@" & server=$!
-    (cat <&3 >/dev/null; kill $server) & watcher=$!
-    wait $server; status=$?
-    kill $watcher 2>/dev/null
-    rm -rf "$dir"
-    exit $status
-"#;
 
 /// A running server.
 pub struct Seaweed {
@@ -54,17 +43,7 @@ impl Seaweed {
     /// If SeaweedFS is not installed, or does not start.
     pub async fn shared() -> &'static Self {
         static SHARED: OnceCell<Seaweed> = OnceCell::const_new();
-        SHARED
-            .get_or_init(|| async {
-                // Another process may take a port between the look and the start.
-                for _ in 0..3 {
-                    if let Some(started) = Self::start(None).await {
-                        return started;
-                    }
-                }
-                panic!("SeaweedFS does not start: its log is above");
-            })
-            .await
+        SHARED.get_or_init(|| started("SeaweedFS", async || Self::start(None).await)).await
     }
 
     /// A server of one's own that tells a webhook of what happens.
@@ -76,12 +55,7 @@ impl Seaweed {
             "[notification.webhook]\nenabled = true\nendpoint = \"{url}\"\n\
              bearer_token = \"{secret}\"\n"
         );
-        for _ in 0..3 {
-            if let Some(started) = Self::start(Some(&notification)).await {
-                return started;
-            }
-        }
-        panic!("SeaweedFS does not start: its log is above");
+        started("SeaweedFS", async || Self::start(Some(&notification)).await).await
     }
 
     /// The settings of a bucket that keeps every version of its objects.
@@ -123,10 +97,7 @@ impl Seaweed {
         let log = dir.join("log");
         let [master, volume, filer, s3, admin] = free_ports();
 
-        let process = Command::new("sh")
-            .args(["-c", UNTIL_INPUT_ENDS, "sh"])
-            .arg(&dir)
-            .arg(&weed)
+        let process = until_input_ends(&weed, &dir, &log)
             .arg("-logtostderr=true")
             .arg(format!("-config_dir={}", dir.display()))
             .args(["mini", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"])
@@ -142,9 +113,6 @@ impl Seaweed {
             .arg(format!("-admin.port={admin}"))
             .args(["-s3.port.iceberg=0", "-s3.port.lance=0", "-webdav=false", "-admin.ui=false"])
             .args(["-master.telemetry=false", "-s3.autoCreateBucket=false"])
-            .stdin(Stdio::piped())
-            .stdout(File::create(&log).expect("the log is created"))
-            .stderr(File::options().append(true).open(&log).expect("the log is opened"))
             .spawn()
             .expect("sh starts");
         let endpoint = Url::parse(&format!("http://127.0.0.1:{s3}")).expect("a URL");

@@ -6,12 +6,11 @@ pub mod google;
 mod manners;
 mod signatures;
 
-use std::fs::{self, File};
-use std::net::TcpListener;
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::Method;
 use safelight::domain::Secret;
@@ -22,8 +21,8 @@ use safelight::upstream::{AddressPolicy, Client};
 use tokio::sync::OnceCell;
 use url::Url;
 
+use super::peers::{free_address, listens_in_time, started, until_input_ends};
 use super::plain_client::Plain;
-use super::seaweed::UNTIL_INPUT_ENDS;
 use front::Front;
 use google::Google;
 pub use manners::Manners;
@@ -50,17 +49,7 @@ impl FakeGcs {
     /// If fake-gcs-server is not installed, or does not start.
     pub async fn shared() -> &'static Self {
         static SHARED: OnceCell<FakeGcs> = OnceCell::const_new();
-        SHARED
-            .get_or_init(|| async {
-                // Another process may take the port between the look and the start.
-                for _ in 0..3 {
-                    if let Some(started) = Self::start().await {
-                        return started;
-                    }
-                }
-                panic!("fake-gcs-server does not start: its log is above");
-            })
-            .await
+        SHARED.get_or_init(|| started("fake-gcs-server", Self::start)).await
     }
 
     /// The settings of the test bucket, behind a front that lives as long as the test's runtime.
@@ -103,22 +92,15 @@ impl FakeGcs {
     async fn start() -> Option<Self> {
         let dir = tempfile::tempdir().expect("a temporary directory").keep();
         let log = dir.join("log");
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
-        let address = port.expect("a free port");
-        let process = Command::new("sh")
-            .args(["-c", UNTIL_INPUT_ENDS, "sh"])
-            .arg(&dir)
-            .arg(binary())
+        let address = free_address();
+        let process = until_input_ends(&binary(), &dir, &log)
             .args(["-scheme=http", "-host=127.0.0.1", "-backend=memory"])
             .arg(format!("-port={}", address.port()))
             .arg(format!("-public-host={address}"))
-            .stdin(Stdio::piped())
-            .stdout(File::create(&log).expect("the log is created"))
-            .stderr(File::options().append(true).open(&log).expect("the log is opened"))
             .spawn()
             .expect("sh starts");
         let mut started = Self { base: format!("http://{address}"), process };
-        if started.is_ready_in_time().await {
+        if listens_in_time(&mut started.process, address, START_LIMIT).await {
             let bucket = Plain::new(Method::POST, format!("{}/storage/v1/b", started.base))
                 .with_header("Content-Type", Some("application/json"))
                 .with_body(format!("{{\"name\": \"{BUCKET}\"}}"));
@@ -127,23 +109,6 @@ impl FakeGcs {
         }
         eprintln!("{}", fs::read_to_string(&log).unwrap_or_default());
         None
-    }
-
-    /// Whether it takes connections before the time is up. It can only be tried again and again: the
-    /// server tells nobody when it is ready.
-    async fn is_ready_in_time(&mut self) -> bool {
-        let address = self.base.trim_start_matches("http://").to_owned();
-        let deadline = Instant::now() + START_LIMIT;
-        while Instant::now() < deadline {
-            if tokio::net::TcpStream::connect(&address).await.is_ok() {
-                return true;
-            }
-            if self.process.try_wait().expect("the process is ours").is_some() {
-                return false;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        false
     }
 }
 

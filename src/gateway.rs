@@ -177,6 +177,7 @@ impl Gateway {
             loop_token,
             limits.max_concurrent_requests.get(),
         )
+        .with_trusted_proxies(settings.server.trusted_proxies)
         .with_push(push);
         let admin = AdminDoor {
             apps: Arc::clone(&apps),
@@ -350,9 +351,9 @@ fn open_public(
     let door = Arc::new(door);
     let listening = Listening { listener, name: "public", max_connections, drain: DRAIN };
     spawn_listener(listening, metrics, move |listening, metrics, stop| {
-        serve(listening, metrics, stop, move |request| {
+        serve(listening, metrics, stop, move |request, peer| {
             let door = Arc::clone(&door);
-            async move { door.handle(request).await }
+            async move { door.handle(request, peer).await }
         })
     })
 }
@@ -362,7 +363,7 @@ fn open_admin(listener: TcpListener, metrics: &Arc<Metrics>, door: AdminDoor) ->
     let max_connections = MAX_ADMIN_CONNECTIONS;
     let listening = Listening { listener, name: "admin", max_connections, drain: DRAIN };
     spawn_listener(listening, metrics, move |listening, metrics, stop| {
-        serve(listening, metrics, stop, move |request| {
+        serve(listening, metrics, stop, move |request, _peer| {
             let answer = door.handle(&request);
             async move { answer }
         })

@@ -5,6 +5,7 @@
 mod app_name;
 mod base32;
 mod caching;
+mod caller;
 mod conditions;
 mod error;
 mod etag;
@@ -23,10 +24,12 @@ mod rate;
 mod reads;
 mod secret;
 mod sweep;
+mod trusted_proxies;
 mod upload;
 
 pub use app_name::{AppName, InvalidAppName};
 pub use caching::Caching;
+pub use caller::Caller;
 pub use conditions::{Conditions, EtagList, IfRange, Precondition, Validators};
 pub use error::{Error, RateLimitVerdict, VerificationFailure};
 pub use etag::ETag;
@@ -51,6 +54,7 @@ pub use reads::{
 };
 pub use secret::Secret;
 pub use sweep::{Discrepancy, LookOutcome};
+pub use trusted_proxies::TrustedProxies;
 pub use upload::{
     Declared, InvalidTransition, Multipart, MultipartId, Stored, UploadRecord, UploadState,
     UploadToken,

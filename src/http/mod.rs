@@ -16,6 +16,7 @@ mod read;
 mod route;
 mod uploads;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -29,7 +30,7 @@ use tracing::Instrument as _;
 use crate::actions::Services;
 use crate::apps::{App, Apps};
 use crate::background::events::Push;
-use crate::domain::{Error, Source};
+use crate::domain::{Error, Source, TrustedProxies};
 use crate::metrics::{Metrics, UNKNOWN_APP};
 
 pub use admission::HEAD_BUFFER_BYTES;
@@ -54,6 +55,10 @@ pub struct FrontDoor {
     loop_token: HeaderValue,
     /// Who may push events of storage, if anybody may.
     push: Option<Push>,
+    /// Whose word on the client's address is believed; `None` where the operator has not said who
+    /// stands in front.
+    #[expect(dead_code, reason = "read by what tells clients apart")]
+    trusted_proxies: Option<TrustedProxies>,
     /// One permit a request, until its answer has been sent.
     capacity: Arc<Semaphore>,
 }
@@ -69,7 +74,7 @@ impl FrontDoor {
         max_concurrent: usize,
     ) -> Self {
         let capacity = Arc::new(Semaphore::new(max_concurrent));
-        Self { apps, services, metrics, loop_token, push: None, capacity }
+        Self { apps, services, metrics, loop_token, push: None, trusted_proxies: None, capacity }
     }
 
     /// Lets these senders push events of storage.
@@ -78,8 +83,14 @@ impl FrontDoor {
         Self { push, ..self }
     }
 
-    /// Answers one request.
-    pub async fn handle<B>(&self, request: Request<B>) -> Response<LoggedBody>
+    /// Believes these peers what they say about their clients.
+    #[must_use]
+    pub fn with_trusted_proxies(self, trusted_proxies: Option<TrustedProxies>) -> Self {
+        Self { trusted_proxies, ..self }
+    }
+
+    /// Answers one request of this peer.
+    pub async fn handle<B>(&self, request: Request<B>, _peer: SocketAddr) -> Response<LoggedBody>
     where
         B: Body<Data = Bytes> + Unpin,
     {

@@ -5,6 +5,7 @@ mod patient;
 
 use std::convert::Infallible;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -78,7 +79,7 @@ pub async fn serve<S, F, B>(
     shutdown: Shutdown,
     handler: S,
 ) where
-    S: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+    S: Fn(Request<Incoming>, SocketAddr) -> F + Clone + Send + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
     B: Body + Send + 'static,
     B::Data: Send,
@@ -90,7 +91,7 @@ pub async fn serve<S, F, B>(
     let graceful = GracefulShutdown::new();
     let mut stop = std::pin::pin!(shutdown.wait());
     loop {
-        let stream = tokio::select! {
+        let (stream, peer) = tokio::select! {
             () = &mut stop => break,
             accepted = accept(&listener) => accepted,
         };
@@ -101,7 +102,7 @@ pub async fn serve<S, F, B>(
         };
         let handler = handler.clone();
         let service = service_fn(move |request| {
-            let answer = handler(request);
+            let answer = handler(request, peer);
             async move { Ok::<_, Infallible>(answer.await) }
         });
         let connection =
@@ -132,13 +133,13 @@ fn http1_builder() -> http1::Builder {
     builder
 }
 
-async fn accept(listener: &TcpListener) -> TcpStream {
+async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 // Heads and bodies are written separately; Nagle would hold the second back.
                 let _ = stream.set_nodelay(true);
-                return stream;
+                return (stream, peer);
             }
             Err(error) if is_the_connections_own(&error) => {}
             Err(error) => {

@@ -19,7 +19,7 @@ use ipnet::IpNet;
 use url::Url;
 
 use crate::config::{ConfigError, Given, Section, Source, public_base_url, read, read_text};
-use crate::domain::Grants;
+use crate::domain::{Grants, TrustedProxies};
 use crate::upstream::guard::AddressPolicy;
 
 pub use events::{EventsSettings, PubSubSettings, SqsSettings, WebhookSettings};
@@ -72,6 +72,8 @@ pub struct ServerSettings {
     pub secrets_dir: PathBuf,
     /// What tenants' URLs may lead to.
     pub address_policy: AddressPolicy,
+    /// The proxies in front of the gateway; `None` where nobody has said whether there are any.
+    pub trusted_proxies: Option<TrustedProxies>,
     /// The longest life that an app may give its upload URLs. Whole seconds.
     pub max_url_expiry: Duration,
 }
@@ -154,6 +156,7 @@ impl ServerSettings {
             .required("where the world finds this gateway, such as \"https://media.example.com\"");
         let apps_dir = section.key("AppsDir").text(path).or("apps.d".into());
         let secrets_dir = section.key("SecretsDir").text(path).or("/run/secrets/safelight".into());
+        let trusted_proxies = section.key("TrustedProxies").texts(proxy_network).optional();
         let max_url_expiry = section.key("MaxURLExpiry").duration().check(url_expiry);
         Some(Self {
             listen,
@@ -162,6 +165,7 @@ impl ServerSettings {
             apps_dir,
             secrets_dir,
             address_policy,
+            trusted_proxies: trusted_proxies.map(TrustedProxies::new),
             max_url_expiry: max_url_expiry.or(Duration::from_secs(15 * 60)),
         })
     }
@@ -230,7 +234,7 @@ fn url_expiry(expiry: &Duration) -> Result<(), &'static str> {
     if allowed { Ok(()) } else { Err("write whole seconds, from \"1s\" to \"7d\"") }
 }
 
-fn network(text: &str) -> Result<IpNet, String> {
+fn proxy_network(text: &str) -> Result<IpNet, String> {
     let network: IpNet =
         text.parse().map_err(|_| "write a network such as \"10.0.0.0/8\"".to_owned())?;
     if network.trunc() != network {
@@ -239,6 +243,11 @@ fn network(text: &str) -> Result<IpNet, String> {
             network.trunc()
         ));
     }
+    Ok(network)
+}
+
+fn network(text: &str) -> Result<IpNet, String> {
+    let network = proxy_network(text)?;
     if network.network().is_loopback() {
         return Err("loopback is allowed with AllowLoopbackUpstreams = true, not here".to_owned());
     }

@@ -3,8 +3,7 @@
 
 use crate::config::{NotBuilt, When};
 
-pub(super) static NOT_BUILT: [NotBuilt; 7] = [
-    NotBuilt::new("Server", "TrustedProxies", When::NotEmptyList),
+pub(super) static NOT_BUILT: [NotBuilt; 6] = [
     NotBuilt::new("Records", "URL", When::BeginsWith("postgres://")),
     NotBuilt::new("Records", "URL", When::BeginsWith("postgresql://")),
     NotBuilt::new("Limits", "URL", When::BeginsWith("redis://")),

@@ -96,8 +96,8 @@ fn what_is_wrong_is_told_with_its_line() {
             "F:2: Server.Listen: write an IP address and a port, such as \"0.0.0.0:8080\"",
         ),
         (
-            with("TrustedProxies = ['10.0.0.0/8']", ""),
-            "F:2: Server.TrustedProxies is not available in this version; remove it, or write []",
+            with("TrustedProxies = ['10.0.0.1/8']", ""),
+            "F:2: Server.TrustedProxies: this is an address in a network; did you mean \"10.0.0.0/8\"?",
         ),
         (
             with("AllowedUpstreamNetworks = ['10.0.0.1/8']", ""),
@@ -229,8 +229,8 @@ fn strange_variables_are_refused_by_name() {
         ),
         (
             "SAFELIGHT__SERVER__TRUSTEDPROXIES",
-            "['10.0.0.0/8']",
-            "environment: SAFELIGHT__SERVER__TRUSTEDPROXIES: Server.TrustedProxies is not available in this version; remove it, or write []",
+            "['10.0.0.0']",
+            "environment: SAFELIGHT__SERVER__TRUSTEDPROXIES: Server.TrustedProxies: write a network such as \"10.0.0.0/8\"",
         ),
         (
             "SAFELIGHT__RECORDS__URL",

@@ -69,6 +69,7 @@ const DOMAIN_CRATES: &[&str] = &[
     "thiserror",
     "percent_encoding",
     "serde",
+    "ipnet",
 ];
 
 const MAX_FILE_LINES: usize = 420;

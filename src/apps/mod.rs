@@ -22,7 +22,7 @@ pub use config::{
 };
 pub use file::parse_origin;
 pub use guarded_cdn::GuardedCdn;
-pub use load::{LoadContext, load_apps, read_app};
+pub use load::{LoadContext, asked_of_app, load_apps, read_app};
 pub use read_proof::{ReadProof, Reads};
 
 #[cfg(test)]

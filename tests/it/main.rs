@@ -28,6 +28,7 @@ mod reads;
 mod ready;
 mod redirects;
 mod s3;
+mod secrets;
 mod signed_cdn;
 mod signing;
 mod sweeping;

@@ -70,7 +70,6 @@ impl Secrets {
             ("a query string", QUERY),
             ("the webhook's secret", WEBHOOK),
             ("a secret key in the file", OWN_SECRET),
-            ("a session token in the file", OWN_TOKEN),
             ("a secret key in a file of its own", FILED_SECRET),
             ("the process's secret key", PROCESS_SECRET),
             ("the storage's secret key", storage_secret),
@@ -95,6 +94,8 @@ impl Secrets {
             ("a key's id in the file", OWN_ID),
             ("a key's id in a variable", FILED_ID),
             ("the process's key id", PROCESS_ID),
+            // A part of each URL that is signed with it.
+            ("a session token in the file", OWN_TOKEN),
             ("the process's session token", PROCESS_TOKEN),
             ("a signed URL", "X-Amz-"),
             ("a signed URL of Google's", "X-Goog-"),
@@ -107,7 +108,8 @@ impl Secrets {
         for grant in grants {
             self.add("an upload token", grant.text("uploadToken"));
             let url = url::Url::parse(grant.text("uploadURL")).unwrap();
-            for (name, value) in url.query_pairs().filter(|(name, _)| name.ends_with("-Signature")) {
+            for (name, value) in url.query_pairs().filter(|(name, _)| name.ends_with("-Signature"))
+            {
                 self.add(&name, &value);
             }
         }
@@ -150,7 +152,8 @@ async fn scene() -> Scene {
              Endpoint = \"{endpoint}\"\n{rest}\n"
         )
     };
-    let own = |id: &str, secret: &str| format!("AccessKeyID = \"{id}\"\nSecretAccessKey = \"{secret}\"");
+    let own =
+        |id: &str, secret: &str| format!("AccessKeyID = \"{id}\"\nSecretAccessKey = \"{secret}\"");
     let open = "AllowPublicUpload = true\n";
     let patient = "[Read]\nConnectTimeout = \"10s\"\nFirstByteTimeout = \"10s\"";
     let shop = format!(
@@ -322,7 +325,8 @@ async fn a_gateway_tells_nobody() {
     story.events(&gateway).await;
     story.reads(&gateway, (&cdn, &photo)).await;
     for path in ["/metrics", "/apps", "/readyz", "/livez"] {
-        let answer = Plain::new(Method::GET, format!("{}{path}?{QUERY}", gateway.admin)).send().await;
+        let answer =
+            Plain::new(Method::GET, format!("{}{path}?{QUERY}", gateway.admin)).send().await;
         story.others.push((path.to_owned(), answer));
     }
     let Ended { code, stdout, stderr } = gateway.terminate();
@@ -337,7 +341,8 @@ async fn a_gateway_tells_nobody() {
 
     let lasting = Secrets::lasting(&storage_secret);
     let mut all = lasting.clone().and_granted(&story.grants);
-    let pass = cdn.requests().into_iter().find_map(|request| cookie(&request, "CloudFront-Signature"));
+    let pass =
+        cdn.requests().into_iter().find_map(|request| cookie(&request, "CloudFront-Signature"));
     all.add("the CDN's signature", &pass.expect("its requests are signed"));
     for (what, answer) in &story.granting {
         lasting.assert_not_in(what, &whole(answer));

@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use safelight::apps::{AppConfig, LoadContext, read_app};
 use safelight::cdn::{KeyPair, KeyPairId, SigningKey};
-use safelight::domain::{
-    AppName, Grants, MintSecrets, OwnerId, Secret, UploadRecord, UploadToken,
-};
+use safelight::domain::{AppName, Grants, MintSecrets, OwnerId, Secret, UploadRecord, UploadToken};
 use safelight::identity::UploadTokens;
 use safelight::settings::{EventsSettings, KeySettings, Settings, WebhookSettings};
 use safelight::storage::{

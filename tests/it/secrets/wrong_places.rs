@@ -40,22 +40,37 @@ fn no_message_repeats_a_secret_in_a_wrong_place() {
         // What a file of secrets holds.
         (
             "a broken key",
-            app("CloudFrontURL = \"https://cdn.example\"", "[Read]\nSigningKeyPairID = \"K1\"\nSigningKeyFile = \"key\"")
-                .and_secret("shop/key", key),
+            app(
+                "CloudFrontURL = \"https://cdn.example\"",
+                "[Read]\nSigningKeyPairID = \"K1\"\nSigningKeyFile = \"key\"",
+            )
+            .and_secret("shop/key", key),
         ),
         (
             "a broken account",
-            Setup::with_app("shop", "[Storage]\nKind = \"gcs\"\nBucket = \"media\"\nCredentialsFile = \"key\"")
-                .and_secret("shop/key", json),
+            Setup::with_app(
+                "shop",
+                "[Storage]\nKind = \"gcs\"\nBucket = \"media\"\nCredentialsFile = \"key\"",
+            )
+            .and_secret("shop/key", json),
         ),
         ("several lines", app("", "SessionToken = \"file:key\"").and_secret("shop/key", key)),
         // The settings.
         ("a short secret", settings(&format!("[Events.Push.Webhook]\nSecret = \"{s}\""))),
         ("a database's password", settings(&format!("Records.URL = \"postgres://me:{s}@db/x\""))),
-        ("a queue's password", settings(&format!("[Events]\nSQSQueueURL = \"https://u:{s}@q.example/1/q\""))),
-        ("an address of keys", settings(&format!("[Events.Push.PubSub]\nJWKSURL = \"https://u:{s}@k.example\""))),
+        (
+            "a queue's password",
+            settings(&format!("[Events]\nSQSQueueURL = \"https://u:{s}@q.example/1/q\"")),
+        ),
+        (
+            "an address of keys",
+            settings(&format!("[Events.Push.PubSub]\nJWKSURL = \"https://u:{s}@k.example\"")),
+        ),
         ("an unknown setting", settings(&format!("[Events.Push.Webhok]\nSecret = \"{s}\""))),
-        ("a number", settings(&format!("[Events.Push.PubSub]\nAudience = 1\nServiceAccount = \"{s}\""))),
+        (
+            "a number",
+            settings(&format!("[Events.Push.PubSub]\nAudience = 1\nServiceAccount = \"{s}\"")),
+        ),
     ];
     for (what, setup) in cases {
         let (_folder, path) = setup.files();

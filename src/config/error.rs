@@ -19,7 +19,7 @@ pub struct ConfigError {
     /// The column in characters, from 1.
     pub column: Option<usize>,
     /// The key or section, where one is meant: `Upload.MaxBytes`.
-    pub key: Option<String>,
+    pub key: Option<Box<str>>,
     /// What is wrong.
     pub message: String,
     /// What to do about it.
@@ -150,7 +150,7 @@ mod tests {
         let error = ConfigError {
             line: Some(12),
             column: Some(1),
-            key: Some("X".to_owned()),
+            key: Some("X".into()),
             ..ConfigError::of_file("apps.d/shop.toml", "unknown key \"X\"").with_hint("remove it")
         };
         assert_eq!(error.to_string(), "apps.d/shop.toml:12: unknown key \"X\"; remove it");

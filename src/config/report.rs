@@ -56,7 +56,7 @@ impl<'a> Report<'a> {
     /// Notes an error, of a key where there is one that it is about.
     pub fn error(&self, key: Option<&str>, place: &Place, message: String, hint: Option<String>) {
         let error = ConfigError::at_place(self.source.file, self.source.text, place, message);
-        let key = key.map(plain);
+        let key = key.map(|key| plain(key).into());
         self.errors.borrow_mut().push(ConfigError { key, hint, ..error });
     }
 

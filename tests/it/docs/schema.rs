@@ -2,6 +2,7 @@
 //! `docs/configuration.md` says of it, and held to be as the committed files are.
 
 mod files;
+mod upstreams;
 
 use std::collections::BTreeMap;
 use std::fs;

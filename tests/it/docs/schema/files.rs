@@ -10,13 +10,13 @@ use serde_json::{Value, json};
 use super::super::configuration::{load_app, load_settings};
 use super::{APP, Kind, SETTINGS, asked_of_kind, read};
 
-const LEAST_APP: [(&str, &str, &str); 3] = [
+pub(super) const LEAST_APP: [(&str, &str, &str); 3] = [
     ("Storage", "Bucket", "'media'"),
     ("Storage", "AccessKeyID", "'id'"),
     ("Storage", "SecretAccessKey", "'secret'"),
 ];
 
-const LEAST_SETTINGS: [(&str, &str, &str); 3] = [
+pub(super) const LEAST_SETTINGS: [(&str, &str, &str); 3] = [
     ("Server", "PublicBaseURL", "'https://media.test'"),
     ("Keys", "MintSecrets", "['0123456789abcdef0123456789abcdef']"),
     ("Keys", "SigningSecrets", "['0123456789abcdef0123456789abcdef']"),
@@ -64,7 +64,7 @@ fn validate(kind: &Kind, files: &[String]) -> Vec<Option<String>> {
 }
 
 /// A file of the least lines and one more key, in place of a line that sets the same.
-fn with(least: &[(&str, &str, &str)], name: &str, value: &str, in_list: bool) -> String {
+pub(super) fn with(least: &[(&str, &str, &str)], name: &str, value: &str, in_list: bool) -> String {
     let (section, key) = name.rsplit_once('.').unwrap_or(("", name));
     let set = |section: &str, key: &str, value: &str| match section {
         "" => format!("{key} = {value}\n"),

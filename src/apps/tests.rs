@@ -33,7 +33,8 @@ fn context<'a>(address_policy: &'a AddressPolicy, secrets_dir: &'a Path) -> Load
         ])
     });
     let (max_url_expiry, grants) = (Duration::from_secs(900), &*GRANTS);
-    LoadContext { address_policy, max_url_expiry, secrets_dir, env: &env, grants }
+    let trusted_proxies = None;
+    LoadContext { address_policy, max_url_expiry, secrets_dir, env: &env, grants, trusted_proxies }
 }
 
 fn parse_under(policy: &AddressPolicy, text: &str) -> Result<AppConfig, Vec<String>> {

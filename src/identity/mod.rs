@@ -13,6 +13,8 @@ pub mod google_token;
 mod jwks;
 mod jwt;
 mod remote_keys;
+#[cfg(test)]
+mod test_signer;
 mod upload_token;
 mod verifier;
 

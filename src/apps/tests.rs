@@ -271,10 +271,6 @@ fn what_is_wrong_is_told_with_its_line() {
             "1: Visibility other than \"public\" is not available in this version; remove it, or write \"public\"",
         ),
         (
-            with("", "", "[Identity]\nApiKeys = ['hunter2']"),
-            "7: [Identity] is not available in this version; remove it",
-        ),
-        (
             with("", "Kind = 'azure'\nRegion = 7", ""),
             "6: Storage.Kind = \"azure\" is not available in this version; choose another",
         ),

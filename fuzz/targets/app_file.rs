@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use safelight::apps::{AppConfig, LoadContext, ReadMode, read_app};
-use safelight::domain::{AppName, Grants};
+use safelight::domain::{AppName, Grants, TrustedProxies};
 use safelight::upstream::AddressPolicy;
 
 /// What the app's own variables hold.
@@ -18,12 +18,14 @@ const MAX_URL_EXPIRY: Duration = Duration::from_secs(3600);
 fuzz_target!(|data: &[u8]| {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let policy = AddressPolicy::default();
+    let proxies = TrustedProxies::new(vec!["10.0.0.0/8".parse().expect("a network")]);
     let context = LoadContext {
         address_policy: &policy,
         max_url_expiry: MAX_URL_EXPIRY,
         secrets_dir: Path::new("/nowhere"),
         env: &|name| (name == "SAFELIGHT_APP_SHOP_KEY").then(|| SECRET.to_owned()),
         grants: &Grants::default(),
+        trusted_proxies: Some(&proxies),
     };
     let name = AppName::parse("shop").expect("a name");
     match read_app(&name, "shop.toml", text, &[], &context) {

@@ -93,6 +93,8 @@ impl<'a> Section<'a> {
         let path = dotted(&self.path, name);
         self.report.ask(&path, Takes::Section, false);
         let (place, entries) = match self.entries.remove(name) {
+            // Some readers ask further only where the section is there.
+            None if self.report.describes => (Place::At(0), Entries::new()),
             None => (Place::File, Entries::new()),
             Some((place, Node { value: Value::Table(entries), .. })) => (place, entries),
             Some((place, node)) => {

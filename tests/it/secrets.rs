@@ -7,6 +7,7 @@ mod types;
 mod wrong_places;
 
 use http::Method;
+use safelight::identity::KeyHash;
 use serde_json::{Value, json};
 
 use crate::harness::dead_ends::nobody;
@@ -32,6 +33,8 @@ const FILED_SECRET: &str = "gone-Xe6m-secret-access-key";
 const PROCESS_ID: &str = "AKIDPy1bPROCESS";
 const PROCESS_SECRET: &str = "process-Kd7t-secret-access-key";
 const PROCESS_TOKEN: &str = "process-Gn2v-session-token";
+/// What a server of an application proves itself with.
+const API_KEY: &str = "safelight_api-Mc4w-key-of-the-application";
 const IDEMPOTENCY: &str = "idempotency-Fs8j-key";
 /// Secrets of strangers, who try whether they are right.
 const GUESSES: [&str; 3] = ["guess-Ab1x-bearer", "guess-Cd2y-token", "guess-Ef3z-cookie"];
@@ -48,7 +51,7 @@ const ENVIRONMENT: [(&str, &str); 7] = [
 ];
 
 /// The apps of the scene, by the kind of secrets that they have.
-const APPS: [&str; 5] = ["shop", "denied", "gone", "granted", "google"];
+const APPS: [&str; 6] = ["shop", "denied", "gone", "granted", "google", "keys"];
 
 /// What must not be told, and what to call it.
 #[derive(Default, Clone)]
@@ -74,6 +77,7 @@ impl Secrets {
             ("the process's secret key", PROCESS_SECRET),
             ("the storage's secret key", storage_secret),
             ("the Idempotency-Key", IDEMPOTENCY),
+            ("an API key", API_KEY),
             ("a mint secret", "mint-secret-of-the-tests"),
             ("a signing secret", "signing-secret-of-the-tests"),
             ("the key of a service account", google.lines().nth(3).unwrap()),
@@ -167,8 +171,17 @@ async fn scene() -> Scene {
         .and_app("denied", format!("{open}{}", s3("denied", &endpoint, &denied)))
         .and_app("gone", format!("{open}{}", s3("gone", &nobody(), &gone)))
         .and_app("granted", format!("{open}{}", s3("granted", &endpoint, "")))
+        .and_app(
+            "keys",
+            format!(
+                "{}[Identity]\nApiKeys = [{{ ID = \"backend\", Hash = \"{}\", Owners = \"any\" }}]\n",
+                s3("keys", &endpoint, &own(&key.access_key_id, "file:secret")),
+                KeyHash::of(API_KEY)
+            ),
+        )
         .and_app("google", format!("{open}{}", storage_section(&google)))
         .and_secret("shop/secret", &storage_secret)
+        .and_secret("keys/secret", &storage_secret)
         .and_secret("shop/cloudfront.pem", P256)
         .and_secret("google/key.json", KEY_FILE)
         .and_settings(&format!(
@@ -199,12 +212,17 @@ impl Story {
     /// An upload and everything that can be asked about it, rightly and wrongly.
     async fn upload(&mut self, gateway: &TestGateway, app: &str) {
         let root = format!("/darkroom/{app}/v1");
+        let proof = format!("Bearer {API_KEY}");
         let presign = |owner: &str, body: Value| {
             gateway
                 .request(Method::POST, &format!("{root}/images/presigned-urls?q={QUERY}"))
                 .with_header("X_Owner_Id", Some(owner))
+                .with_header("Authorization", (app == "keys").then_some(&*proof))
                 .with_body(body.to_string())
         };
+        let guessed = presign(OWNER, json!({"file": JPEG.file}))
+            .with_header("Authorization", Some(&format!("Bearer {}", GUESSES[0])));
+        self.ask("a guessed key", guessed).await;
         let keyed = presign(OWNER, json!({"file": JPEG.file, "contentType": "image/jpeg"}))
             .with_header("Idempotency-Key", Some(IDEMPOTENCY));
         let answer = keyed.send().await;

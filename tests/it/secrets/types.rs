@@ -8,7 +8,7 @@ use std::time::Duration;
 use safelight::apps::{AppConfig, LoadContext, read_app};
 use safelight::cdn::{KeyPair, KeyPairId, SigningKey};
 use safelight::domain::{AppName, Grants, MintSecrets, OwnerId, Secret, UploadRecord, UploadToken};
-use safelight::identity::UploadTokens;
+use safelight::identity::{ApiKey, IdentityConfig, UploadTokens};
 use safelight::settings::{EventsSettings, KeySettings, Settings, WebhookSettings};
 use safelight::storage::{
     AccessKey, GcsCredentials, S3Access, S3Config, S3Credentials, ServiceAccount, SignedRequest,
@@ -37,11 +37,13 @@ assert_lacks!(Display:
     Secret, MintSecrets, UploadToken, UploadTokens, OwnerId, UploadRecord, AccessKey, S3Access,
     S3Config, S3Credentials, StorageKind, ServiceAccount, GcsCredentials, SigningKey, KeyPair,
     KeyPairId, SignedRequest, KeySettings, WebhookSettings, EventsSettings, Settings, AppConfig,
+    ApiKey, IdentityConfig,
 );
 assert_lacks!(serde::Serialize:
     Secret, MintSecrets, UploadToken, UploadTokens, OwnerId, UploadRecord, AccessKey, S3Access,
     S3Config, S3Credentials, StorageKind, ServiceAccount, GcsCredentials, SigningKey, KeyPair,
     KeyPairId, SignedRequest, KeySettings, WebhookSettings, EventsSettings, Settings, AppConfig,
+    ApiKey, IdentityConfig,
 );
 // What can be read by anybody by accident.
 assert_lacks!(AsRef<[u8]>: Secret);
@@ -76,6 +78,7 @@ fn debug_output_of_apps_shows_no_secret() {
             secrets_dir: folder.path() as &Path,
             env: &|_| Some("debug-Bw3k-secret".to_owned()),
             grants: &Grants::default(),
+            trusted_proxies: None,
         };
         read_app(&name, "shop.toml", text, &[], &context).unwrap()
     };

@@ -222,7 +222,9 @@ impl Story {
         };
         let guessed = presign(OWNER, json!({"file": JPEG.file}))
             .with_header("Authorization", Some(&format!("Bearer {}", GUESSES[0])));
-        self.ask("a guessed key", guessed).await;
+        if app == "keys" {
+            self.ask("a guessed key", guessed).await;
+        }
         let keyed = presign(OWNER, json!({"file": JPEG.file, "contentType": "image/jpeg"}))
             .with_header("Idempotency-Key", Some(IDEMPOTENCY));
         let answer = keyed.send().await;

@@ -266,8 +266,20 @@ fn what_is_wrong_is_told_with_its_line() {
         ),
         (with("", "", "[Cors]"), "7: unknown section [Cors]; did you mean [CORS]?"),
         (
-            with("Visibility = 'private'", "", ""),
-            "1: Visibility other than \"public\" is not available in this version; remove it, or write \"public\"",
+            with("Visibility = 'secret'", "", ""),
+            "1: Visibility: write \"public\" or \"private\"",
+        ),
+        (
+            with("Visibility = 'private'\nCloudFrontURL = 'https://cdn.example.com'", "", ""),
+            "1: Visibility: the CDN would show private images to whoever knows their keys: restrict the distribution and add SigningKeyPairID and SigningKeyFile, or remove CloudFrontURL",
+        ),
+        (
+            with("Visibility = 'private'", "", "[Read]\nMode = 'redirect'"),
+            "1: Visibility: where a client is sent to, nobody asks for its right: write Mode = \"proxy\"",
+        ),
+        (
+            with("Visibility = 'private'\nAcceptForeignKeys = true", "", ""),
+            "1: Visibility: keys that other systems made have no record and so no owner: give them an app of their own, or remove AcceptForeignKeys",
         ),
         (
             with("", "", "[Identity]\nApiKeys = ['hunter2']"),

@@ -28,7 +28,7 @@ mod trusted_proxies;
 mod upload;
 
 pub use app_name::{AppName, InvalidAppName};
-pub use caching::Caching;
+pub use caching::{Caching, own_cache_life};
 pub use caller::Caller;
 pub use conditions::{Conditions, EtagList, IfRange, Precondition, Validators};
 pub use error::{Error, RateLimitVerdict, VerificationFailure};

@@ -38,6 +38,9 @@ pub enum Problem {
     /// Whoever asks did not prove who it is.
     #[error("prove who you are: send the credential that this endpoint takes")]
     Unauthenticated,
+    /// The signature of a URL is not one that was given for it, or has ended.
+    #[error("this signed URL is not valid, or not any more: ask for another one")]
+    InvalidSignature,
     /// There is nothing at this path.
     #[error("there is nothing at this path")]
     UnknownRoute,
@@ -100,6 +103,7 @@ impl Problem {
             Self::AmbiguousOwnerId => "ambiguous_owner_id",
             Self::BadRequest(_) => "invalid_request",
             Self::Unauthenticated => "unauthenticated",
+            Self::InvalidSignature => "forbidden",
             Self::UnknownRoute => "unknown_route",
             Self::MethodNotAllowed { .. } => "method_not_allowed",
             Self::RequestTimeout => "request_timeout",
@@ -123,6 +127,7 @@ impl Problem {
             | Self::AmbiguousOwnerId
             | Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
+            Self::InvalidSignature => StatusCode::FORBIDDEN,
             Self::UnknownRoute => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,

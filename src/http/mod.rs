@@ -9,9 +9,11 @@ mod cors;
 mod error;
 mod events;
 mod idempotency;
+mod images;
 mod limits;
 mod log;
 mod owner;
+mod private;
 mod read;
 mod route;
 mod uploads;
@@ -154,12 +156,14 @@ impl FrontDoor {
             let problem = Problem::MethodNotAllowed { allow: route.allow() };
             return for_browsers(&route, app, &head.headers, problem.into_response(&line.id));
         }
-        if let Route::Image { key, .. } = route {
-            let services = &self.services;
-            return read::handle(app, services, key, &head, line).await;
-        }
         let call = uploads::Call { app, services: &self.services, head: &head };
-        let answered = uploads::handle(call, &route, body).await;
+        let answered = match route {
+            Route::Image { key, .. } => return read::handle(call, key, line).await,
+            Route::OwnImage { .. } | Route::SignedUrls { .. } => {
+                images::handle(call, &route, body).await
+            }
+            _ => uploads::handle(call, &route, body).await,
+        };
         let response = answered.unwrap_or_else(|problem| problem.into_response(&line.id));
         for_browsers(&route, app, &head.headers, response)
     }
@@ -186,6 +190,14 @@ impl FrontDoor {
             | Route::PartUrls { .. }
             | Route::Parts { .. }
             | Route::Complete { .. } => {}
+            Route::OwnImage { .. } => {
+                let labels = [UNKNOWN_APP, Error::UnknownApp.code()];
+                self.metrics.deletes.with_label_values(&labels).inc();
+            }
+            Route::SignedUrls { .. } => {
+                let labels = [UNKNOWN_APP, Error::UnknownApp.code()];
+                self.metrics.signed_urls.with_label_values(&labels).inc();
+            }
         }
         response
     }
@@ -201,7 +213,7 @@ fn for_browsers(
     if route.is_of_uploads() {
         cors::for_uploads(app, request, response.headers_mut());
     } else {
-        cors::open(response.headers_mut());
+        cors::for_reads(app, None, request, response.headers_mut());
     }
     response
 }

@@ -127,6 +127,37 @@ const MULTIPART_OUTCOMES: &[(&str, &[&str])] = &[
     ),
 ];
 
+/// The outcomes of a request to delete an image that has reached an app.
+const DELETE_OUTCOMES: &[&str] = &[
+    "ok",
+    "conflict",
+    "forbidden",
+    "internal",
+    "invalid_key",
+    "invalid_request",
+    "not_found",
+    "rate_limited",
+    "records_unavailable",
+    "storage_failed",
+    "storage_timeout",
+    "unauthenticated",
+];
+
+/// The outcomes of a request for a signed URL that has reached an app.
+const SIGNED_URL_OUTCOMES: &[&str] = &[
+    "ok",
+    "body_too_large",
+    "forbidden",
+    "internal",
+    "invalid_json",
+    "invalid_key",
+    "invalid_request",
+    "not_found",
+    "records_unavailable",
+    "request_timeout",
+    "unauthenticated",
+];
+
 impl AppMetrics {
     /// The metrics of an app that reads from `storage` and, if it has one, from a CDN.
     #[must_use]
@@ -139,6 +170,12 @@ impl AppMetrics {
         }
         for outcome in PRESIGN_OUTCOMES {
             all.presigns.with_label_values(&[name, outcome]);
+        }
+        for outcome in DELETE_OUTCOMES {
+            all.deletes.with_label_values(&[name, outcome]);
+        }
+        for outcome in SIGNED_URL_OUTCOMES {
+            all.signed_urls.with_label_values(&[name, outcome]);
         }
         for (request, outcomes) in MULTIPART_OUTCOMES {
             for outcome in *outcomes {
@@ -292,6 +329,16 @@ impl AppMetrics {
     pub fn multipart(&self, request: &str, outcome: &str) {
         let labels = [self.app.as_str(), request, outcome];
         self.all.multipart_requests.with_label_values(&labels).inc();
+    }
+
+    /// Counts a request to delete an image.
+    pub fn delete(&self, outcome: &str) {
+        self.all.deletes.with_label_values(&[self.app.as_str(), outcome]).inc();
+    }
+
+    /// Counts a request for a signed URL.
+    pub fn signed_url(&self, outcome: &str) {
+        self.all.signed_urls.with_label_values(&[self.app.as_str(), outcome]).inc();
     }
 
     /// Counts an upload that entered a state.

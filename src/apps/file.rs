@@ -8,6 +8,7 @@ use url::Url;
 use super::config::{
     AppConfig, CdnConfig, Cors, RateLimits, ReadMode, ReadPolicy, UploadPolicy, Visibility,
 };
+use super::identity_file::identity;
 use super::load::LoadContext;
 use super::secrets::SecretScope;
 use super::storage_file::storage;
@@ -61,11 +62,12 @@ pub(super) fn app(
         let keys = signing_keys(section, secrets, cdn_url.is_present());
         (read_policy(section, upload.serve_only_ready, keys.is_some()), keys)
     });
+    let identity = file.section("Identity", |section| identity(section, context, secrets));
     let visibility = visibility.check(|visibility| match visibility {
         Visibility::Public => Ok(()),
         Visibility::Private => {
             let open_cdn = cdn_url.is_present() && keys.is_none();
-            may_be_private(open_cdn, read.mode, accept_foreign_keys)
+            may_be_private(open_cdn, read.mode, accept_foreign_keys, identity.is_some())
         }
     });
     let cors = file.section("CORS", |section| Cors {
@@ -91,6 +93,7 @@ pub(super) fn app(
         rate_limit,
         read,
         cors,
+        identity,
     };
     Some((app, storage_place))
 }
@@ -108,6 +111,7 @@ fn may_be_private(
     has_open_cdn: bool,
     mode: ReadMode,
     accept_foreign_keys: bool,
+    has_identity: bool,
 ) -> Result<(), &'static str> {
     if has_open_cdn {
         return Err("the CDN would show private images to whoever knows their keys: restrict the \
@@ -120,6 +124,9 @@ fn may_be_private(
     if accept_foreign_keys {
         return Err("keys that other systems made have no record and so no owner: give them an \
                     app of their own, or remove AcceptForeignKeys");
+    }
+    if !has_identity {
+        return Err("nobody could prove to own an image, or get a signed URL: add [Identity]");
     }
     Ok(())
 }

@@ -33,7 +33,8 @@ fn context<'a>(address_policy: &'a AddressPolicy, secrets_dir: &'a Path) -> Load
         ])
     });
     let (max_url_expiry, grants) = (Duration::from_secs(900), &*GRANTS);
-    LoadContext { address_policy, max_url_expiry, secrets_dir, env: &env, grants }
+    let trusted_proxies = None;
+    LoadContext { address_policy, max_url_expiry, secrets_dir, env: &env, grants, trusted_proxies }
 }
 
 fn parse_under(policy: &AddressPolicy, text: &str) -> Result<AppConfig, Vec<String>> {
@@ -265,10 +266,7 @@ fn what_is_wrong_is_told_with_its_line() {
             "6: unknown key \"KeepNames\" in [Storage]; it belongs above the first [section]",
         ),
         (with("", "", "[Cors]"), "7: unknown section [Cors]; did you mean [CORS]?"),
-        (
-            with("Visibility = 'secret'", "", ""),
-            "1: Visibility: write \"public\" or \"private\"",
-        ),
+        (with("Visibility = 'secret'", "", ""), "1: Visibility: write \"public\" or \"private\""),
         (
             with("Visibility = 'private'\nCloudFrontURL = 'https://cdn.example.com'", "", ""),
             "1: Visibility: the CDN would show private images to whoever knows their keys: restrict the distribution and add SigningKeyPairID and SigningKeyFile, or remove CloudFrontURL",
@@ -276,6 +274,10 @@ fn what_is_wrong_is_told_with_its_line() {
         (
             with("Visibility = 'private'", "", "[Read]\nMode = 'redirect'"),
             "1: Visibility: where a client is sent to, nobody asks for its right: write Mode = \"proxy\"",
+        ),
+        (
+            with("Visibility = 'private'", "", ""),
+            "1: Visibility: nobody could prove to own an image, or get a signed URL: add [Identity]",
         ),
         (
             with("Visibility = 'private'\nAcceptForeignKeys = true", "", ""),

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::actions::delete::delete;
 use crate::actions::sign_read::sign_read;
-use crate::domain::{Caller, Error, ObjectKey, UploadState};
+use crate::domain::{Caller, ObjectKey, UploadState};
 
 use super::body::{MAX_JSON_BYTES, ReplyBody, read_json_or_default};
 use super::error::Problem;
@@ -96,7 +96,7 @@ where
 /// Who asks. Without an identity there is no owner, whatever a header names.
 async fn proven(call: Call<'_>) -> Result<Caller, Problem> {
     if call.app.identity.is_none() {
-        return Err(Error::Forbidden.into());
+        return Err(Problem::NoIdentity);
     }
     call.caller().await?.ok_or(Problem::Unauthenticated)
 }

@@ -9,6 +9,7 @@ mod cors;
 mod error;
 mod events;
 mod idempotency;
+mod identity;
 mod images;
 mod limits;
 mod log;
@@ -59,7 +60,6 @@ pub struct FrontDoor {
     push: Option<Push>,
     /// Whose word on the client's address is believed; `None` where the operator has not said who
     /// stands in front.
-    #[expect(dead_code, reason = "read by what tells clients apart")]
     trusted_proxies: Option<TrustedProxies>,
     /// One permit a request, until its answer has been sent.
     capacity: Arc<Semaphore>,
@@ -92,7 +92,7 @@ impl FrontDoor {
     }
 
     /// Answers one request of this peer.
-    pub async fn handle<B>(&self, request: Request<B>, _peer: SocketAddr) -> Response<LoggedBody>
+    pub async fn handle<B>(&self, request: Request<B>, peer: SocketAddr) -> Response<LoggedBody>
     where
         B: Body<Data = Bytes> + Unpin,
     {
@@ -112,7 +112,7 @@ impl FrontDoor {
         let mut exchange = Exchange::begin(line, Arc::clone(&self.metrics), place);
         let line = &mut exchange.line;
         let mut response = if has_place {
-            self.answer(request, line).instrument(span.clone()).await
+            self.answer(request, peer, line).instrument(span.clone()).await
         } else {
             self.metrics.overloaded.with_label_values(&["requests"]).inc();
             Problem::Overloaded.into_response(&line.id)
@@ -121,7 +121,12 @@ impl FrontDoor {
         exchange.answer(response, span)
     }
 
-    async fn answer<B>(&self, request: Request<B>, line: &mut Line) -> Response<ReplyBody>
+    async fn answer<B>(
+        &self,
+        request: Request<B>,
+        peer: SocketAddr,
+        line: &mut Line,
+    ) -> Response<ReplyBody>
     where
         B: Body<Data = Bytes> + Unpin,
     {
@@ -156,7 +161,8 @@ impl FrontDoor {
             let problem = Problem::MethodNotAllowed { allow: route.allow() };
             return for_browsers(&route, app, &head.headers, problem.into_response(&line.id));
         }
-        let call = uploads::Call { app, services: &self.services, head: &head };
+        let (services, trusted_proxies) = (&self.services, self.trusted_proxies.as_ref());
+        let call = uploads::Call { app, services, head: &head, peer: peer.ip(), trusted_proxies };
         let answered = match route {
             Route::Image { key, .. } => return read::handle(call, key, line).await,
             Route::OwnImage { .. } | Route::SignedUrls { .. } => {

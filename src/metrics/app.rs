@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Metrics;
+use super::outcomes::{DELETE_OUTCOMES, SIGNED_URL_OUTCOMES};
 use crate::domain::{
     AbortCause, AppName, Discrepancy, FallbackReason, FallbackResult, HealReason, HedgeWinner,
-    LookOutcome, MemoryFill, MemoryLookup, MemoryRevalidation, Source, UploadState,
+    IdentityMethod, IdentityOutcome, LookOutcome, MemoryFill, MemoryLookup, MemoryRevalidation,
+    Source, UploadState,
 };
 
 /// The metrics of one app, with the series that it can move present from the start.
@@ -127,37 +129,6 @@ const MULTIPART_OUTCOMES: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// The outcomes of a request to delete an image that has reached an app.
-const DELETE_OUTCOMES: &[&str] = &[
-    "ok",
-    "conflict",
-    "forbidden",
-    "internal",
-    "invalid_key",
-    "invalid_request",
-    "not_found",
-    "rate_limited",
-    "records_unavailable",
-    "storage_failed",
-    "storage_timeout",
-    "unauthenticated",
-];
-
-/// The outcomes of a request for a signed URL that has reached an app.
-const SIGNED_URL_OUTCOMES: &[&str] = &[
-    "ok",
-    "body_too_large",
-    "forbidden",
-    "internal",
-    "invalid_json",
-    "invalid_key",
-    "invalid_request",
-    "not_found",
-    "records_unavailable",
-    "request_timeout",
-    "unauthenticated",
-];
-
 impl AppMetrics {
     /// The metrics of an app that reads from `storage` and, if it has one, from a CDN.
     #[must_use]
@@ -205,6 +176,38 @@ impl AppMetrics {
             this.touch_cdn();
         }
         this
+    }
+
+    /// Lets the series exist that an app with identities can move; its API keys have these names.
+    pub fn touch_identity<'a>(
+        &self,
+        method: IdentityMethod,
+        key_ids: impl Iterator<Item = &'a str>,
+    ) {
+        let name = self.app.as_str();
+        for outcome in method.outcomes() {
+            self.all.identity.with_label_values(&[name, method.label(), outcome.label()]);
+        }
+        for key_id in key_ids {
+            self.all.api_key_requests.with_label_values(&[name, key_id]);
+        }
+        for outcome in ["unauthenticated", "forbidden"] {
+            self.all.presigns.with_label_values(&[name, outcome]);
+            for (request, _) in MULTIPART_OUTCOMES {
+                self.all.multipart_requests.with_label_values(&[name, request, outcome]);
+            }
+        }
+    }
+
+    /// Counts a request that was asked who it is from.
+    pub fn identity(&self, method: IdentityMethod, outcome: IdentityOutcome) {
+        let labels = [self.app.as_str(), method.label(), outcome.label()];
+        self.all.identity.with_label_values(&labels).inc();
+    }
+
+    /// Counts a request that came with the API key of this name.
+    pub fn api_key(&self, key_id: &str) {
+        self.all.api_key_requests.with_label_values(&[self.app.as_str(), key_id]).inc();
     }
 
     fn touch_cdn(&self) {

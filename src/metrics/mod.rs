@@ -4,6 +4,7 @@
 
 mod app;
 mod events;
+mod outcomes;
 
 use std::sync::Arc;
 
@@ -129,6 +130,10 @@ metrics! {
     deletes: IntCounterVec("safelight_deletes_total", ["app", "outcome"]),
     /// Requests for a signed URL of a private image, by outcome: ok or the error code.
     signed_urls: IntCounterVec("safelight_signed_urls_total", ["app", "outcome"]),
+    /// Requests to apps with `[Identity]` that were asked who they are from, by what came of it.
+    identity: IntCounterVec("safelight_identity_total", ["app", "method", "outcome"]),
+    /// Requests that came with an API key of the app's, by the key's ID.
+    api_key_requests: IntCounterVec("safelight_api_key_requests_total", ["app", "key"]),
     /// Uploads that entered a state.
     uploads: IntCounterVec("safelight_uploads_total", ["app", "state"]),
     /// Requests that a rate limit refused.

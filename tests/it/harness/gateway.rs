@@ -299,6 +299,7 @@ fn configure(folder: &Path, setup: &Setup) -> Configuration {
         secrets_dir: &settings.server.secrets_dir,
         env: &|_| None,
         grants: &settings.grants,
+        trusted_proxies: settings.server.trusted_proxies.as_ref(),
     };
     let (apps, errors) = load_apps(&settings.server.apps_dir, &context);
     assert!(errors.is_empty(), "{errors:#?}");

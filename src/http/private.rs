@@ -100,31 +100,64 @@ impl Claim {
 }
 
 /// What the reader's own cache may do with a private image, and no shared one: for as long as the
-/// app says and the right holds. Without a time that the right ends at, it asks every time.
+/// app says and the right holds. A right without an end is asked for every time.
 pub(super) fn cache_control(
     app: &App,
     key: &ObjectKey,
     right: &Right,
     now: SystemTime,
 ) -> HeaderValue {
-    let of_app = match app.own_cache_life {
-        None => return HeaderValue::from_static("private, no-store"),
-        Some(life) if app.is_settled(key, now) => life,
-        Some(life) => life.min(super::read::YOUNG_SECONDS),
-    };
-    match right {
-        Right::Signed(end) => {
-            let life = of_app.min(end.duration_since(now).unwrap_or_default().as_secs());
+    let longest = if app.is_settled(key, now) { u64::MAX } else { super::read::YOUNG_SECONDS };
+    own_cache_control(app.own_cache_life, longest, right, now)
+}
+
+fn own_cache_control(
+    of_app: Option<u64>,
+    longest: u64,
+    right: &Right,
+    now: SystemTime,
+) -> HeaderValue {
+    match (of_app, right) {
+        (None, _) => HeaderValue::from_static("private, no-store"),
+        (Some(_), Right::Everybodys | Right::Proven(_)) => {
+            HeaderValue::from_static("private, no-cache")
+        }
+        (Some(of_app), Right::Signed(end)) => {
+            let left = end.duration_since(now).unwrap_or_default().as_secs();
+            let life = of_app.min(longest).min(left);
             let value = format!("private, max-age={life}, must-revalidate");
             HeaderValue::try_from(value).expect("digits are ASCII")
         }
-        Right::Everybodys | Right::Proven(_) => HeaderValue::from_static("private, no-cache"),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    #[test]
+    fn nothing_is_kept_for_longer_than_the_right_to_it() {
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let (year, now) = (31_536_000, at(1000));
+        let (signed, proven) = (|end| Right::Signed(at(end)), Right::Proven(None));
+        for (of_app, longest, right, expected) in [
+            (Some(year), u64::MAX, signed(4600), "private, max-age=3600, must-revalidate"),
+            (Some(year), u64::MAX, signed(1001), "private, max-age=1, must-revalidate"),
+            // It ended while the image was looked for.
+            (Some(year), u64::MAX, signed(999), "private, max-age=0, must-revalidate"),
+            (Some(year), 60, signed(4600), "private, max-age=60, must-revalidate"),
+            (Some(300), u64::MAX, signed(4600), "private, max-age=300, must-revalidate"),
+            (Some(0), u64::MAX, signed(4600), "private, max-age=0, must-revalidate"),
+            (None, u64::MAX, signed(4600), "private, no-store"),
+            (Some(year), u64::MAX, proven.clone(), "private, no-cache"),
+            (None, u64::MAX, proven, "private, no-store"),
+        ] {
+            let value = own_cache_control(of_app, longest, &right, now);
+            assert_eq!(value, expected, "{of_app:?} {longest} {right:?}");
+        }
+    }
 
     #[test]
     fn a_query_has_one_spelling() {

@@ -17,12 +17,13 @@ use crate::domain::{
     ETag, Error, FallbackReason, InvalidKey, MediaType, ObjectKey, RangeRequest, Representation,
     Source,
 };
+use crate::log::RequestId;
 
 use super::body::ReplyBody;
 use super::conditions;
 use super::cors;
 use super::error::Problem;
-use super::log::{Line, RequestId};
+use super::exchange::Line;
 use super::private::{self, Right};
 use super::uploads::Call;
 

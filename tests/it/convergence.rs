@@ -20,8 +20,8 @@ use safelight::actions::sweep::look;
 use safelight::actions::verify::{Occasion, verify};
 use safelight::apps::App;
 use safelight::domain::{
-    Caller, Declared, Error, MediaType, MintedKey, ObjectKey, OwnerId, Source, StoragePath, UploadId, UploadRecord,
-    UploadState,
+    Caller, Declared, Error, MediaType, MintedKey, ObjectKey, OwnerId, Source, StoragePath,
+    UploadId, UploadRecord, UploadState,
 };
 use safelight::records::{Records as _, Renewal};
 use safelight::storage::{
@@ -296,12 +296,11 @@ impl World {
     }
 
     fn delete(&mut self) {
-        let (app, services, now) = (Arc::clone(&self.app), self.services.clone(), SystemTime::now());
+        let (app, services, now) =
+            (Arc::clone(&self.app), self.services.clone(), SystemTime::now());
         let key = ObjectKey::Minted(self.records.now(self.id).key);
         let ann = Caller::owner(OwnerId::parse(b"ann").unwrap());
-        self.actors.push(Box::pin(async move {
-            delete(&app, &services, &key, &ann, now).await
-        }));
+        self.actors.push(Box::pin(async move { delete(&app, &services, &key, &ann, now).await }));
     }
 
     fn sweep(&mut self, after: Duration) {

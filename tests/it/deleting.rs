@@ -12,15 +12,15 @@ use safelight::domain::{ObjectMeta, StoragePath};
 use safelight::storage::{ObjectStore, S3Config, StorageErrorKind};
 use serde_json::json;
 
-use crate::harness::callers::{ANN, BACKEND, BOB, Caller, NOBODY, STRANGER, VIEWER};
 use crate::harness::callers::identity_section;
+use crate::harness::callers::{ANN, BACKEND, BOB, Caller, NOBODY, STRANGER, VIEWER};
+use crate::harness::embedded;
 use crate::harness::fake_gcs::{self, FakeGcs};
 use crate::harness::gateway::{Grant, Setup, TestGateway, app_file, mint_key};
 use crate::harness::photos::{JPEG, PNG};
 use crate::harness::plain_client::Answer;
 use crate::harness::seaweed::{self, Seaweed};
 use crate::harness::wire_cdn::{CdnObject, WireCdn};
-use crate::harness::embedded;
 
 /// Objects are kept in memory.
 const MEMORY: &str = "[Cache]\nSize = \"16MiB\"\n";

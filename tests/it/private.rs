@@ -158,7 +158,8 @@ async fn a_signed_url_reads_as_a_public_one_does() {
             assert_eq!(answer.body, &WEBP.bytes[5..=9]);
         }
     }
-    for (name, value, status) in [("If-Match", "\"another\"", 412), ("Range", "bytes=9999999-", 416)]
+    for (name, value, status) in
+        [("If-Match", "\"another\"", 412), ("Range", "bytes=9999999-", 416)]
     {
         let answer = scene.read(&url).with_header(name, Some(value)).send().await;
         assert_eq!(answer.status, status, "{name}: {value}");

@@ -44,7 +44,8 @@ async fn a_finalize_at_the_same_time_keeps_nothing() {
         let finalize = scene.gateway.request(Method::POST, grant_url(grant));
         join(scene.delete(ANN, grant_key(grant)), finalize.send())
     };
-    for (grant, (deleted, finalized)) in grants.iter().zip(join_all(grants.iter().map(both)).await) {
+    for (grant, (deleted, finalized)) in grants.iter().zip(join_all(grants.iter().map(both)).await)
+    {
         assert_deleted(&deleted, grant);
         assert!(matches!(finalized.status.as_u16(), 200 | 409 | 410), "{}", finalized.text());
         assert_eq!(scene.state(grant).await, "deleted");
@@ -65,7 +66,8 @@ fn grant_key(grant: &crate::harness::gateway::Grant) -> &str {
 /// ever it is the sweeper's.
 #[tokio::test]
 async fn an_object_that_comes_back_while_it_goes() {
-    for (writes, expected) in [(0, Ok(())), (1, Ok(())), (5, Ok(())), (1000, Err(Error::Conflict))] {
+    for (writes, expected) in [(0, Ok(())), (1, Ok(())), (5, Ok(())), (1000, Err(Error::Conflict))]
+    {
         let store = MemoryStore::start().await;
         let (other, left) = (store.clone(), Arc::new(AtomicUsize::new(writes)));
         let faulty = store.clone().with_fault(move |call| {

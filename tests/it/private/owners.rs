@@ -31,7 +31,11 @@ async fn an_owner_reads_what_is_its_own_and_the_application_everything() {
         let request = scene.read(grant.public_url()).with_header("X_Owner_Id", Some(owner));
         assert_eq!(BACKEND.sends(request).send().await.status, status, "{owner}");
     }
-    STRANGER.sends(scene.read(grant.public_url())).send().await.assert_problem(401, "unauthenticated");
+    STRANGER
+        .sends(scene.read(grant.public_url()))
+        .send()
+        .await
+        .assert_problem(401, "unauthenticated");
 }
 
 /// What is another's is as if it were not there.

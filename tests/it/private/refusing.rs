@@ -64,7 +64,13 @@ async fn a_signature_is_for_one_image_of_one_app_until_its_end() {
         sign(SIGNING_SECRET, "shop", &grant, grant.key(), past),
         sign(SIGNING_SECRET, "shop", &grant, other.key(), in_an_hour()),
         sign(SIGNING_SECRET, "blog", &grant, grant.key(), in_an_hour()),
-        sign("another-secret-of-the-tests-0123456789abcdef", "shop", &grant, grant.key(), in_an_hour()),
+        sign(
+            "another-secret-of-the-tests-0123456789abcdef",
+            "shop",
+            &grant,
+            grant.key(),
+            in_an_hour(),
+        ),
         format!("{base}?{expires}"),
         format!("{base}?signature={signature}"),
         format!("{base}?{expires}&{expires}&signature={signature}"),
@@ -97,7 +103,11 @@ async fn what_is_not_ready_is_shown_to_nobody() {
     let arrived = scene.arrived(WEBP).await;
     let url = sign(SIGNING_SECRET, "shop", &arrived, arrived.key(), in_an_hour());
     for caller in [ANN, BACKEND] {
-        caller.sends(scene.read(arrived.public_url())).send().await.assert_problem(404, "not_found");
+        caller
+            .sends(scene.read(arrived.public_url()))
+            .send()
+            .await
+            .assert_problem(404, "not_found");
         let sign = scene.ask_to_sign(caller, arrived.key(), json!({})).await;
         sign.assert_problem(404, "not_found");
     }

@@ -24,10 +24,10 @@ const MAX_ATTEMPTS: usize = 8;
 ///
 /// # Errors
 /// [`Error::NotFound`] for an unknown image and for one that the caller has no right to alike;
-/// [`Error::Forbidden`] for an application that may not delete; [`Error::InvalidRequest`] where it
-/// names a key that it did not get from here;
-/// [`Error::RateLimited`], [`Error::RecordsUnavailable`]. The failures of storage: then the image
-/// is gone from the public's eyes, and its bytes go later.
+/// [`Error::Forbidden`] for a credential that gives no right to delete; [`Error::InvalidRequest`]
+/// where the application names a key that was not made here; [`Error::RateLimited`],
+/// [`Error::RecordsUnavailable`]. The failures of storage: then the image is served no more, and its
+/// bytes go later.
 pub async fn delete(
     app: &App,
     services: &Services,
@@ -37,10 +37,7 @@ pub async fn delete(
 ) -> Result<(), Error> {
     let Some(key) = key.minted() else { return Err(refuse_foreign(caller)) };
     let record = bury(app, services, key, caller, now).await?;
-    clear(app, &record).await.inspect_err(|error| {
-        let (app, id) = (&app.name, record.key.id());
-        tracing::warn!(%app, %id, %error, "the bytes of a deleted image stay for now");
-    })
+    clear(app, &record).await
 }
 
 /// Makes the record a tombstone, and gives it.
@@ -51,10 +48,16 @@ async fn bury(
     caller: &Caller,
     now: SystemTime,
 ) -> Result<UploadRecord, Error> {
-    for _ in 0..MAX_ATTEMPTS {
+    for attempt in 0..MAX_ATTEMPTS {
         let found = services.records.get(&app.name, key.id()).await;
         let buried = match found.map_err(|error| records_failed(&error))? {
-            Some(record) => bury_recorded(app, services, record, caller, now).await,
+            Some(record) => {
+                check_right(caller, &record)?;
+                if attempt == 0 {
+                    take_call(app, key.id())?;
+                }
+                bury_recorded(app, services, record, now).await
+            }
             None => bury_unrecorded(app, services, key, caller, now).await,
         };
         match buried {
@@ -66,20 +69,22 @@ async fn bury(
     Err(Error::Conflict)
 }
 
+/// Whether the caller may delete an image; what is another's is as if it were not there.
+fn check_right(caller: &Caller, record: &UploadRecord) -> Result<(), Error> {
+    let owner = record.owner.as_ref();
+    match (caller.may_act_for(owner), caller.may_delete_of(owner)) {
+        (false, _) => Err(Error::NotFound),
+        (true, false) => Err(Error::Forbidden),
+        (true, true) => Ok(()),
+    }
+}
+
 async fn bury_recorded(
     app: &App,
     services: &Services,
     mut record: UploadRecord,
-    caller: &Caller,
     now: SystemTime,
 ) -> Result<UploadRecord, Error> {
-    if !caller.may_act_for(record.owner.as_ref()) {
-        return Err(Error::NotFound);
-    }
-    if !caller.may_delete_of(record.owner.as_ref()) {
-        return Err(Error::Forbidden);
-    }
-    take_call(app, record.key.id())?;
     if record.state == UploadState::Deleted {
         return Ok(record);
     }

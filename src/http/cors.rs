@@ -10,7 +10,7 @@ use http::{HeaderMap, Response, StatusCode};
 use crate::apps::App;
 
 use super::body::ReplyBody;
-use super::private::Right;
+use super::private::ReadRight;
 use super::route::Route;
 
 const CORP: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
@@ -51,7 +51,7 @@ pub(super) fn open(headers: &mut HeaderMap) {
 /// a proof that a browser sends by itself is not for pages of other sites.
 pub(super) fn for_reads(
     app: &App,
-    right: Option<&Right>,
+    right: Option<&ReadRight>,
     request: &HeaderMap,
     response: &mut HeaderMap,
 ) {
@@ -59,7 +59,7 @@ pub(super) fn for_reads(
         return open(response);
     }
     for_uploads(app, request, response);
-    if !matches!(right, Some(Right::Signed(_))) {
+    if !matches!(right, Some(ReadRight::Signed(_))) {
         response.insert(CORP, HeaderValue::from_static("same-site"));
     }
 }

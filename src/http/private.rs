@@ -20,7 +20,7 @@ const SIGNATURE: &str = "signature";
 
 /// By what right an image is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Right {
+pub(super) enum ReadRight {
     /// It is public.
     Everybodys,
     /// The URL is signed, and holds until then.
@@ -49,22 +49,22 @@ pub(super) async fn right(
     call: Call<'_>,
     raw_key: &str,
     now: SystemTime,
-) -> Result<Right, Problem> {
+) -> Result<ReadRight, Problem> {
     let Call { app, services, head, .. } = call;
     if !app.is_private() {
-        return Ok(Right::Everybodys);
+        return Ok(ReadRight::Everybodys);
     }
     match Claim::of(head.uri.query().unwrap_or_default()) {
         Claim::Signed(signed)
             if services.read_signatures.verify(&app.name, raw_key, &signed, now) =>
         {
-            Ok(Right::Signed(signed.expires_at()))
+            Ok(ReadRight::Signed(signed.expires_at()))
         }
         Claim::Signed(_) | Claim::Malformed => Err(Problem::InvalidSignature),
         Claim::None => {
             // Boxed: public reads have no use for its room.
             let caller = Box::pin(call.caller()).await?.ok_or(Problem::Unauthenticated)?;
-            Ok(Right::Proven(caller.acts_for().cloned()))
+            Ok(ReadRight::Proven(caller.acts_for().cloned()))
         }
     }
 }
@@ -105,7 +105,7 @@ impl Claim {
 pub(super) fn cache_control(
     app: &App,
     key: &ObjectKey,
-    right: &Right,
+    right: &ReadRight,
     now: SystemTime,
 ) -> HeaderValue {
     let longest = if app.is_settled(key, now) { u64::MAX } else { super::read::YOUNG_SECONDS };
@@ -115,15 +115,15 @@ pub(super) fn cache_control(
 fn own_cache_control(
     of_app: Option<u64>,
     longest: u64,
-    right: &Right,
+    right: &ReadRight,
     now: SystemTime,
 ) -> HeaderValue {
     match (of_app, right) {
         (None, _) => HeaderValue::from_static("private, no-store"),
-        (Some(_), Right::Everybodys | Right::Proven(_)) => {
+        (Some(_), ReadRight::Everybodys | ReadRight::Proven(_)) => {
             HeaderValue::from_static("private, no-cache")
         }
-        (Some(of_app), Right::Signed(end)) => {
+        (Some(of_app), ReadRight::Signed(end)) => {
             let left = end.duration_since(now).unwrap_or_default().as_secs();
             let life = of_app.min(longest).min(left);
             let value = format!("private, max-age={life}, must-revalidate");
@@ -142,7 +142,7 @@ mod tests {
     fn nothing_is_kept_for_longer_than_the_right_to_it() {
         let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
         let (year, now) = (31_536_000, at(1000));
-        let (signed, proven) = (|end| Right::Signed(at(end)), Right::Proven(None));
+        let (signed, proven) = (|end| ReadRight::Signed(at(end)), ReadRight::Proven(None));
         for (of_app, longest, right, expected) in [
             (Some(year), u64::MAX, signed(4600), "private, max-age=3600, must-revalidate"),
             (Some(year), u64::MAX, signed(1001), "private, max-age=1, must-revalidate"),

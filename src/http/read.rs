@@ -24,7 +24,7 @@ use super::conditions;
 use super::cors;
 use super::error::Problem;
 use super::exchange::Line;
-use super::private::{self, Right};
+use super::private::{self, ReadRight};
 use super::uploads::Call;
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
@@ -109,7 +109,7 @@ impl Drop for CountedRead<'_> {
 fn finish(
     counted: &mut CountedRead<'_>,
     mut response: Response<ReplyBody>,
-    right: Option<&Right>,
+    right: Option<&ReadRight>,
     request: &Parts,
     begun: Instant,
 ) -> Response<ReplyBody> {
@@ -156,7 +156,7 @@ fn code_label(status: StatusCode) -> &'static str {
 
 /// Reads the conditions and the range of a request. What is malformed is ignored, as RFC 9110 has
 /// it: the client then gets the whole object.
-fn parse(key: ObjectKey, head: &Parts, right: &Right) -> ReadRequest {
+fn parse(key: ObjectKey, head: &Parts, right: &ReadRight) -> ReadRequest {
     let headers = &head.headers;
     let head_only = head.method == Method::HEAD;
     let mut ranges = headers.get_all(RANGE).iter();
@@ -171,8 +171,8 @@ fn parse(key: ObjectKey, head: &Parts, right: &Right) -> ReadRequest {
     }
     let needs_size = head.version < Version::HTTP_11;
     let owned_by = match right {
-        Right::Proven(owner) => owner.clone(),
-        Right::Everybodys | Right::Signed(_) => None,
+        ReadRight::Proven(owner) => owner.clone(),
+        ReadRight::Everybodys | ReadRight::Signed(_) => None,
     };
     ReadRequest { key, head_only, range, conditions, needs_size, owned_by }
 }
@@ -180,7 +180,7 @@ fn parse(key: ObjectKey, head: &Parts, right: &Right) -> ReadRequest {
 fn respond(
     app: &App,
     request: &ReadRequest,
-    right: &Right,
+    right: &ReadRight,
     reply: ReadReply,
     request_id: &RequestId,
 ) -> Response<ReplyBody> {
@@ -209,7 +209,7 @@ fn respond(
             headers.extend(object.age.map(|age| (AGE, age.into())));
         }
     }
-    if *right != Right::Everybodys {
+    if *right != ReadRight::Everybodys {
         // How long it may be kept counts from now, whenever a source had it.
         headers.remove(AGE);
     }
@@ -289,11 +289,11 @@ fn add_type_headers(headers: &mut HeaderMap, object: &Representation) {
 }
 
 /// The app's value, once nobody can hold a URL that may still change the object.
-fn cache_control(app: &App, key: &ObjectKey, right: &Right, now: SystemTime) -> HeaderValue {
+fn cache_control(app: &App, key: &ObjectKey, right: &ReadRight, now: SystemTime) -> HeaderValue {
     match right {
-        Right::Everybodys if app.is_settled(key, now) => app.cache_control.clone(),
-        Right::Everybodys => YOUNG,
-        Right::Signed(_) | Right::Proven(_) => private::cache_control(app, key, right, now),
+        ReadRight::Everybodys if app.is_settled(key, now) => app.cache_control.clone(),
+        ReadRight::Everybodys => YOUNG,
+        ReadRight::Signed(_) | ReadRight::Proven(_) => private::cache_control(app, key, right, now),
     }
 }
 

@@ -271,7 +271,7 @@ async fn only_those_who_may() {
     other.assert_problem(404, "not_found");
     scene.delete(VIEWER, grant.key()).await.assert_problem(403, "forbidden");
     scene.delete(ANN, &never).await.assert_problem(404, "not_found");
-    scene.delete(ANN, "a/%2e%2e/b.jpg").await.assert_problem(400, "invalid_key");
+    scene.delete(ANN, "a%01b.jpg").await.assert_problem(400, "invalid_key");
 
     let told = scene.delete(BOB, grant.key()).await;
     let told_of_nothing = scene.delete(BOB, &never).await;

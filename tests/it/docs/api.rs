@@ -58,6 +58,8 @@ fn problems() -> Vec<Problem> {
         Problem::AmbiguousOwnerId,
         Problem::BadRequest(""),
         Problem::Unauthenticated,
+        Problem::NoIdentity,
+        Problem::InvalidSignature,
         Problem::UnknownRoute,
         Problem::MethodNotAllowed { allow: "GET" },
         Problem::RequestTimeout,

@@ -33,7 +33,7 @@ struct Place {
 }
 
 enum Kind {
-    S3(S3Config),
+    S3(Box<S3Config>),
     Gcs(String),
 }
 
@@ -69,7 +69,11 @@ impl Place {
     }
 
     fn s3(name: &'static str, config: S3Config) -> Self {
-        Self { name, store: Arc::new(seaweed::open(config.clone())), kind: Kind::S3(config) }
+        Self {
+            name,
+            store: Arc::new(seaweed::open(config.clone())),
+            kind: Kind::S3(Box::new(config)),
+        }
     }
 
     fn setup(&self, head: &str, sections: &str) -> Setup {

@@ -215,3 +215,6 @@ fn owner_header(text: &str) -> Result<HeaderName, String> {
     }
     Ok(name)
 }
+
+#[cfg(test)]
+mod tests;

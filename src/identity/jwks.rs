@@ -69,7 +69,7 @@ impl Algorithm {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Rs256, Self::Es256, Self::EdDsa];
 
-    /// Its name in tokens, keys (RFC 7518 §3.1, RFC 8037 §3.1) and app files.
+    /// Its name in app files, and in tokens and keys (RFC 7518 §3.1, RFC 8037 §3.1).
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -77,6 +77,13 @@ impl Algorithm {
             Self::Es256 => "ES256",
             Self::EdDsa => "EdDSA",
         }
+    }
+
+    /// Whether a token or a key means it by this name. Ed25519 has a second one that is to replace
+    /// the first (RFC 9864 §2.2).
+    #[must_use]
+    pub fn is_called(self, name: &str) -> bool {
+        name == self.name() || (self == Self::EdDsa && name == "Ed25519")
     }
 }
 
@@ -140,7 +147,7 @@ impl PublicKey {
 
 impl Jwk {
     fn public_key(self, algorithm: Algorithm) -> Option<PublicKey> {
-        let fits = self.alg.is_none_or(|alg| alg == algorithm.name())
+        let fits = self.alg.is_none_or(|alg| algorithm.is_called(&alg))
             && self.r#use.is_none_or(|usage| usage == "sig")
             && self.key_ops.is_none_or(|operations| operations.iter().any(|op| op == "verify"));
         if !fits {

@@ -227,7 +227,7 @@ fn split(token: &str) -> Result<(&str, &str), TokenRefusal> {
 
 fn header_of(part: &str, algorithm: Algorithm) -> Result<String, TokenRefusal> {
     let header: Header = json(part)?;
-    if header.alg != algorithm.name() || header.crit.is_some() {
+    if !algorithm.is_called(&header.alg) || header.crit.is_some() {
         return Err(TokenRefusal::Algorithm);
     }
     header.kid.ok_or(TokenRefusal::UnknownKey)

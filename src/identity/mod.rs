@@ -15,6 +15,8 @@ mod jwks;
 mod jwt;
 mod read_signature;
 mod remote_keys;
+#[cfg(test)]
+mod test_signer;
 mod upload_token;
 mod verifier;
 

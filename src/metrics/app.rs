@@ -191,7 +191,13 @@ impl AppMetrics {
         for key_id in key_ids {
             self.all.api_key_requests.with_label_values(&[name, key_id]);
         }
-        for outcome in ["unauthenticated", "forbidden"] {
+        let refusals: &[&str] = match method {
+            IdentityMethod::Jwt => &["unauthenticated", "forbidden", "identity_unavailable"],
+            IdentityMethod::ApiKey | IdentityMethod::TrustedProxy => {
+                &["unauthenticated", "forbidden"]
+            }
+        };
+        for outcome in refusals {
             self.all.presigns.with_label_values(&[name, outcome]);
             for (request, _) in MULTIPART_OUTCOMES {
                 self.all.multipart_requests.with_label_values(&[name, request, outcome]);

@@ -172,7 +172,8 @@ fn the_keys_are_those_that_the_readers_know() {
                 let mut inner = section.as_str();
                 while !inner.is_empty() {
                     let (above, name) = inner.rsplit_once('.').unwrap_or(("", inner));
-                    let name = name.trim_matches(['[', ']']);
+                    let (above, name) =
+                        (above.trim_start_matches('['), name.trim_matches(['[', ']']));
                     told.entry(above.to_owned()).or_default().insert(name.to_owned());
                     inner = above;
                 }

@@ -255,6 +255,20 @@ fn everything_can_be_said() {
 }
 
 #[test]
+fn images_are_public_unless_the_file_says_otherwise() {
+    let hash = "0".repeat(64);
+    let identity =
+        format!("[Identity]\nApiKeys = [{{ ID = 'a', Hash = 'sha256:{hash}', Owner = 'u' }}]");
+    for (line, expected) in [
+        ("", Visibility::Public),
+        ("Visibility = 'public'", Visibility::Public),
+        ("Visibility = 'private'", Visibility::Private),
+    ] {
+        assert_eq!(parse(&with(line, "", &identity)).unwrap().visibility, expected, "{line}");
+    }
+}
+
+#[test]
 fn what_is_wrong_is_told_with_its_line() {
     for (text, expected) in [
         (

@@ -298,10 +298,6 @@ fn what_is_wrong_is_told_with_its_line() {
             "1: Visibility: keys that other systems made have no record and so no owner: give them an app of their own, or remove AcceptForeignKeys",
         ),
         (
-            with("", "", "[Identity]\nApiKeys = ['hunter2']"),
-            "7: [Identity] is not available in this version; remove it",
-        ),
-        (
             with("", "Kind = 'azure'\nRegion = 7", ""),
             "6: Storage.Kind = \"azure\" is not available in this version; choose another",
         ),

@@ -119,6 +119,7 @@ fn what_is_wrong_is_told() {
             ":5: Identity names no way to prove who one is; write one of Jwt",
         ),
         ("[Identity]\nApiKeys = []".into(), ":5: Identity names no way"),
+        ("[Identity]\nApiKeys = ['secret']".into(), ":6: Identity.ApiKeys is a list of sections"),
         ("[Identity]\nOpenID = true".into(), "unknown key"),
         (jwt(""), ":5: Identity.Jwt.JWKS is missing: the public keys of the issuer"),
         (jwt("JWKS = 'http://auth.example.com/keys'"), "JWKS: "),
@@ -163,6 +164,20 @@ fn what_is_wrong_is_told() {
         let errors = parse(&identity, Some(&["10.0.0.0/8"])).unwrap_err();
         assert!(errors.iter().any(|error| error.contains(told)), "{told}\n{errors:#?}\n{identity}");
     }
+}
+
+/// The sample shows each of the three ways, behind a `#`, in a line of its own.
+#[test]
+fn the_samples_are_right() {
+    let sample = include_str!("../../../apps.d/example.toml.sample");
+    let shown = |way: &str| {
+        let line = sample.lines().find_map(|line| line.strip_prefix("# ")?.strip_prefix(way));
+        let line = line.unwrap_or_else(|| panic!("the sample shows no {way}"));
+        right(&format!("[Identity]\n{way}{}", line.replace("sha256:…", HASH)))
+    };
+    assert!(matches!(shown("Jwt = "), IdentityConfig::Jwt(_)));
+    assert!(matches!(shown("ApiKeys = "), IdentityConfig::ApiKeys(_)));
+    assert!(matches!(shown("TrustedProxy = "), IdentityConfig::TrustedProxy(_)));
 }
 
 /// Whoever reads the errors, a log for example, learns no key from them.

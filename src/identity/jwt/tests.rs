@@ -180,13 +180,17 @@ fn a_token_has_one_spelling() {
             ("a line break", format!("{genuine}\n")),
             ("a space", format!(" {genuine}")),
             ("padded inside", format!("{header}=.{body}.{signature}")),
-            ("five parts, as encrypted ones have", format!("{header}....{signature}")),
             ("no signature", signed.to_owned()),
         ] {
             assert_eq!(refusal(&signer, &token), Some(TokenRefusal::Malformed), "{why}");
         }
-        for other in [format!("{signed}."), format!("{genuine}."), format!("{genuine}AA")] {
-            assert_eq!(refusal(&signer, &other), Some(TokenRefusal::Signature), "another length");
+        for (why, other) in [
+            ("none", format!("{signed}.")),
+            ("none after four parts", format!("{genuine}.")),
+            ("a byte more", format!("{genuine}AA")),
+            ("of five parts, as encrypted tokens have", format!("{header}....{signature}")),
+        ] {
+            assert_eq!(refusal(&signer, &other), Some(TokenRefusal::Signature), "{why}");
         }
     }
     // 64 bytes leave four bits in the last character that mean nothing: they are to be zero.

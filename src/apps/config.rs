@@ -10,7 +10,7 @@ use crate::domain::{AppName, HedgeAfter, KeyPrefix, MediaType, Rate};
 use crate::storage::StorageKind;
 
 /// A tenant's configuration.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct AppConfig {
     /// The app.
     pub name: AppName,
@@ -63,7 +63,7 @@ pub struct CdnConfig {
 }
 
 /// Where the objects of an app are.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StorageConfig {
     /// The provider, and how to get at it.
     pub kind: StorageKind,

@@ -7,6 +7,7 @@ mod dev;
 mod doctor;
 mod healthcheck;
 mod logging;
+mod reloading;
 mod serve;
 mod sweep;
 

@@ -29,6 +29,7 @@ use super::idempotency::idempotency_key;
 use super::limits;
 use super::owner::owner_id;
 use super::route::Route;
+use super::timestamp;
 
 /// The header that may carry the upload token instead of the query.
 const UPLOAD_TOKEN: &str = "upload-token";
@@ -315,11 +316,4 @@ fn upload_answer<'a>(app: &App, record: &'a UploadRecord) -> UploadAnswer<'a> {
 
 fn public_url(app: &App, key: &str) -> String {
     format!("{}/v2/images/{key}", app.public_base)
-}
-
-/// RFC 3339 in UTC, to the second.
-fn timestamp(time: SystemTime) -> String {
-    let since_1970 = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-    let seconds = i64::try_from(since_1970).unwrap_or(i64::MAX);
-    jiff::Timestamp::from_second(seconds).map(|time| time.to_string()).unwrap_or_default()
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use http::Method;
 use safelight::apps::{LoadContext, load_apps};
 use safelight::domain::{AppName, CleanName, MINT_ENTROPY_BYTES, MintSecrets, MintedKey, Secret};
-use safelight::gateway::{Configuration, Gateway};
+use safelight::gateway::{Configuration, Gateway, app_files};
 use safelight::settings::Settings;
 use safelight::storage::{S3Access, S3Config};
 use serde_json::{Value, json};
@@ -302,7 +302,8 @@ fn configure(folder: &Path, setup: &Setup) -> Configuration {
     };
     let (apps, errors) = load_apps(&settings.server.apps_dir, &context);
     assert!(errors.is_empty(), "{errors:#?}");
-    Configuration { settings, apps, embedded: setup.embedded.clone() }
+    let files = Some(app_files(&settings, std::sync::Arc::new(|_| None)));
+    Configuration { settings, apps, embedded: setup.embedded.clone(), files }
 }
 
 /// The settings of a gateway whose files are in a folder. Unless they say more of it, nothing is kept

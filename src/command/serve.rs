@@ -6,10 +6,11 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::gateway::{Configuration, Gateway};
+use crate::log;
 
 use super::configuration::{environment, load, report};
 use super::reloading::{Hangups, RunningSettings};
-use super::{ConfigArgs, EX_CONFIG, block_on, logging};
+use super::{ConfigArgs, EX_CONFIG, EX_OSERR, block_on};
 
 /// How long load balancers have to see that the gateway is no longer ready.
 const NOTICE: Duration = Duration::from_secs(2);
@@ -22,12 +23,15 @@ pub(super) fn run(args: &ConfigArgs) -> ExitCode {
             return ExitCode::from(EX_CONFIG);
         }
     };
-    logging::to_json();
+    if let Err(error) = log::to_json() {
+        eprintln!("the log cannot be kept: {error}");
+        return ExitCode::from(EX_OSERR);
+    }
     let files = Some(loaded.files());
     let running = loaded.running(args.config.clone(), environment());
     let configuration =
         Configuration { settings: loaded.settings, apps: loaded.apps, embedded: None, files };
-    block_on(async {
+    let code = block_on(async {
         match start(configuration, running).await {
             Ok((gateway, signals, hangups)) => {
                 tracing::info!(address = %gateway.address, admin = %gateway.admin_address, "listening");
@@ -38,7 +42,9 @@ pub(super) fn run(args: &ConfigArgs) -> ExitCode {
                 ExitCode::from(EX_CONFIG)
             }
         }
-    })
+    });
+    log::end();
+    code
 }
 
 /// Starts a gateway that signals can stop in order from its first moment.

@@ -8,9 +8,9 @@ pub mod conditions;
 mod cors;
 mod error;
 mod events;
+mod exchange;
 mod idempotency;
 mod limits;
-mod log;
 mod owner;
 mod read;
 mod route;
@@ -25,20 +25,20 @@ use http::header::HeaderName;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body;
 use tokio::sync::Semaphore;
-use tracing::Instrument as _;
 
 use crate::actions::Services;
 use crate::apps::{App, LiveApps};
 use crate::background::events::Push;
 use crate::domain::{Error, Source, TrustedProxies};
+use crate::log::RequestId;
 use crate::metrics::{Metrics, UNKNOWN_APP};
 
 pub use admission::HEAD_BUFFER_BYTES;
 pub use body::ReplyBody;
 pub use error::Problem;
-pub use log::{LoggedBody, RequestId};
+pub use exchange::LoggedBody;
 
-use log::{Exchange, Line};
+use exchange::{Exchange, Line};
 use route::{NoRoute, Route};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -104,19 +104,18 @@ impl FrontDoor {
             source: None,
             fallback: None,
         };
-        let span = tracing::info_span!("request", request_id = line.id.as_str());
         let place = Arc::clone(&self.capacity).try_acquire_owned().ok();
         let has_place = place.is_some();
         let mut exchange = Exchange::begin(line, Arc::clone(&self.metrics), place);
         let line = &mut exchange.line;
         let mut response = if has_place {
-            self.answer(request, line).instrument(span.clone()).await
+            line.id.follow(self.answer(request, line)).await
         } else {
             self.metrics.overloaded.with_label_values(&["requests"]).inc();
             Problem::Overloaded.into_response(&line.id)
         };
-        response.headers_mut().insert(REQUEST_ID, line.id.to_header());
-        exchange.answer(response, span)
+        response.headers_mut().insert(REQUEST_ID, header_of(line.id));
+        exchange.answer(response)
     }
 
     async fn answer<B>(&self, request: Request<B>, line: &mut Line) -> Response<ReplyBody>
@@ -205,6 +204,11 @@ fn for_browsers(
         cors::open(response.headers_mut());
     }
     response
+}
+
+/// The id as a header.
+fn header_of(id: RequestId) -> HeaderValue {
+    HeaderValue::from_bytes(id.as_bytes()).expect("hexadecimal digits are valid in a header")
 }
 
 /// The methods that some path could take, as a closed set of names; never CONNECT or TRACE.

@@ -72,6 +72,7 @@ struct Rejected {
 
 /// What was read, and the look before it.
 pub struct Reading {
+    begun: Instant,
     look: Look,
     directory: Result<Directory, ConfigError>,
 }
@@ -124,7 +125,7 @@ impl Reloader {
     /// Reads the files, each by itself.
     #[must_use]
     pub fn read(&self) -> Reading {
-        Reading { look: self.look(), directory: self.files.read() }
+        Reading { begun: Instant::now(), look: self.look(), directory: self.files.read() }
     }
 
     /// Whether the time of an app is up whose file is gone.
@@ -146,8 +147,7 @@ impl Reloader {
         workshop: &Workshop<'_>,
         now: Instant,
     ) -> Look {
-        let Reading { mut look, directory } = reading;
-        let begun = Instant::now();
+        let Reading { begun, mut look, directory } = reading;
         let (outcome, has_changed) = match directory {
             Ok(directory) => {
                 let has_changed = self.take_over(directory, occasion, workshop, now);

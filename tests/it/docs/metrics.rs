@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use safelight::domain::{
-    AbortCause, AppName, Discrepancy, FallbackReason, FallbackResult, HealReason, LookOutcome,
-    MemoryFill, MemoryLookup, MemoryRevalidation, Source,
+    AbortCause, AppName, Discrepancy, FallbackReason, FallbackResult, FileState, HealReason,
+    LookOutcome, MemoryFill, MemoryLookup, MemoryRevalidation, ReloadOutcome, Source,
 };
 use safelight::metrics::{AppMetrics, Metrics};
 
@@ -121,6 +121,14 @@ fn the_labels_are_those_of_the_program() {
     assert_eq!(
         table("What the sweeper does", "Outcome"),
         labels(LookOutcome::ALL.iter().map(|one| one.label()).collect())
+    );
+    assert_eq!(
+        table("Reloads", "Reload"),
+        labels(ReloadOutcome::ALL.iter().map(|one| one.label()).collect())
+    );
+    assert_eq!(
+        table("Reloads", "State"),
+        labels(FileState::ALL.iter().map(|one| one.label()).collect())
     );
     assert_eq!(
         table("What the sweeper does", "Finding"),

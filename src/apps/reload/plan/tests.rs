@@ -1,3 +1,5 @@
+//! The planner, by a table and by random histories.
+
 use std::path::Path;
 
 use proptest::prelude::*;
@@ -183,10 +185,8 @@ proptest! {
         let now = Instant::now();
         let mut current: BTreeMap<AppName, AppFile> = BTreeMap::new();
         for step in history {
-            let written: Vec<_> = names.iter().zip(step);
-            let is = files(
-                &written.iter().filter_map(|(name, p)| p.map(|p| (**name, p))).collect::<Vec<_>>(),
-            );
+            let written = names.iter().zip(step).filter_map(|(name, prefix)| Some((*name, prefix?)));
+            let is = files(&written.collect::<Vec<_>>());
             let was: Vec<AppFile> = current.values().cloned().collect();
             let verdicts = plan(&live(&was, &[], now), &is, now, GRACE);
             for file in is {

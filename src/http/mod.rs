@@ -17,6 +17,7 @@ mod route;
 mod uploads;
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -109,7 +110,8 @@ impl FrontDoor {
         let mut exchange = Exchange::begin(line, Arc::clone(&self.metrics), place);
         let line = &mut exchange.line;
         let mut response = if has_place {
-            line.id.follow(self.answer(request, line)).await
+            // Pinned here, where it lies: a future that is handed on takes its room twice.
+            line.id.follow(pin!(self.answer(request, line))).await
         } else {
             self.metrics.overloaded.with_label_values(&["requests"]).inc();
             Problem::Overloaded.into_response(&line.id)
@@ -131,7 +133,7 @@ impl FrontDoor {
         let (head, body) = request.into_parts();
         if let Some((push, source)) = self.push.as_ref().zip(events::source_of(head.uri.path())) {
             line.route = events::route_of(source);
-            let answered = events::handle(push, source, &head, body).await;
+            let answered = Box::pin(events::handle(push, source, &head, body)).await;
             return answered.unwrap_or_else(|problem| problem.into_response(&line.id));
         }
         let route = match Route::parse(head.uri.path()) {
@@ -159,7 +161,9 @@ impl FrontDoor {
             return read::handle(app, services, key, &head, line).await;
         }
         let call = uploads::Call { app, services: &self.services, head: &head };
-        let answered = uploads::handle(call, &route, body).await;
+        // Boxed, as all that reads from memory have no use for: every connection has room for the
+        // largest of its requests, and fills it anew for each.
+        let answered = Box::pin(uploads::handle(call, &route, body)).await;
         let response = answered.unwrap_or_else(|problem| problem.into_response(&line.id));
         for_browsers(&route, app, &head.headers, response)
     }

@@ -171,7 +171,10 @@ impl App {
         let Some(mine) = &self.cdn else { return };
         match &next.cdn {
             Some(theirs) if Arc::ptr_eq(&mine.breaker, &theirs.breaker) => {}
-            Some(_) => mine.mute(),
+            Some(theirs) => {
+                mine.mute();
+                self.metrics.breaker(theirs.breaker.state().gauge());
+            }
             None => {
                 mine.mute();
                 self.metrics.without_cdn();

@@ -138,3 +138,98 @@ fn asked_in_the_same_way(one: &ReadPolicy, other: &ReadPolicy) -> bool {
     };
     manner(one) == manner(other)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::Duration;
+
+    use http::HeaderValue;
+
+    use super::*;
+    use crate::apps::{LoadContext, read_app};
+    use crate::domain::{AppName, Grants};
+    use crate::metrics::Metrics;
+    use crate::upstream::{AddressPolicy, Client};
+
+    const FILE: &str = "CloudFrontURL = 'http://127.0.0.1:1'\n\
+        [Storage]\nBucket = 'media'\nKeyPrefix = 'a/'\nEndpoint = 'http://127.0.0.1:2'\n\
+        AccessKeyID = 'id'\nSecretAccessKey = 'secret'\n\
+        [RateLimit]\nPerOwner = { Rate = '1/h', Burst = 1 }\nPerApp = { Rate = '2/h', Burst = 1 }\n\
+        [Read]\nFirstByteTimeout = '1s'\nStallTimeout = '1s'\n";
+
+    fn config(text: &str) -> AppConfig {
+        let context = LoadContext {
+            address_policy: &AddressPolicy { allow_loopback: true, ..AddressPolicy::default() },
+            max_url_expiry: Duration::from_secs(900),
+            secrets_dir: Path::new("/nowhere"),
+            env: &|_| None,
+            grants: &Grants::default(),
+        };
+        read_app(&AppName::parse("shop").unwrap(), "shop.toml", text, &[], &context).unwrap()
+    }
+
+    /// What of two versions of an app is one and the same.
+    fn shared(one: &App, other: &App) -> String {
+        let cdn = one.cdn.as_ref().zip(other.cdn.as_ref());
+        let parts = [
+            ("store", Arc::ptr_eq(&one.store, &other.store)),
+            ("proof", Arc::ptr_eq(&one.read_proof, &other.read_proof)),
+            ("load", Arc::ptr_eq(&one.storage_limit, &other.storage_limit)),
+            ("cdn", cdn.is_some_and(|(one, other)| Arc::ptr_eq(one, other))),
+            ("breaker", cdn.is_some_and(|(one, other)| Arc::ptr_eq(&one.breaker, &other.breaker))),
+            ("hedges", cdn.is_some_and(|(one, other)| Arc::ptr_eq(&one.hedges, &other.hedges))),
+            ("owners", Arc::ptr_eq(&one.owner_limit, &other.owner_limit)),
+            ("app", Arc::ptr_eq(&one.app_limit, &other.app_limit)),
+            ("uploads", Arc::ptr_eq(&one.upload_limit, &other.upload_limit)),
+        ];
+        let shared = parts.into_iter().filter(|(_, same)| *same).map(|(part, _)| part);
+        shared.collect::<Vec<_>>().join(" ")
+    }
+
+    #[tokio::test]
+    async fn what_depends_on_nothing_that_changed_goes_on() {
+        let policy = AddressPolicy { allow_loopback: true, ..AddressPolicy::default() };
+        let workshop = Workshop {
+            client: &Client::new(policy).unwrap(),
+            metrics: &Metrics::new(),
+            public_base_url: &"https://media.test".parse().unwrap(),
+            loop_token: &HeaderValue::from_static("test"),
+            embedded: None,
+            process: None,
+            google: None,
+            apps: 1,
+        };
+        let was = config(FILE);
+        let app = App::build(was.clone(), &workshop).unwrap();
+        let all = "store proof load cdn breaker hedges owners app uploads";
+        for (from, to, expected) in [
+            ("", "", all),
+            ("StallTimeout = '1s'", "StallTimeout = '2s'", all),
+            ("KeyPrefix = 'a/'\n", "KeyPrefix = 'b/'\n", "store proof load owners app uploads"),
+            ("'secret'", "'rotated'", "load cdn breaker hedges owners app uploads"),
+            ("'media'", "'other'", "cdn breaker hedges owners app uploads"),
+            ("127.0.0.1:2", "127.0.0.1:3", "cdn breaker hedges owners app uploads"),
+            ("127.0.0.1:1", "127.0.0.1:3", "store proof load owners app uploads"),
+            ("FirstByteTimeout = '1s'", "", all),
+            (
+                "FirstByteTimeout = '1s'",
+                "FirstByteTimeout = '2s'",
+                "store proof load breaker hedges owners app uploads",
+            ),
+            (
+                "[Read]",
+                "[Read]\nHedgeAfter = 'off'",
+                "store proof load breaker hedges owners app uploads",
+            ),
+            ("'1/h'", "'3/h'", "store proof load cdn breaker hedges app uploads"),
+            ("'2/h'", "'3/h'", "store proof load cdn breaker hedges owners uploads"),
+            ("CloudFrontURL = 'http://127.0.0.1:1'\n", "", "store proof load owners app uploads"),
+        ] {
+            let before = Some(Before { app: &app, config: &was });
+            let next = config(&FILE.replacen(from, to, 1));
+            let next = App::build_after(next, &workshop, before).unwrap();
+            assert_eq!(shared(&app, &next), expected, "{from} → {to}");
+        }
+    }
+}

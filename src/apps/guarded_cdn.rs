@@ -67,7 +67,6 @@ impl GuardedCdn {
                 "the breaker of the CDN"
             );
         });
-        metrics.breaker(breaker.state().gauge());
         let hedges = Arc::new(EarnedBudget::for_hedges());
         Ok(Self { cdn, breaker, hedge_after, hedges, share, probes, is_mute })
     }

@@ -72,8 +72,8 @@ impl Builder {
 
     /// Looks for the credentials that newly read files need; refuses those files if there can be none.
     pub(super) async fn find_credentials_for(&mut self, reading: &mut Reading) {
-        let (aws, google): (fn(&AppConfig) -> bool, fn(&AppConfig) -> bool) =
-            (AppConfig::uses_aws_process_credentials, AppConfig::uses_google_process_credentials);
+        let aws = AppConfig::uses_aws_process_credentials;
+        let google = AppConfig::uses_google_process_credentials;
         if reading.any(aws)
             && let Err(why) = self.find_aws_credentials().await
         {

@@ -122,12 +122,12 @@ impl App {
         let has_cdn = config.cdn.is_some();
         let source = storage.store.source();
         let metrics = match before {
-            Some(Before { app, .. }) => {
-                match app.store.source() == source && app.cdn.is_some() == has_cdn {
-                    true => app.metrics.clone(),
-                    false => app.metrics.renewed(source, has_cdn),
-                }
+            Some(Before { app, .. })
+                if app.store.source() == source && app.cdn.is_some() == has_cdn =>
+            {
+                app.metrics.clone()
             }
+            Some(Before { app, .. }) => app.metrics.renewed(source, has_cdn),
             None => AppMetrics::new(workshop.metrics, &config.name, source, has_cdn),
         };
         let cdn = guard_cdn(&config, &cdn_prefix, workshop, &metrics, before)?;

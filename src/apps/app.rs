@@ -8,13 +8,14 @@ use http::HeaderValue;
 use sha2::{Digest as _, Sha256};
 
 use crate::domain::{AppName, Caching, KeyPrefix, ObjectKey};
+use crate::identity::Identity;
 use crate::limits::{ConcurrencyLimit, KeyedLimiter, SingleLimiter};
 use crate::metrics::{AppMetrics, Metrics};
 use crate::storage::{GcsProcessCredentials, ObjectStore, ProcessCredentials, S3Access};
 use crate::upstream::Client;
 
 use super::config::{AppConfig, CdnConfig, ReadMode, StorageConfig, UploadPolicy};
-use super::continued::{Before, Limits, Storage, guard_cdn, max_keys};
+use super::continued::{Before, Limits, Storage, guard_cdn, max_keys, open_identity};
 use super::guarded_cdn::GuardedCdn;
 use super::read_proof::ReadProof;
 
@@ -24,6 +25,8 @@ pub struct App {
     pub name: AppName,
     /// Whether anybody may upload.
     pub allow_public_upload: bool,
+    /// How callers prove who they are, if they can.
+    pub identity: Option<Arc<Identity>>,
     /// `https://host/darkroom/{app}`: what its URLs begin with.
     pub public_base: String,
     /// Whether keys that other systems made are served.
@@ -132,6 +135,10 @@ impl App {
         };
         let cdn = guard_cdn(&config, &cdn_prefix, workshop, &metrics, before)?;
         let limits = Limits::new(&config, workshop.apps, before);
+        let identity = open_identity(&config, workshop, before)?;
+        if let Some(identity) = &identity {
+            metrics.touch_identity(identity.method(), identity.key_ids());
+        }
         let base = config.public_base_url.as_ref().unwrap_or(workshop.public_base_url);
         let base = base.as_str().trim_end_matches('/');
         let AppConfig { name, storage: place, read, .. } = config;
@@ -143,6 +150,7 @@ impl App {
             upload_limit: limits.upload,
             app_limit: limits.app,
             allow_public_upload: config.allow_public_upload,
+            identity,
             accept_foreign_keys: config.accept_foreign_keys,
             keep_names: config.keep_names,
             upload: config.upload,
@@ -185,6 +193,12 @@ impl App {
                 self.metrics.without_cdn();
             }
         }
+    }
+
+    /// Whether anything may be uploaded at all, be it by callers that prove who they are.
+    #[must_use]
+    pub const fn takes_uploads(&self) -> bool {
+        self.allow_public_upload || self.identity.is_some()
     }
 
     /// How long after its key was minted an object may still be written through a signed URL. A

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::cdn::{Cdn, RequestSigner};
 use crate::domain::{KeyPrefix, Rate};
+use crate::identity::Identity;
 use crate::limits::{
     ConcurrencyBounds, ConcurrencyLimit, DEFAULT_MAX_KEYS, KeyedLimiter, SingleLimiter,
 };
@@ -101,6 +102,21 @@ impl Limits {
     }
 }
 
+/// Who may act as whom: the same, with the issuer's keys that are known, if nothing about it has changed.
+pub(super) fn open_identity(
+    config: &AppConfig,
+    workshop: &Workshop<'_>,
+    before: Option<Before<'_>>,
+) -> Result<Option<Arc<Identity>>, String> {
+    let Some(wanted) = &config.identity else { return Ok(None) };
+    let same = before.filter(|before| before.config.identity.as_ref() == Some(wanted));
+    if let Some(known) = same.and_then(|before| before.app.identity.as_ref()) {
+        return Ok(Some(Arc::clone(known)));
+    }
+    let identity = Identity::open(wanted.clone(), &config.name, workshop.client)?;
+    Ok(Some(Arc::new(identity)))
+}
+
 /// The app's CDN: the same, with all that is known of it, if nothing about it has changed; another
 /// one with the same breaker, if only the manner of asking has.
 pub(super) fn guard_cdn(
@@ -165,6 +181,7 @@ mod tests {
             secrets_dir: Path::new("/nowhere"),
             env: &|_| None,
             grants: &Grants::default(),
+            trusted_proxies: None,
         };
         read_app(&AppName::parse("shop").unwrap(), "shop.toml", text, &[], &context).unwrap()
     }

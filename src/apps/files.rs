@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::load::{Directory, LoadContext, read_directory};
 use crate::config::ConfigError;
-use crate::domain::Grants;
+use crate::domain::{Grants, TrustedProxies};
 use crate::upstream::AddressPolicy;
 
 /// The environment: the value of a variable.
@@ -27,6 +27,8 @@ pub struct AppFiles {
     pub secrets_dir: PathBuf,
     /// Which apps may use the process's own credentials, and where.
     pub grants: Grants,
+    /// The proxies in front of the gateway, where the operator has named them.
+    pub trusted_proxies: Option<TrustedProxies>,
     /// The environment.
     pub env: Environment,
     /// For how long an app goes on whose file is gone.
@@ -46,6 +48,7 @@ impl AppFiles {
             secrets_dir,
             env: &|name| env(name),
             grants,
+            trusted_proxies: self.trusted_proxies.as_ref(),
         };
         read_directory(&self.dir, &context)
     }

@@ -11,7 +11,7 @@ use super::not_built::NOT_BUILT;
 use super::overlap::{overlap, rivals};
 use super::secrets::SecretScope;
 use crate::config::{ConfigError, Place, Source, read, read_text};
-use crate::domain::{AppName, Grants};
+use crate::domain::{AppName, Grants, TrustedProxies};
 use crate::upstream::guard::AddressPolicy;
 
 /// What the process's settings say about the apps' files.
@@ -27,6 +27,8 @@ pub struct LoadContext<'a> {
     pub env: &'a dyn Fn(&str) -> Option<String>,
     /// Which apps may use the process's own credentials, and where.
     pub grants: &'a Grants,
+    /// The proxies in front of the gateway, where the operator has said whether there are any.
+    pub trusted_proxies: Option<&'a TrustedProxies>,
 }
 
 /// The files of a directory, as they were read.

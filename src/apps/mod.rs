@@ -13,6 +13,7 @@ mod continued;
 mod file;
 mod files;
 mod guarded_cdn;
+mod identity_file;
 mod live;
 mod load;
 mod not_built;

@@ -113,6 +113,7 @@ pub fn app_files(settings: &Settings, env: Environment) -> AppFiles {
         max_url_expiry: server.max_url_expiry,
         secrets_dir: server.secrets_dir.clone(),
         grants: settings.grants.clone(),
+        trusted_proxies: server.trusted_proxies.clone(),
         env,
         removal_grace: server.removal_grace,
     }

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use safelight::domain::{
     AbortCause, AppName, Discrepancy, FallbackReason, FallbackResult, FileState, HealReason,
-    LookOutcome, MemoryFill, MemoryLookup, MemoryRevalidation, ReloadOutcome, Source,
+    IdentityOutcome, LookOutcome, MemoryFill, MemoryLookup, MemoryRevalidation, ReloadOutcome,
+    Source,
 };
 use safelight::metrics::{AppMetrics, Metrics};
 
@@ -97,6 +98,10 @@ fn the_labels_are_those_of_the_program() {
     assert_eq!(
         table("Why the CDN failed", "Reason"),
         labels(FallbackReason::ALL.iter().map(|one| one.label()).collect())
+    );
+    assert_eq!(
+        table("Who asked", "Proof"),
+        labels(IdentityOutcome::ALL.iter().map(|one| one.label()).collect())
     );
     assert_eq!(
         table("What memory had", "Lookup"),

@@ -33,6 +33,7 @@ fn files(apps: &[(&str, &str)]) -> Vec<AppFile> {
         secrets_dir: Path::new("/nowhere"),
         env: &|_| None,
         grants: &Grants::default(),
+        trusted_proxies: None,
     };
     read_directory(dir.path(), &context).unwrap().files
 }
@@ -154,6 +155,7 @@ fn another_secret_is_a_change() {
             max_url_expiry: Duration::from_secs(900),
             secrets_dir: secrets.clone(),
             grants: Grants::default(),
+            trusted_proxies: None,
             env: std::sync::Arc::new(|_| None),
             removal_grace: GRACE,
         };

@@ -24,6 +24,7 @@ mod parts;
 mod range;
 mod rate;
 mod reads;
+mod reload;
 mod secret;
 mod sweep;
 mod trusted_proxies;
@@ -56,6 +57,7 @@ pub use reads::{
     AbortCause, FallbackReason, FallbackResult, HealReason, HedgeWinner, MemoryFill, MemoryLookup,
     MemoryRevalidation, Source,
 };
+pub use reload::{FileState, ReloadOutcome};
 pub use secret::Secret;
 pub use sweep::{Discrepancy, LookOutcome};
 pub use trusted_proxies::TrustedProxies;

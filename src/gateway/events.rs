@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::actions::Services;
-use crate::apps::Apps;
+use crate::apps::LiveApps;
 use crate::background::events::{Handler, Push, Sender, SqsConsumer};
 use crate::domain::EventSource;
 use crate::identity::RemoteKeys;
@@ -18,7 +18,7 @@ use super::{DRAIN, Running};
 
 /// What handlers of storage events are made of.
 pub(super) struct Handlers<'a> {
-    pub(super) apps: &'a Arc<Apps>,
+    pub(super) apps: &'a Arc<LiveApps>,
     pub(super) services: &'a Services,
     pub(super) metrics: &'a Arc<Metrics>,
 }

@@ -29,11 +29,19 @@ async fn the_admin_listener() {
         assert_eq!((head.status.as_u16(), head.body.len()), (200, 0));
     }
     let apps = admin(&gateway, Method::GET, "/apps").await;
+    let mut apps = apps.json();
+    for app in apps.as_array_mut().unwrap() {
+        let app = app.as_object_mut().unwrap();
+        assert_eq!(app.remove("fingerprint").unwrap().as_str().unwrap().len(), 16);
+        assert!(app.remove("since").unwrap().as_str().unwrap().ends_with('Z'));
+        let file = format!("apps.d/{}.toml", app["app"].as_str().unwrap());
+        assert!(app.remove("file").unwrap().as_str().unwrap().ends_with(&file));
+    }
     let expected = json!([
-        {"app": "archive", "storage": "s3", "cdn": true, "uploads": false},
-        {"app": "shop", "storage": "s3", "cdn": false, "uploads": true},
+        {"app": "archive", "storage": "s3", "cdn": true, "uploads": false, "state": "live"},
+        {"app": "shop", "storage": "s3", "cdn": false, "uploads": true, "state": "live"},
     ]);
-    assert_eq!(apps.json(), expected, "and nothing of what is secret");
+    assert_eq!(apps, expected, "and nothing of what is secret");
     let metrics = admin(&gateway, Method::GET, "/metrics").await;
     assert_eq!(metrics.header("content-type"), "text/plain; version=0.0.4; charset=utf-8");
     assert_eq!(admin(&gateway, Method::GET, "/darkroom/shop/v2/images/x").await.status, 404);

@@ -24,15 +24,12 @@ use crate::identity::UploadTokens;
 use crate::memory::MemoryCache;
 use crate::metrics::Metrics;
 use crate::records::{Records, SqliteRecords};
-use crate::server::{Listening, Shutdown, ShutdownTrigger, serve, shutdown};
-use crate::settings::{Reconcile, RecordsUrl, Settings};
+use crate::server::{Listening, PerClient, Shutdown, ShutdownTrigger, serve, shutdown};
+use crate::settings::{LimitsSettings, Reconcile, RecordsUrl, ServerSettings, Settings};
 use crate::storage::{GcsProcessCredentials, GcsSurroundings, ProcessCredentials, S3Access};
 use crate::upstream::Client;
 
 use events::Handlers;
-
-/// How long requests have to finish once no more are accepted.
-const DRAIN: Duration = Duration::from_secs(25);
 
 /// How many admin connections may be open at once.
 const MAX_ADMIN_CONNECTIONS: usize = 64;
@@ -165,7 +162,12 @@ impl Gateway {
         };
         let handlers = Handlers { apps: &apps, services: &services, metrics: &metrics };
         let push = events::open_push(&settings.events, &client, &handlers)?;
-        let consumer = events::start_consumer(&settings.events, process, &handlers)?;
+        let consumer = events::start_consumer(
+            &settings.events,
+            process,
+            &handlers,
+            settings.server.drain_timeout,
+        )?;
         let sweeper =
             Sweeper::new(Arc::clone(&apps), services.clone(), Arc::clone(&metrics), schedule);
         let readiness = Readiness::default();
@@ -177,19 +179,21 @@ impl Gateway {
             loop_token,
             limits.max_concurrent_requests.get(),
         )
-        .with_trusted_proxies(settings.server.trusted_proxies)
+        .with_trusted_proxies(settings.server.trusted_proxies.clone())
         .with_push(push);
         let admin = AdminDoor {
             apps: Arc::clone(&apps),
             metrics: Arc::clone(&metrics),
             readiness: readiness.clone(),
         };
+        let listening = listening(listener, &settings.server, limits);
+        let admin_listening = admin_listening(admin_listener, &settings.server);
         let gateway = Self {
             address,
             admin_address,
             records,
-            public: open_public(listener, limits.max_connections.get(), &metrics, public),
-            admin: open_admin(admin_listener, &metrics, admin),
+            public: open_public(listening, &metrics, public),
+            admin: open_admin(admin_listening, &metrics, admin),
             consumer,
             sweeper: spawn_sweeper(sweeper),
             limits_sweeper: tokio::spawn(sweep_limits(apps)),
@@ -342,14 +346,36 @@ fn local_address(listener: &TcpListener) -> Result<SocketAddr, String> {
     listener.local_addr().map_err(|error| error.to_string())
 }
 
-fn open_public(
-    listener: TcpListener,
-    max_connections: usize,
-    metrics: &Arc<Metrics>,
-    door: FrontDoor,
-) -> Running {
+/// How the world is listened to.
+fn listening(listener: TcpListener, server: &ServerSettings, limits: LimitsSettings) -> Listening {
+    // Where nobody has said who stands in front, one address may be everybody's.
+    let per_client = server.trusted_proxies.clone();
+    let per_client =
+        per_client.map(|except| PerClient { most: limits.max_connections_per_ip, except });
+    Listening {
+        listener,
+        name: "public",
+        max_connections: limits.max_connections.get(),
+        per_client,
+        idle: server.idle_timeout,
+        drain: server.drain_timeout,
+    }
+}
+
+/// How the operator is listened to.
+fn admin_listening(listener: TcpListener, server: &ServerSettings) -> Listening {
+    Listening {
+        listener,
+        name: "admin",
+        max_connections: MAX_ADMIN_CONNECTIONS,
+        per_client: None,
+        idle: server.idle_timeout,
+        drain: server.drain_timeout,
+    }
+}
+
+fn open_public(listening: Listening, metrics: &Arc<Metrics>, door: FrontDoor) -> Running {
     let door = Arc::new(door);
-    let listening = Listening { listener, name: "public", max_connections, drain: DRAIN };
     spawn_listener(listening, metrics, move |listening, metrics, stop| {
         serve(listening, metrics, stop, move |request, peer| {
             let door = Arc::clone(&door);
@@ -358,10 +384,8 @@ fn open_public(
     })
 }
 
-fn open_admin(listener: TcpListener, metrics: &Arc<Metrics>, door: AdminDoor) -> Running {
+fn open_admin(listening: Listening, metrics: &Arc<Metrics>, door: AdminDoor) -> Running {
     let door = Arc::new(door);
-    let max_connections = MAX_ADMIN_CONNECTIONS;
-    let listening = Listening { listener, name: "admin", max_connections, drain: DRAIN };
     spawn_listener(listening, metrics, move |listening, metrics, stop| {
         serve(listening, metrics, stop, move |request, _peer| {
             let answer = door.handle(&request);

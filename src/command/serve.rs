@@ -10,9 +10,6 @@ use crate::gateway::{Configuration, Gateway};
 use super::configuration::{load, report};
 use super::{ConfigArgs, EX_CONFIG, block_on, logging};
 
-/// How long load balancers have to see that the gateway is no longer ready.
-const NOTICE: Duration = Duration::from_secs(2);
-
 pub(super) fn run(args: &ConfigArgs) -> ExitCode {
     let loaded = match load(args.config.as_deref()) {
         Ok(loaded) => loaded,
@@ -22,13 +19,14 @@ pub(super) fn run(args: &ConfigArgs) -> ExitCode {
         }
     };
     logging::to_json();
+    let notice = loaded.settings.server.drain_notice;
     let configuration =
         Configuration { settings: loaded.settings, apps: loaded.apps, embedded: None };
     block_on(async {
         match start(configuration).await {
             Ok((gateway, signals)) => {
                 tracing::info!(address = %gateway.address, admin = %gateway.admin_address, "listening");
-                until_stopped(gateway, signals, NOTICE).await
+                until_stopped(gateway, signals, notice).await
             }
             Err(error) => {
                 tracing::error!(error, "cannot start");

@@ -13,6 +13,7 @@ mod limits;
 mod log;
 mod owner;
 mod read;
+mod refusal;
 mod route;
 mod uploads;
 
@@ -33,10 +34,11 @@ use crate::background::events::Push;
 use crate::domain::{Error, Source, TrustedProxies};
 use crate::metrics::{Metrics, UNKNOWN_APP};
 
-pub use admission::HEAD_BUFFER_BYTES;
+pub use admission::{MAX_HEAD_BYTES, MAX_TARGET_BYTES};
 pub use body::ReplyBody;
 pub use error::Problem;
 pub use log::{LoggedBody, RequestId};
+pub use refusal::{Refused, overloaded};
 
 use log::{Exchange, Line};
 use route::{NoRoute, Route};

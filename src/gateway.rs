@@ -2,6 +2,7 @@
 //! `serve`, `dev`, the tests — goes through [`Gateway::start`].
 
 mod events;
+mod listening;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,15 +25,12 @@ use crate::identity::UploadTokens;
 use crate::memory::MemoryCache;
 use crate::metrics::Metrics;
 use crate::records::{Records, SqliteRecords};
-use crate::server::{Listening, PerClient, Shutdown, ShutdownTrigger, serve, shutdown};
-use crate::settings::{LimitsSettings, Reconcile, RecordsUrl, ServerSettings, Settings};
+use crate::server::{ShutdownTrigger, shutdown};
+use crate::settings::{Reconcile, RecordsUrl, Settings};
 use crate::storage::{GcsProcessCredentials, GcsSurroundings, ProcessCredentials, S3Access};
 use crate::upstream::Client;
 
 use events::Handlers;
-
-/// How many admin connections may be open at once.
-const MAX_ADMIN_CONNECTIONS: usize = 64;
 
 /// How often the memory of rate limits is tidied.
 const SWEEP_LIMITS_EVERY: Duration = Duration::from_secs(60);
@@ -186,14 +184,14 @@ impl Gateway {
             metrics: Arc::clone(&metrics),
             readiness: readiness.clone(),
         };
-        let listening = listening(listener, &settings.server, limits);
-        let admin_listening = admin_listening(admin_listener, &settings.server);
+        let public_listening = listening::public(listener, &settings.server, limits);
+        let admin_listening = listening::admin(admin_listener, &settings.server);
         let gateway = Self {
             address,
             admin_address,
             records,
-            public: open_public(listening, &metrics, public),
-            admin: open_admin(admin_listening, &metrics, admin),
+            public: listening::open_public(public_listening, &metrics, public),
+            admin: listening::open_admin(admin_listening, &metrics, admin),
             consumer,
             sweeper: spawn_sweeper(sweeper),
             limits_sweeper: tokio::spawn(sweep_limits(apps)),
@@ -344,67 +342,6 @@ async fn bind(address: SocketAddr, key: &str) -> Result<TcpListener, String> {
 
 fn local_address(listener: &TcpListener) -> Result<SocketAddr, String> {
     listener.local_addr().map_err(|error| error.to_string())
-}
-
-/// How the world is listened to.
-fn listening(listener: TcpListener, server: &ServerSettings, limits: LimitsSettings) -> Listening {
-    // Where nobody has said who stands in front, one address may be everybody's.
-    let per_client = server.trusted_proxies.clone();
-    let per_client =
-        per_client.map(|except| PerClient { most: limits.max_connections_per_ip, except });
-    Listening {
-        listener,
-        name: "public",
-        max_connections: limits.max_connections.get(),
-        per_client,
-        idle: server.idle_timeout,
-        drain: server.drain_timeout,
-    }
-}
-
-/// How the operator is listened to.
-fn admin_listening(listener: TcpListener, server: &ServerSettings) -> Listening {
-    Listening {
-        listener,
-        name: "admin",
-        max_connections: MAX_ADMIN_CONNECTIONS,
-        per_client: None,
-        idle: server.idle_timeout,
-        drain: server.drain_timeout,
-    }
-}
-
-fn open_public(listening: Listening, metrics: &Arc<Metrics>, door: FrontDoor) -> Running {
-    let door = Arc::new(door);
-    spawn_listener(listening, metrics, move |listening, metrics, stop| {
-        serve(listening, metrics, stop, move |request, peer| {
-            let door = Arc::clone(&door);
-            async move { door.handle(request, peer).await }
-        })
-    })
-}
-
-fn open_admin(listening: Listening, metrics: &Arc<Metrics>, door: AdminDoor) -> Running {
-    let door = Arc::new(door);
-    spawn_listener(listening, metrics, move |listening, metrics, stop| {
-        serve(listening, metrics, stop, move |request, _peer| {
-            let answer = door.handle(&request);
-            async move { answer }
-        })
-    })
-}
-
-fn spawn_listener<F>(
-    listening: Listening,
-    metrics: &Arc<Metrics>,
-    run: impl FnOnce(Listening, Arc<Metrics>, Shutdown) -> F,
-) -> Running
-where
-    F: Future<Output = ()> + Send + 'static,
-{
-    let (trigger, stop) = shutdown();
-    let task = tokio::spawn(run(listening, Arc::clone(metrics), stop));
-    Running { trigger, task }
 }
 
 fn spawn_sweeper(sweeper: Sweeper) -> Running {

@@ -3,10 +3,11 @@
 
 use bytes::Bytes;
 
-use super::REQUEST_ID;
+use crate::log::RequestId;
+
 use super::body::ReplyBody;
 use super::error::Problem;
-use super::log::RequestId;
+use super::{REQUEST_ID, header_of};
 
 /// Why a request is refused that only stands for what the client has sent. An extension of it; its
 /// answer is the connection's last.
@@ -18,7 +19,7 @@ pub struct Refused(pub Problem);
 pub fn overloaded() -> Vec<u8> {
     let id = RequestId::new();
     let (mut head, body) = Problem::Overloaded.into_response(&id).into_parts();
-    head.headers.insert(REQUEST_ID, id.to_header());
+    head.headers.insert(REQUEST_ID, header_of(id));
     let body = match body {
         ReplyBody::Full(bytes) => bytes,
         ReplyBody::Image(_) => Bytes::new(),

@@ -3,6 +3,7 @@
 
 mod building;
 mod events;
+mod listening;
 mod reloading;
 
 use std::net::SocketAddr;
@@ -25,7 +26,7 @@ use crate::identity::{ReadSignatures, UploadTokens};
 use crate::memory::MemoryCache;
 use crate::metrics::Metrics;
 use crate::records::{Records, SqliteRecords};
-use crate::server::{Listening, Shutdown, ShutdownTrigger, serve, shutdown};
+use crate::server::{ShutdownTrigger, shutdown};
 use crate::settings::{Reconcile, RecordsUrl, Settings};
 use crate::storage::{GcsProcessCredentials, ProcessCredentials, S3Access};
 use crate::upstream::Client;
@@ -35,12 +36,6 @@ use events::Handlers;
 use reloading::Reloading;
 
 pub use building::app_files;
-
-/// How long requests have to finish once no more are accepted.
-const DRAIN: Duration = Duration::from_secs(25);
-
-/// How many admin connections may be open at once.
-const MAX_ADMIN_CONNECTIONS: usize = 64;
 
 /// How often the memory of rate limits is tidied.
 const SWEEP_LIMITS_EVERY: Duration = Duration::from_secs(60);
@@ -184,7 +179,12 @@ impl Gateway {
         };
         let handlers = Handlers { apps: &apps, services: &services, metrics: &metrics };
         let push = events::open_push(&settings.events, &client, &handlers)?;
-        let consumer = events::start_consumer(&settings.events, process, &handlers)?;
+        let consumer = events::start_consumer(
+            &settings.events,
+            process,
+            &handlers,
+            settings.server.drain_timeout,
+        )?;
         let sweeper =
             Sweeper::new(Arc::clone(&apps), services.clone(), Arc::clone(&metrics), schedule);
         let readiness = Readiness::default();
@@ -196,19 +196,21 @@ impl Gateway {
             loop_token,
             limits.max_concurrent_requests.get(),
         )
-        .with_trusted_proxies(settings.server.trusted_proxies)
+        .with_trusted_proxies(settings.server.trusted_proxies.clone())
         .with_push(push);
         let admin = AdminDoor {
             apps: Arc::clone(&apps),
             metrics: Arc::clone(&metrics),
             readiness: readiness.clone(),
         };
+        let public_listening = listening::public(listener, &settings.server, limits);
+        let admin_listening = listening::admin(admin_listener, &settings.server);
         let gateway = Self {
             address,
             admin_address,
             records,
-            public: open_public(listener, limits.max_connections.get(), &metrics, public),
-            admin: open_admin(admin_listener, &metrics, admin),
+            public: listening::open_public(public_listening, &metrics, public),
+            admin: listening::open_admin(admin_listening, &metrics, admin),
             consumer,
             sweeper: spawn_sweeper(sweeper),
             reloading: reloading.map(Reloading::spawn),
@@ -328,47 +330,6 @@ async fn bind(address: SocketAddr, key: &str) -> Result<TcpListener, String> {
 
 fn local_address(listener: &TcpListener) -> Result<SocketAddr, String> {
     listener.local_addr().map_err(|error| error.to_string())
-}
-
-fn open_public(
-    listener: TcpListener,
-    max_connections: usize,
-    metrics: &Arc<Metrics>,
-    door: FrontDoor,
-) -> Running {
-    let door = Arc::new(door);
-    let listening = Listening { listener, name: "public", max_connections, drain: DRAIN };
-    spawn_listener(listening, metrics, move |listening, metrics, stop| {
-        serve(listening, metrics, stop, move |request, peer| {
-            let door = Arc::clone(&door);
-            async move { door.handle(request, peer).await }
-        })
-    })
-}
-
-fn open_admin(listener: TcpListener, metrics: &Arc<Metrics>, door: AdminDoor) -> Running {
-    let door = Arc::new(door);
-    let max_connections = MAX_ADMIN_CONNECTIONS;
-    let listening = Listening { listener, name: "admin", max_connections, drain: DRAIN };
-    spawn_listener(listening, metrics, move |listening, metrics, stop| {
-        serve(listening, metrics, stop, move |request, _peer| {
-            let answer = door.handle(&request);
-            async move { answer }
-        })
-    })
-}
-
-fn spawn_listener<F>(
-    listening: Listening,
-    metrics: &Arc<Metrics>,
-    run: impl FnOnce(Listening, Arc<Metrics>, Shutdown) -> F,
-) -> Running
-where
-    F: Future<Output = ()> + Send + 'static,
-{
-    let (trigger, stop) = shutdown();
-    let task = tokio::spawn(run(listening, Arc::clone(metrics), stop));
-    Running { trigger, task }
 }
 
 fn spawn_sweeper(sweeper: Sweeper) -> Running {

@@ -12,9 +12,6 @@ use super::configuration::{environment, load, report};
 use super::reloading::{Hangups, RunningSettings};
 use super::{ConfigArgs, EX_CONFIG, EX_OSERR, block_on};
 
-/// How long load balancers have to see that the gateway is no longer ready.
-const NOTICE: Duration = Duration::from_secs(2);
-
 pub(super) fn run(args: &ConfigArgs) -> ExitCode {
     let loaded = match load(args.config.as_deref()) {
         Ok(loaded) => loaded,
@@ -29,13 +26,14 @@ pub(super) fn run(args: &ConfigArgs) -> ExitCode {
     }
     let files = Some(loaded.files());
     let running = loaded.running(args.config.clone(), environment());
+    let notice = loaded.settings.server.drain_notice;
     let configuration =
         Configuration { settings: loaded.settings, apps: loaded.apps, embedded: None, files };
     let code = block_on(async {
         match start(configuration, running).await {
             Ok((gateway, signals, hangups)) => {
                 tracing::info!(address = %gateway.address, admin = %gateway.admin_address, "listening");
-                until_stopped(gateway, signals, hangups, NOTICE).await
+                until_stopped(gateway, signals, hangups, notice).await
             }
             Err(error) => {
                 tracing::error!(error, "cannot start");

@@ -8,10 +8,11 @@ use serde::Serialize;
 
 use crate::apps::{LiveApps, Standing};
 use crate::domain::AppName;
+use crate::log::RequestId;
 use crate::metrics::Metrics;
 
 use super::body::{ReplyBody, json_response};
-use super::{text_response, timestamp};
+use super::{Refused, text_response, timestamp};
 
 /// Whether the process wants requests: yes from the moment its configuration is loaded until it
 /// begins to drain. It follows neither storage nor the record store, whose failures the gateway
@@ -97,6 +98,9 @@ impl<'a> AppLine<'a> {
 impl AdminDoor {
     /// Answers one request.
     pub fn handle<B>(&self, request: &Request<B>) -> Response<ReplyBody> {
+        if let Some(Refused(problem)) = request.extensions().get() {
+            return problem.clone().into_response(&RequestId::new());
+        }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             let mut response = text_response(StatusCode::METHOD_NOT_ALLOWED, "GET or HEAD\n");
             let allow = http::HeaderValue::from_static("GET, HEAD");

@@ -16,6 +16,7 @@ mod limits;
 mod owner;
 mod private;
 mod read;
+mod refusal;
 mod route;
 mod uploads;
 
@@ -37,10 +38,11 @@ use crate::domain::{Error, Source, TrustedProxies};
 use crate::log::RequestId;
 use crate::metrics::{Metrics, UNKNOWN_APP};
 
-pub use admission::HEAD_BUFFER_BYTES;
+pub use admission::{MAX_HEAD_BYTES, MAX_TARGET_BYTES};
 pub use body::ReplyBody;
 pub use error::Problem;
 pub use exchange::LoggedBody;
+pub use refusal::{Refused, overloaded};
 
 use exchange::{Exchange, Line};
 use route::{NoRoute, Route};
@@ -138,6 +140,9 @@ impl FrontDoor {
             return Problem::MethodNotAllowed { allow: ALL_METHODS }.into_response(&line.id);
         }
         let (head, body) = request.into_parts();
+        if head.method == Method::OPTIONS && head.uri.path() == "*" {
+            return cors::of_the_server();
+        }
         if let Some((push, source)) = self.push.as_ref().zip(events::source_of(head.uri.path())) {
             line.route = events::route_of(source);
             let answered = Box::pin(events::handle(push, source, &head, body)).await;

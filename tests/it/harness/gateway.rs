@@ -12,6 +12,7 @@ use safelight::settings::Settings;
 use safelight::storage::{S3Access, S3Config};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::task::JoinHandle;
 
 use super::plain_client::{Answer, Plain};
 use super::program::{Ended, Program};
@@ -74,9 +75,9 @@ impl Setup {
         self
     }
 
-    /// A line of `[Server]`.
-    pub fn and_server(mut self, line: &str) -> Self {
-        self.server.push_str(&format!("{line}\n"));
+    /// More lines of `[Server]`.
+    pub fn and_server(mut self, lines: &str) -> Self {
+        self.server.push_str(&format!("{lines}\n"));
         self
     }
 
@@ -138,6 +139,21 @@ impl TestGateway {
         self.gateway.take().expect("it runs").stop(Duration::ZERO).await;
         let folder = std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap());
         Self::start(folder, setup).await
+    }
+
+    /// Begins to stop it in order; the task ends when it has stopped.
+    pub fn begin_to_stop(&mut self, notice: Duration) -> JoinHandle<()> {
+        let gateway = self.gateway.take().expect("it runs");
+        tokio::spawn(gateway.stop(notice))
+    }
+
+    /// The memory of the program itself that is resident now, in KiB.
+    pub fn resident_kib(&self) -> u64 {
+        let id = self.program.as_ref().expect("the program itself runs").id();
+        let status = fs::read_to_string(format!("/proc/{id}/status")).expect("this is Linux");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let number = line.and_then(|line| line.split_whitespace().next());
+        number.and_then(|number| number.parse().ok()).expect("a number of KiB")
     }
 
     /// Ends the program in order, and says how it ended.

@@ -11,7 +11,7 @@ use crate::identity::IdentityConfig;
 use crate::storage::StorageKind;
 
 /// A tenant's configuration.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct AppConfig {
     /// The app.
     pub name: AppName,
@@ -26,6 +26,8 @@ pub struct AppConfig {
     pub accept_foreign_keys: bool,
     /// Whether a key keeps the name of the uploaded file.
     pub keep_names: bool,
+    /// Who may read its images.
+    pub visibility: Visibility,
     /// `[Storage]`.
     pub storage: StorageConfig,
     /// `[Upload]`.
@@ -54,6 +56,16 @@ impl AppConfig {
     }
 }
 
+/// Who may read an app's images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Visibility {
+    /// Everybody who knows the URL.
+    Public,
+    /// Whoever has a signed URL, or proves to own the image. Then nobody is sent elsewhere, a CDN
+    /// answers signed requests only, and no foreign keys are accepted: they have no owner.
+    Private,
+}
+
 /// A CDN in front of the app's storage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CdnConfig {
@@ -66,7 +78,7 @@ pub struct CdnConfig {
 }
 
 /// Where the objects of an app are.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StorageConfig {
     /// The provider, and how to get at it.
     pub kind: StorageKind,

@@ -53,7 +53,7 @@ fn check(args: &ConfigArgs) -> Result<Vec<AppName>, Vec<ConfigError>> {
     let names: Vec<_> = loaded.apps.iter().map(|app| app.name.clone()).collect();
     let apps_dir = loaded.settings.server.apps_dir.clone();
     let configuration =
-        Configuration { settings: loaded.settings, apps: loaded.apps, embedded: None };
+        Configuration { settings: loaded.settings, apps: loaded.apps, embedded: None, files: None };
     // What only shows when the apps are built is found here too. It is told of apps, not of files.
     let Err(errors) = block_on(async { configuration.check() }) else { return Ok(names) };
     let about = |error: &str| names.iter().find(|name| error.starts_with(&format!("app {name}: ")));

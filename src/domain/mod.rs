@@ -24,13 +24,14 @@ mod parts;
 mod range;
 mod rate;
 mod reads;
+mod reload;
 mod secret;
 mod sweep;
 mod trusted_proxies;
 mod upload;
 
 pub use app_name::{AppName, InvalidAppName};
-pub use caching::Caching;
+pub use caching::{Caching, own_cache_life};
 pub use caller::{Caller, Scope};
 pub use conditions::{Conditions, EtagList, IfRange, Precondition, Validators};
 pub use earned_budget::EarnedBudget;
@@ -56,6 +57,7 @@ pub use reads::{
     AbortCause, FallbackReason, FallbackResult, HealReason, HedgeWinner, MemoryFill, MemoryLookup,
     MemoryRevalidation, Source,
 };
+pub use reload::{FileState, ReloadOutcome};
 pub use secret::Secret;
 pub use sweep::{Discrepancy, LookOutcome};
 pub use trusted_proxies::TrustedProxies;

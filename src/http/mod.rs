@@ -11,16 +11,19 @@ mod events;
 mod exchange;
 mod idempotency;
 mod identity;
+mod images;
 mod limits;
 mod owner;
+mod private;
 mod read;
+mod refusal;
 mod route;
 mod uploads;
 
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use http::header::HeaderName;
@@ -29,16 +32,17 @@ use http_body::Body;
 use tokio::sync::Semaphore;
 
 use crate::actions::Services;
-use crate::apps::{App, Apps};
+use crate::apps::{App, LiveApps};
 use crate::background::events::Push;
 use crate::domain::{Error, Source, TrustedProxies};
 use crate::log::RequestId;
 use crate::metrics::{Metrics, UNKNOWN_APP};
 
-pub use admission::HEAD_BUFFER_BYTES;
+pub use admission::{MAX_HEAD_BYTES, MAX_TARGET_BYTES};
 pub use body::ReplyBody;
 pub use error::Problem;
 pub use exchange::LoggedBody;
+pub use refusal::{Refused, overloaded};
 
 use exchange::{Exchange, Line};
 use route::{NoRoute, Route};
@@ -50,7 +54,7 @@ const ALL_METHODS: &str = "GET, HEAD, POST, DELETE, OPTIONS";
 
 /// What the public listener serves.
 pub struct FrontDoor {
-    apps: Arc<Apps>,
+    apps: Arc<LiveApps>,
     services: Services,
     metrics: Arc<Metrics>,
     /// The mark by which a request that comes around is recognised.
@@ -68,7 +72,7 @@ impl FrontDoor {
     /// Opens the front door, for at most `max_concurrent` requests at a time.
     #[must_use]
     pub fn new(
-        apps: Arc<Apps>,
+        apps: Arc<LiveApps>,
         services: Services,
         metrics: Arc<Metrics>,
         loop_token: HeaderValue,
@@ -136,6 +140,9 @@ impl FrontDoor {
             return Problem::MethodNotAllowed { allow: ALL_METHODS }.into_response(&line.id);
         }
         let (head, body) = request.into_parts();
+        if head.method == Method::OPTIONS && head.uri.path() == "*" {
+            return cors::of_the_server();
+        }
         if let Some((push, source)) = self.push.as_ref().zip(events::source_of(head.uri.path())) {
             line.route = events::route_of(source);
             let answered = Box::pin(events::handle(push, source, &head, body)).await;
@@ -149,7 +156,8 @@ impl FrontDoor {
             }
         };
         line.route = route.name();
-        let Some(app) = self.apps.get(route.app()) else {
+        // From here to its last byte, a request has the app that it began with.
+        let Some(app) = &self.apps.get(route.app()) else {
             return self.unknown_app(&route, line);
         };
         line.app = Some(app.name.clone());
@@ -160,15 +168,17 @@ impl FrontDoor {
             let problem = Problem::MethodNotAllowed { allow: route.allow() };
             return for_browsers(&route, app, &head.headers, problem.into_response(&line.id));
         }
-        if let Route::Image { key, .. } = route {
-            let services = &self.services;
-            return read::handle(app, services, key, &head, line).await;
-        }
         let (services, trusted_proxies) = (&self.services, self.trusted_proxies.as_ref());
         let call = uploads::Call { app, services, head: &head, peer: peer.ip(), trusted_proxies };
         // Boxed, as all that reads from memory have no use for: every connection has room for the
         // largest of its requests, and fills it anew for each.
-        let answered = Box::pin(uploads::handle(call, &route, body)).await;
+        let answered = match route {
+            Route::Image { key, .. } => return read::handle(call, key, line).await,
+            Route::OwnImage { .. } | Route::SignedUrls { .. } => {
+                Box::pin(images::handle(call, &route, body)).await
+            }
+            _ => Box::pin(uploads::handle(call, &route, body)).await,
+        };
         let response = answered.unwrap_or_else(|problem| problem.into_response(&line.id));
         for_browsers(&route, app, &head.headers, response)
     }
@@ -195,6 +205,14 @@ impl FrontDoor {
             | Route::PartUrls { .. }
             | Route::Parts { .. }
             | Route::Complete { .. } => {}
+            Route::OwnImage { .. } => {
+                let labels = [UNKNOWN_APP, Error::UnknownApp.code()];
+                self.metrics.deletes.with_label_values(&labels).inc();
+            }
+            Route::SignedUrls { .. } => {
+                let labels = [UNKNOWN_APP, Error::UnknownApp.code()];
+                self.metrics.signed_urls.with_label_values(&labels).inc();
+            }
         }
         response
     }
@@ -210,7 +228,7 @@ fn for_browsers(
     if route.is_of_uploads() {
         cors::for_uploads(app, request, response.headers_mut());
     } else {
-        cors::open(response.headers_mut());
+        cors::for_reads(app, None, request, response.headers_mut());
     }
     response
 }
@@ -234,4 +252,11 @@ fn text_response(status: StatusCode, text: impl Into<Bytes>) -> Response<ReplyBo
     let plain = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(http::header::CONTENT_TYPE, plain);
     response
+}
+
+/// RFC 3339 in UTC, to the second.
+fn timestamp(time: SystemTime) -> String {
+    let since_1970 = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let seconds = i64::try_from(since_1970).unwrap_or(i64::MAX);
+    jiff::Timestamp::from_second(seconds).map(|time| time.to_string()).unwrap_or_default()
 }

@@ -1,9 +1,11 @@
 //! The metrics of one app: what it counts, and which of its series exist from the start.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::Metrics;
+use super::outcomes::{DELETE_OUTCOMES, SIGNED_URL_OUTCOMES};
 use crate::domain::{
     AbortCause, AppName, Discrepancy, FallbackReason, FallbackResult, HealReason, HedgeWinner,
     IdentityMethod, IdentityOutcome, LookOutcome, MemoryFill, MemoryLookup, MemoryRevalidation,
@@ -15,6 +17,8 @@ use crate::domain::{
 pub struct AppMetrics {
     app: AppName,
     all: Arc<Metrics>,
+    /// Whether the app was removed: its gauges are gone then, and nobody brings them back.
+    retired: Arc<AtomicBool>,
 }
 
 /// The outcomes of a presign that has reached an app.
@@ -132,14 +136,46 @@ impl AppMetrics {
     /// The metrics of an app that reads from `storage` and, if it has one, from a CDN.
     #[must_use]
     pub fn new(all: &Arc<Metrics>, app: &AppName, storage: Source, has_cdn: bool) -> Self {
-        let this = Self { app: app.clone(), all: Arc::clone(all) };
-        let name = app.as_str();
+        let this = Self { app: app.clone(), all: Arc::clone(all), retired: Arc::default() };
+        this.touch(storage, has_cdn);
+        this
+    }
+
+    /// The same for a new version of the app, with the series that only it can move.
+    #[must_use]
+    pub fn renewed(&self, storage: Source, has_cdn: bool) -> Self {
+        self.touch(storage, has_cdn);
+        self.clone()
+    }
+
+    /// Takes the app's gauges away, for good: what they say of an app that is no more would stay
+    /// what it was. Its counters stay until the process ends, so that they never go back.
+    pub fn retire(&self) {
+        self.retired.store(true, Ordering::Release);
+        self.without_cdn();
+        // Absent where it never was.
+        let _ = self.all.sweeper_overdue.remove_label_values(&[self.app.as_str()]);
+    }
+
+    /// Takes away the gauge of a CDN that the app no longer has.
+    pub fn without_cdn(&self) {
+        let _ = self.all.cdn_breaker_state.remove_label_values(&[self.app.as_str()]);
+    }
+
+    fn touch(&self, storage: Source, has_cdn: bool) {
+        let (all, name) = (&self.all, self.app.as_str());
         all.reads.with_label_values(&[name, storage.label(), "200"]);
         for state in UploadState::ALL {
             all.uploads.with_label_values(&[name, state.as_str()]);
         }
         for outcome in PRESIGN_OUTCOMES {
             all.presigns.with_label_values(&[name, outcome]);
+        }
+        for outcome in DELETE_OUTCOMES {
+            all.deletes.with_label_values(&[name, outcome]);
+        }
+        for outcome in SIGNED_URL_OUTCOMES {
+            all.signed_urls.with_label_values(&[name, outcome]);
         }
         for (request, outcomes) in MULTIPART_OUTCOMES {
             for outcome in *outcomes {
@@ -166,9 +202,8 @@ impl AppMetrics {
         }
         all.sweeper_overdue.with_label_values(&[name]);
         if has_cdn {
-            this.touch_cdn();
+            self.touch_cdn();
         }
-        this
     }
 
     /// Lets the series exist that an app with identities can move; its API keys have these names.
@@ -272,6 +307,9 @@ impl AppMetrics {
 
     /// Sets the state of the CDN's breaker: 0 closed, 1 half-open, 2 open.
     pub fn breaker(&self, state: i64) {
+        if self.retired.load(Ordering::Acquire) {
+            return;
+        }
         self.all.cdn_breaker_state.with_label_values(&[self.app.as_str()]).set(state);
     }
 
@@ -333,6 +371,16 @@ impl AppMetrics {
         self.all.multipart_requests.with_label_values(&labels).inc();
     }
 
+    /// Counts a request to delete an image.
+    pub fn delete(&self, outcome: &str) {
+        self.all.deletes.with_label_values(&[self.app.as_str(), outcome]).inc();
+    }
+
+    /// Counts a request for a signed URL.
+    pub fn signed_url(&self, outcome: &str) {
+        self.all.signed_urls.with_label_values(&[self.app.as_str(), outcome]).inc();
+    }
+
     /// Counts an upload that entered a state.
     pub fn upload(&self, state: UploadState) {
         self.all.uploads.with_label_values(&[self.app.as_str(), state.as_str()]).inc();
@@ -355,6 +403,9 @@ impl AppMetrics {
 
     /// Sets for how long the oldest look has been due.
     pub fn overdue(&self, time: Duration) {
+        if self.retired.load(Ordering::Acquire) {
+            return;
+        }
         let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
         self.all.sweeper_overdue.with_label_values(&[self.app.as_str()]).set(seconds);
     }

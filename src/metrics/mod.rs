@@ -4,12 +4,15 @@
 
 mod app;
 mod events;
+mod outcomes;
 
 use std::sync::Arc;
 
 use prometheus::{
     HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
+
+use crate::domain::{FileState, ReloadOutcome};
 
 pub use app::AppMetrics;
 pub use events::EventMetrics;
@@ -57,8 +60,13 @@ macro_rules! metrics {
                 $( let $field = build!($kind, $name, $help.trim() $(, $labels)? $(; $edges)?);
                 registry.register(Box::new($field.clone())).expect("names are distinct"); )+
                 let this = Self { registry, $( $field, )+ };
+                for outcome in ReloadOutcome::ALL {
+                    this.config_reloads.with_label_values(&[outcome.label()]);
+                }
+                for state in FileState::ALL {
+                    this.config_apps.with_label_values(&[state.label()]);
+                }
                 for outcome in ["ok", "failed"] {
-                    this.config_reloads.with_label_values(&[outcome]);
                     this.deletions_followed.with_label_values(&[outcome]);
                     this.sweeper_run.with_label_values(&[outcome]);
                 }
@@ -125,6 +133,10 @@ metrics! {
     presigns: IntCounterVec("safelight_presigns_total", ["app", "outcome"]),
     /// Requests for uploads in parts, by what they ask for and by outcome: ok or the error code.
     multipart_requests: IntCounterVec("safelight_multipart_requests_total", ["app", "request", "outcome"]),
+    /// Requests to delete an image, by outcome: ok or the error code.
+    deletes: IntCounterVec("safelight_deletes_total", ["app", "outcome"]),
+    /// Requests for a signed URL of a private image, by outcome: ok or the error code.
+    signed_urls: IntCounterVec("safelight_signed_urls_total", ["app", "outcome"]),
     /// Requests to apps with `[Identity]` that were asked who they are from, by what came of it.
     identity: IntCounterVec("safelight_identity_total", ["app", "method", "outcome"]),
     /// Requests that came with an API key of the app's, by the key's ID.
@@ -165,8 +177,10 @@ metrics! {
     event_lag: HistogramVec("safelight_event_lag_seconds", ["source"]; LAG_EDGES),
     /// Questions to the queue of events, by outcome: ok or failed.
     event_polls: IntCounterVec("safelight_event_polls_total", ["outcome"]),
-    /// Reloads of the apps' files, by outcome: ok or failed.
+    /// Reloads of the apps' files, by outcome: ok, unchanged, refused or failed.
     config_reloads: IntCounterVec("safelight_config_reloads_total", ["outcome"]),
+    /// Apps by how they stand to their files: live, refused or missing.
+    config_apps: IntGaugeVec("safelight_config_apps", ["state"]),
     /// Which build this is; always 1.
     build_info: IntGaugeVec("safelight_build_info", ["version"]),
 }
@@ -213,6 +227,8 @@ mod tests {
             "safelight_reads_total{app=\"shop\",code=\"200\",source=\"cdn\"} 0",
             "safelight_presigns_total{app=\"shop\",outcome=\"rate_limited\"} 0",
             "safelight_uploads_total{app=\"shop\",state=\"ready\"} 0",
+            "safelight_deletes_total{app=\"shop\",outcome=\"not_found\"} 0",
+            "safelight_signed_urls_total{app=\"shop\",outcome=\"ok\"} 0",
             "safelight_streams_healed_total{app=\"shop\",reason=\"stall\"} 0",
         ] {
             assert!(text.contains(series), "{series} is missing");

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::harness::dead_ends::nobody;
 use crate::harness::fake_gcs::{FakeGcs, KEY_FILE, storage_section};
-use crate::harness::gateway::{Grant, Setup, TestGateway, mint_key};
+use crate::harness::gateway::{Grant, Setup, TestGateway, eventually, mint_key};
 use crate::harness::google::{KeyServer, SigningKey};
 use crate::harness::photos::{JPEG, WEBP};
 use crate::harness::plain_client::{Answer, Plain};
@@ -334,6 +334,18 @@ fn whole(answer: &Answer) -> String {
     format!("{} {:?}\n{}", answer.status, answer.headers, answer.text())
 }
 
+/// Gives an app a file that is refused, with a secret in it, and waits until it has been.
+async fn spoil(gateway: &TestGateway) {
+    let file = gateway.settings_file().with_file_name("apps.d").join("gone.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, format!("{text}SecretAccesKey = \"{FILED_SECRET}\"\n")).unwrap();
+    eventually("the file is refused", async || {
+        let apps = Plain::new(Method::GET, format!("{}/apps", gateway.admin)).send().await;
+        apps.text().contains("SecretAccesKey").then_some(())
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_gateway_tells_nobody() {
     let Scene { setup, cdn, photo, storage_secret, _keys } = scene().await;
@@ -344,6 +356,7 @@ async fn a_gateway_tells_nobody() {
     }
     story.events(&gateway).await;
     story.reads(&gateway, (&cdn, &photo)).await;
+    spoil(&gateway).await;
     for path in ["/metrics", "/apps", "/readyz", "/livez"] {
         let answer =
             Plain::new(Method::GET, format!("{}{path}?{QUERY}", gateway.admin)).send().await;

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use safelight::domain::{
-    AbortCause, AppName, Discrepancy, FallbackReason, FallbackResult, HealReason, IdentityOutcome,
-    LookOutcome, MemoryFill, MemoryLookup, MemoryRevalidation, Source,
+    AbortCause, AppName, Discrepancy, FallbackReason, FallbackResult, FileState, HealReason,
+    IdentityOutcome, LookOutcome, MemoryFill, MemoryLookup, MemoryRevalidation, ReloadOutcome,
+    Source,
 };
 use safelight::metrics::{AppMetrics, Metrics};
 
@@ -125,6 +126,14 @@ fn the_labels_are_those_of_the_program() {
     assert_eq!(
         table("What the sweeper does", "Outcome"),
         labels(LookOutcome::ALL.iter().map(|one| one.label()).collect())
+    );
+    assert_eq!(
+        table("Reloads", "Reload"),
+        labels(ReloadOutcome::ALL.iter().map(|one| one.label()).collect())
+    );
+    assert_eq!(
+        table("Reloads", "State"),
+        labels(FileState::ALL.iter().map(|one| one.label()).collect())
     );
     assert_eq!(
         table("What the sweeper does", "Finding"),

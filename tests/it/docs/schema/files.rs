@@ -1,14 +1,14 @@
-//! Files against the committed schemas, by a validator that others wrote, and against the readers.
+//! Files against the schemas, by a validator that others wrote, and against the readers.
 
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use safelight::config::{Asked, ConfigError, Takes};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::super::configuration::{load_app, load_settings};
-use super::{APP, Kind, SETTINGS, asked_of_kind, read};
+use super::{APP, Kind, SETTINGS, asked_of_kind, made, read};
 
 pub(super) const LEAST_APP: [(&str, &str, &str); 3] = [
     ("Storage", "Bucket", "'media'"),
@@ -42,7 +42,7 @@ type Load = fn(&str) -> Result<String, Vec<ConfigError>>;
 
 /// What the validator finds wrong with each of the files.
 fn validate(kind: &Kind, files: &[String]) -> Vec<Option<String>> {
-    let schema: Value = serde_json::from_str(&read(kind.path)).unwrap();
+    let schema = made(kind);
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let python = root.join(".peers/venv/bin/python");
     let run = Command::new(&python)
@@ -173,7 +173,7 @@ fn what_the_schema_refuses_the_reader_refuses() {
 /// Each value of a closed set is taken by the reader, and others are not.
 #[test]
 fn closed_sets_are_those_of_the_readers() {
-    let schema: Value = serde_json::from_str(&read(APP.path)).unwrap();
+    let schema = made(&APP);
     let told = |name: &str, value: &str| {
         let errors = load_app(&with(&LEAST_APP, name, value, false)).err().unwrap_or_default();
         let error = errors.into_iter().find(|error| error.key.as_deref() == Some(name));

@@ -2,6 +2,7 @@
 //! `serve`, `dev`, the tests — goes through [`Gateway::start`].
 
 mod events;
+mod listeners;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,7 +10,6 @@ use std::time::Duration;
 
 use http::HeaderValue;
 use sha2::{Digest as _, Sha256};
-use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
@@ -24,18 +24,17 @@ use crate::identity::UploadTokens;
 use crate::memory::MemoryCache;
 use crate::metrics::Metrics;
 use crate::records::{Records, SqliteRecords};
-use crate::server::{Listening, Shutdown, ShutdownTrigger, serve, shutdown};
+use crate::server::tls::Certificates;
+use crate::server::{ShutdownTrigger, shutdown};
 use crate::settings::{Reconcile, RecordsUrl, Settings};
 use crate::storage::{GcsProcessCredentials, GcsSurroundings, ProcessCredentials, S3Access};
 use crate::upstream::Client;
 
 use events::Handlers;
+use listeners::{Certified, bind, local_address, open_admin, open_public};
 
 /// How long requests have to finish once no more are accepted.
 const DRAIN: Duration = Duration::from_secs(25);
-
-/// How many admin connections may be open at once.
-const MAX_ADMIN_CONNECTIONS: usize = 64;
 
 /// How often the memory of rate limits is tidied.
 const SWEEP_LIMITS_EVERY: Duration = Duration::from_secs(60);
@@ -62,6 +61,8 @@ pub struct Prepared {
     pub metrics: Arc<Metrics>,
     loop_token: HeaderValue,
     process: Option<ProcessCredentials>,
+    /// What the public listener proves itself with, where it does.
+    certified: Option<Certified>,
 }
 
 /// A running gateway.
@@ -79,6 +80,7 @@ pub struct Gateway {
     sweeper: Running,
     limits_sweeper: JoinHandle<()>,
     follower: JoinHandle<()>,
+    certificates: Option<(Arc<Certificates>, JoinHandle<()>)>,
 }
 
 /// A task and what ends it.
@@ -134,8 +136,16 @@ impl Configuration {
         let client = Client::new(settings.server.address_policy.clone()).map_err(|e| vec![e])?;
         let loop_token = loop_token(&settings);
         let given = Given { embedded: embedded.as_ref(), process: process.as_ref(), google };
-        let apps = build_apps(apps, &settings, &metrics, &client, &loop_token, given)?;
-        Ok(Prepared { settings, apps, client, metrics, loop_token, process })
+        let apps = build_apps(apps, &settings, &metrics, &client, &loop_token, given);
+        let certified = settings.tls.as_ref().map(Certified::load).transpose();
+        let (apps, certified) = match (apps, certified) {
+            (Ok(apps), Ok(certified)) => (apps, certified),
+            (apps, certified) => {
+                let errors = apps.err().into_iter().flatten().chain(certified.err());
+                return Err(errors.collect());
+            }
+        };
+        Ok(Prepared { settings, apps, client, metrics, loop_token, process, certified })
     }
 }
 
@@ -147,7 +157,7 @@ impl Gateway {
     /// store does not open.
     pub async fn start(configuration: Configuration) -> Result<Self, String> {
         let prepared = configuration.prepare().await.map_err(|errors| errors.join("\n"))?;
-        let Prepared { settings, apps, metrics, loop_token, client, process } = prepared;
+        let Prepared { settings, apps, metrics, loop_token, client, process, certified } = prepared;
         metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let listener = bind(settings.server.listen, "Server.Listen").await?;
         let admin_listener = bind(settings.server.admin_listen, "Server.AdminListen").await?;
@@ -170,6 +180,8 @@ impl Gateway {
             Sweeper::new(Arc::clone(&apps), services.clone(), Arc::clone(&metrics), schedule);
         let readiness = Readiness::default();
         let limits = settings.limits;
+        let certificates = certified.map(|certified| certified.serve(&metrics));
+        let protocols = listeners::protocols(certificates.as_ref(), settings.server.h2c)?;
         let public = FrontDoor::new(
             Arc::clone(&apps),
             services,
@@ -188,16 +200,37 @@ impl Gateway {
             address,
             admin_address,
             records,
-            public: open_public(listener, limits.max_connections.get(), &metrics, public),
+            public: open_public(
+                listener,
+                protocols,
+                limits.max_connections.get(),
+                &metrics,
+                public,
+            ),
             admin: open_admin(admin_listener, &metrics, admin),
             consumer,
             sweeper: spawn_sweeper(sweeper),
             limits_sweeper: tokio::spawn(sweep_limits(apps)),
             follower: tokio::spawn(async move { known.follow().await }),
+            certificates: certificates.map(|certificates| {
+                (Arc::clone(&certificates), tokio::spawn(certificates.follow()))
+            }),
             readiness,
         };
         gateway.readiness.set(true);
         Ok(gateway)
+    }
+
+    /// Reads the certificate and the key of the public listener now, and serves them if they are
+    /// good. They are read every two seconds as well.
+    ///
+    /// # Errors
+    /// What is wrong with them, which is logged and counted; the old ones are served on.
+    pub async fn reload_certificates(&self) -> Result<(), String> {
+        let Some((certificates, _)) = &self.certificates else { return Ok(()) };
+        let certificates = Arc::clone(certificates);
+        let reloaded = tokio::task::spawn_blocking(move || certificates.reload()).await;
+        reloaded.map_err(|error| error.to_string())?
     }
 
     /// Stops in order: says that it is not ready, gives load balancers `notice` to see that, stops
@@ -214,6 +247,9 @@ impl Gateway {
         tokio::join!(self.public.stop(), consumer);
         self.limits_sweeper.abort();
         self.follower.abort();
+        if let Some((_, follower)) = &self.certificates {
+            follower.abort();
+        }
         self.records.close().await;
         // Last, so that the end can be watched.
         self.admin.stop().await;
@@ -330,57 +366,6 @@ fn open_memory(size: u64, apps: &Apps, metrics: &Arc<Metrics>) -> Option<Arc<Mem
         app.metrics.touch_memory();
     }
     Some(Arc::new(MemoryCache::new(size, metrics)))
-}
-
-async fn bind(address: SocketAddr, key: &str) -> Result<TcpListener, String> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|error| format!("cannot listen on {address} ({key}): {error}"))
-}
-
-fn local_address(listener: &TcpListener) -> Result<SocketAddr, String> {
-    listener.local_addr().map_err(|error| error.to_string())
-}
-
-fn open_public(
-    listener: TcpListener,
-    max_connections: usize,
-    metrics: &Arc<Metrics>,
-    door: FrontDoor,
-) -> Running {
-    let door = Arc::new(door);
-    let listening = Listening { listener, name: "public", max_connections, drain: DRAIN };
-    spawn_listener(listening, metrics, move |listening, metrics, stop| {
-        serve(listening, metrics, stop, move |request, peer| {
-            let door = Arc::clone(&door);
-            async move { door.handle(request, peer).await }
-        })
-    })
-}
-
-fn open_admin(listener: TcpListener, metrics: &Arc<Metrics>, door: AdminDoor) -> Running {
-    let door = Arc::new(door);
-    let max_connections = MAX_ADMIN_CONNECTIONS;
-    let listening = Listening { listener, name: "admin", max_connections, drain: DRAIN };
-    spawn_listener(listening, metrics, move |listening, metrics, stop| {
-        serve(listening, metrics, stop, move |request, _peer| {
-            let answer = door.handle(&request);
-            async move { answer }
-        })
-    })
-}
-
-fn spawn_listener<F>(
-    listening: Listening,
-    metrics: &Arc<Metrics>,
-    run: impl FnOnce(Listening, Arc<Metrics>, Shutdown) -> F,
-) -> Running
-where
-    F: Future<Output = ()> + Send + 'static,
-{
-    let (trigger, stop) = shutdown();
-    let task = tokio::spawn(run(listening, Arc::clone(metrics), stop));
-    Running { trigger, task }
 }
 
 fn spawn_sweeper(sweeper: Sweeper) -> Running {

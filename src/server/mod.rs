@@ -1,29 +1,31 @@
 //! Accepting connections, holding them within their caps, and letting them go when the process
 //! ends.
 
+mod connection;
+mod h2c;
+mod http2;
 mod patient;
+pub mod tls;
 
-use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use prometheus::IntGauge;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
-use crate::http::HEAD_BUFFER_BYTES;
 use crate::metrics::Metrics;
 
+pub use connection::Protocols;
+
+use connection::converse;
 use patient::Patient;
 
 /// How long a request head may take to arrive, and a connection may be idle between two.
@@ -66,6 +68,8 @@ pub struct Listening {
     pub listener: TcpListener,
     /// Its name in the metrics.
     pub name: &'static str,
+    /// What it speaks.
+    pub protocols: Protocols,
     /// How many connections may be open at once.
     pub max_connections: usize,
     /// How long connections have to finish after the signal.
@@ -76,20 +80,20 @@ pub struct Listening {
 pub async fn serve<S, F, B>(
     listening: Listening,
     metrics: Arc<Metrics>,
-    shutdown: Shutdown,
+    shutdown_signal: Shutdown,
     handler: S,
 ) where
     S: Fn(Request<Incoming>, SocketAddr) -> F + Clone + Send + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
-    B: Body + Send + 'static,
-    B::Data: Send,
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let Listening { listener, name, max_connections, drain } = listening;
+    let Listening { listener, name, protocols, max_connections, drain } = listening;
     let open = metrics.connections.with_label_values(&[name]);
     let slots = Arc::new(Semaphore::new(max_connections));
-    let graceful = GracefulShutdown::new();
-    let mut stop = std::pin::pin!(shutdown.wait());
+    // Given when this function returns: what is still open then is cut.
+    let (_cut, cut) = shutdown();
+    let mut stop = std::pin::pin!(shutdown_signal.clone().wait());
     loop {
         let (stream, peer) = tokio::select! {
             () = &mut stop => break,
@@ -100,37 +104,24 @@ pub async fn serve<S, F, B>(
             metrics.overloaded.with_label_values(&["connections"]).inc();
             continue;
         };
-        let handler = handler.clone();
-        let service = service_fn(move |request| {
-            let answer = handler(request, peer);
-            async move { Ok::<_, Infallible>(answer.await) }
-        });
-        let connection =
-            http1_builder().serve_connection(TokioIo::new(Patient::new(stream)), service);
-        let connection = graceful.watch(connection);
+        let (handler, protocols, metrics) =
+            (handler.clone(), protocols.clone(), Arc::clone(&metrics));
+        let (stop, cut) = (shutdown_signal.clone(), cut.clone());
         let open = OpenConnection::new(open.clone());
         tokio::spawn(async move {
             let _held = (slot, open);
-            if let Err(error) = connection.await {
-                // A client that went away, or a body that was broken off on purpose.
-                tracing::debug!(%error, "a connection ended early");
+            let handler = move |request| handler(request, peer);
+            tokio::select! {
+                () = converse(Patient::new(stream), protocols, &metrics, handler, stop) => {}
+                () = cut.wait() => {}
             }
         });
     }
     drop(listener);
-    if timeout(drain, graceful.shutdown()).await.is_err() {
+    let all = u32::try_from(max_connections).unwrap_or(u32::MAX);
+    if timeout(drain, slots.acquire_many(all)).await.is_err() {
         tracing::warn!(seconds = drain.as_secs(), "connections were still busy after the drain");
     }
-}
-
-fn http1_builder() -> http1::Builder {
-    let mut builder = http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        // Also the cap of what is buffered for a slow reader.
-        .max_buf_size(HEAD_BUFFER_BYTES);
-    builder
 }
 
 async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {

@@ -8,15 +8,16 @@ pub mod conditions;
 mod cors;
 mod error;
 mod events;
+mod exchange;
 mod idempotency;
 mod limits;
-mod log;
 mod owner;
 mod read;
 mod route;
 mod uploads;
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -25,20 +26,20 @@ use http::header::HeaderName;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body;
 use tokio::sync::Semaphore;
-use tracing::Instrument as _;
 
 use crate::actions::Services;
 use crate::apps::{App, Apps};
 use crate::background::events::Push;
 use crate::domain::{Error, Source, TrustedProxies};
+use crate::log::RequestId;
 use crate::metrics::{Metrics, UNKNOWN_APP};
 
 pub use admission::HEAD_BUFFER_BYTES;
 pub use body::ReplyBody;
 pub use error::Problem;
-pub use log::{LoggedBody, RequestId};
+pub use exchange::LoggedBody;
 
-use log::{Exchange, Line};
+use exchange::{Exchange, Line};
 use route::{NoRoute, Route};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -104,19 +105,19 @@ impl FrontDoor {
             source: None,
             fallback: None,
         };
-        let span = tracing::info_span!("request", request_id = line.id.as_str());
         let place = Arc::clone(&self.capacity).try_acquire_owned().ok();
         let has_place = place.is_some();
         let mut exchange = Exchange::begin(line, Arc::clone(&self.metrics), place);
         let line = &mut exchange.line;
         let mut response = if has_place {
-            self.answer(request, line).instrument(span.clone()).await
+            // Pinned here, where it lies: a future that is handed on takes its room twice.
+            line.id.follow(pin!(self.answer(request, line))).await
         } else {
             self.metrics.overloaded.with_label_values(&["requests"]).inc();
             Problem::Overloaded.into_response(&line.id)
         };
-        response.headers_mut().insert(REQUEST_ID, line.id.to_header());
-        exchange.answer(response, span)
+        response.headers_mut().insert(REQUEST_ID, header_of(line.id));
+        exchange.answer(response)
     }
 
     async fn answer<B>(&self, request: Request<B>, line: &mut Line) -> Response<ReplyBody>
@@ -132,7 +133,7 @@ impl FrontDoor {
         let (head, body) = request.into_parts();
         if let Some((push, source)) = self.push.as_ref().zip(events::source_of(head.uri.path())) {
             line.route = events::route_of(source);
-            let answered = events::handle(push, source, &head, body).await;
+            let answered = Box::pin(events::handle(push, source, &head, body)).await;
             return answered.unwrap_or_else(|problem| problem.into_response(&line.id));
         }
         let route = match Route::parse(head.uri.path()) {
@@ -159,7 +160,9 @@ impl FrontDoor {
             return read::handle(app, services, key, &head, line).await;
         }
         let call = uploads::Call { app, services: &self.services, head: &head };
-        let answered = uploads::handle(call, &route, body).await;
+        // Boxed, as all that reads from memory have no use for: every connection has room for the
+        // largest of its requests, and fills it anew for each.
+        let answered = Box::pin(uploads::handle(call, &route, body)).await;
         let response = answered.unwrap_or_else(|problem| problem.into_response(&line.id));
         for_browsers(&route, app, &head.headers, response)
     }
@@ -204,6 +207,11 @@ fn for_browsers(
         cors::open(response.headers_mut());
     }
     response
+}
+
+/// The id as a header.
+fn header_of(id: RequestId) -> HeaderValue {
+    HeaderValue::from_bytes(id.as_bytes()).expect("hexadecimal digits are valid in a header")
 }
 
 /// The methods that some path could take, as a closed set of names; never CONNECT or TRACE.

@@ -1,12 +1,15 @@
 //! What the integration tests stand on: real servers, and a client that knows nothing of the
 //! gateway.
 
+pub mod certificates;
 pub mod dead_ends;
 pub mod embedded;
 pub mod fake_gcs;
+pub mod frames;
 pub mod front;
 pub mod gateway;
 pub mod google;
+pub mod http2_client;
 pub mod in_memory;
 pub mod lax_s3;
 pub mod memory_records;
@@ -22,4 +25,5 @@ pub mod relay;
 pub mod seaweed;
 pub mod signed;
 pub mod slow_cdn;
+pub mod tools;
 pub mod wire_cdn;

@@ -31,10 +31,9 @@ use crate::storage::{GcsProcessCredentials, GcsSurroundings, ProcessCredentials,
 use crate::upstream::Client;
 
 use events::Handlers;
-use listeners::{Certified, bind, local_address, open_admin, open_public};
-
-/// How long requests have to finish once no more are accepted.
-const DRAIN: Duration = Duration::from_secs(25);
+use listeners::{
+    Certified, admin_listening, bind, listening, local_address, open_admin, open_public,
+};
 
 /// How often the memory of rate limits is tidied.
 const SWEEP_LIMITS_EVERY: Duration = Duration::from_secs(60);
@@ -175,7 +174,12 @@ impl Gateway {
         };
         let handlers = Handlers { apps: &apps, services: &services, metrics: &metrics };
         let push = events::open_push(&settings.events, &client, &handlers)?;
-        let consumer = events::start_consumer(&settings.events, process, &handlers)?;
+        let consumer = events::start_consumer(
+            &settings.events,
+            process,
+            &handlers,
+            settings.server.drain_timeout,
+        )?;
         let sweeper =
             Sweeper::new(Arc::clone(&apps), services.clone(), Arc::clone(&metrics), schedule);
         let readiness = Readiness::default();
@@ -189,25 +193,21 @@ impl Gateway {
             loop_token,
             limits.max_concurrent_requests.get(),
         )
-        .with_trusted_proxies(settings.server.trusted_proxies)
+        .with_trusted_proxies(settings.server.trusted_proxies.clone())
         .with_push(push);
         let admin = AdminDoor {
             apps: Arc::clone(&apps),
             metrics: Arc::clone(&metrics),
             readiness: readiness.clone(),
         };
+        let listening = listening(listener, protocols, &settings.server, limits);
+        let admin_listening = admin_listening(admin_listener, &settings.server);
         let gateway = Self {
             address,
             admin_address,
             records,
-            public: open_public(
-                listener,
-                protocols,
-                limits.max_connections.get(),
-                &metrics,
-                public,
-            ),
-            admin: open_admin(admin_listener, &metrics, admin),
+            public: open_public(listening, &metrics, public),
+            admin: open_admin(admin_listening, &metrics, admin),
             consumer,
             sweeper: spawn_sweeper(sweeper),
             limits_sweeper: tokio::spawn(sweep_limits(apps)),

@@ -11,9 +11,6 @@ use crate::log;
 use super::configuration::{load, report};
 use super::{ConfigArgs, EX_CONFIG, EX_OSERR, block_on};
 
-/// How long load balancers have to see that the gateway is no longer ready.
-const NOTICE: Duration = Duration::from_secs(2);
-
 pub(super) fn run(args: &ConfigArgs) -> ExitCode {
     let loaded = match load(args.config.as_deref()) {
         Ok(loaded) => loaded,
@@ -26,13 +23,14 @@ pub(super) fn run(args: &ConfigArgs) -> ExitCode {
         eprintln!("the log cannot be kept: {error}");
         return ExitCode::from(EX_OSERR);
     }
+    let notice = loaded.settings.server.drain_notice;
     let configuration =
         Configuration { settings: loaded.settings, apps: loaded.apps, embedded: None };
     let code = block_on(async {
         match start(configuration).await {
             Ok((gateway, signals)) => {
                 tracing::info!(address = %gateway.address, admin = %gateway.admin_address, "listening");
-                until_stopped(gateway, signals, NOTICE).await
+                until_stopped(gateway, signals, notice).await
             }
             Err(error) => {
                 tracing::error!(error, "cannot start");

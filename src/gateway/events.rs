@@ -1,6 +1,7 @@
 //! How events of storage come in: who may push them, and what asks a queue for them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::actions::Services;
 use crate::apps::Apps;
@@ -13,7 +14,7 @@ use crate::settings::{EventsSettings, PubSubSettings, WebhookSettings};
 use crate::storage::ProcessCredentials;
 use crate::upstream::Client;
 
-use super::{DRAIN, Running};
+use super::Running;
 
 /// What handlers of storage events are made of.
 pub(super) struct Handlers<'a> {
@@ -52,6 +53,7 @@ pub(super) fn start_consumer(
     settings: &EventsSettings,
     process: Option<ProcessCredentials>,
     handlers: &Handlers<'_>,
+    drain: Duration,
 ) -> Result<Option<Running>, String> {
     let Some((sqs, process)) = settings.sqs.as_ref().zip(process) else { return Ok(None) };
     let client = Client::unrestricted()?;
@@ -62,7 +64,7 @@ pub(super) fn start_consumer(
         let stopped = stop.clone();
         let overdue = async move {
             stopped.wait().await;
-            tokio::time::sleep(DRAIN).await;
+            tokio::time::sleep(drain).await;
         };
         tokio::select! {
             () = consumer.run(stop.wait()) => {}

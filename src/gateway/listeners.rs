@@ -9,10 +9,10 @@ use crate::http::FrontDoor;
 use crate::http::admin::AdminDoor;
 use crate::metrics::Metrics;
 use crate::server::tls::{Certificates, Pair, PairFiles, Tls};
-use crate::server::{Listening, Protocols, Shutdown, serve, shutdown};
-use crate::settings::TlsSettings;
+use crate::server::{Listening, PerClient, Protocols, Shutdown, serve, shutdown};
+use crate::settings::{LimitsSettings, ServerSettings, TlsSettings};
 
-use super::{DRAIN, Running};
+use super::Running;
 
 /// How many admin connections may be open at once.
 const MAX_ADMIN_CONNECTIONS: usize = 64;
@@ -64,16 +64,47 @@ pub(super) fn local_address(listener: &TcpListener) -> Result<SocketAddr, String
     listener.local_addr().map_err(|error| error.to_string())
 }
 
-pub(super) fn open_public(
+/// How the world is listened to.
+pub(super) fn listening(
     listener: TcpListener,
     protocols: Protocols,
-    max_connections: usize,
+    server: &ServerSettings,
+    limits: LimitsSettings,
+) -> Listening {
+    // Where nobody has said who stands in front, one address may be everybody's.
+    let per_client = server.trusted_proxies.clone();
+    let per_client =
+        per_client.map(|except| PerClient { most: limits.max_connections_per_ip, except });
+    Listening {
+        listener,
+        name: "public",
+        protocols,
+        max_connections: limits.max_connections.get(),
+        per_client,
+        idle: server.idle_timeout,
+        drain: server.drain_timeout,
+    }
+}
+
+/// How the operator is listened to.
+pub(super) fn admin_listening(listener: TcpListener, server: &ServerSettings) -> Listening {
+    Listening {
+        listener,
+        name: "admin",
+        protocols: Protocols::Http1,
+        max_connections: MAX_ADMIN_CONNECTIONS,
+        per_client: None,
+        idle: server.idle_timeout,
+        drain: server.drain_timeout,
+    }
+}
+
+pub(super) fn open_public(
+    listening: Listening,
     metrics: &Arc<Metrics>,
     door: FrontDoor,
 ) -> Running {
     let door = Arc::new(door);
-    let listening =
-        Listening { listener, name: "public", protocols, max_connections, drain: DRAIN };
     spawn_listener(listening, metrics, move |listening, metrics, stop| {
         serve(listening, metrics, stop, move |request, peer| {
             let door = Arc::clone(&door);
@@ -82,20 +113,8 @@ pub(super) fn open_public(
     })
 }
 
-pub(super) fn open_admin(
-    listener: TcpListener,
-    metrics: &Arc<Metrics>,
-    door: AdminDoor,
-) -> Running {
+pub(super) fn open_admin(listening: Listening, metrics: &Arc<Metrics>, door: AdminDoor) -> Running {
     let door = Arc::new(door);
-    let max_connections = MAX_ADMIN_CONNECTIONS;
-    let listening = Listening {
-        listener,
-        name: "admin",
-        protocols: Protocols::Http1,
-        max_connections,
-        drain: DRAIN,
-    };
     spawn_listener(listening, metrics, move |listening, metrics, stop| {
         serve(listening, metrics, stop, move |request, _peer| {
             let answer = door.handle(&request);

@@ -10,7 +10,7 @@ use crate::apps::Apps;
 use crate::metrics::Metrics;
 
 use super::body::{ReplyBody, json_response};
-use super::text_response;
+use super::{Refused, RequestId, text_response};
 
 /// Whether the process wants requests: yes from the moment its configuration is loaded until it
 /// begins to drain. It follows neither storage nor the record store, whose failures the gateway
@@ -52,6 +52,9 @@ struct AppLine<'a> {
 impl AdminDoor {
     /// Answers one request.
     pub fn handle<B>(&self, request: &Request<B>) -> Response<ReplyBody> {
+        if let Some(Refused(problem)) = request.extensions().get() {
+            return problem.clone().into_response(&RequestId::new());
+        }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             let mut response = text_response(StatusCode::METHOD_NOT_ALLOWED, "GET or HEAD\n");
             let allow = http::HeaderValue::from_static("GET, HEAD");

@@ -13,6 +13,7 @@ mod idempotency;
 mod limits;
 mod owner;
 mod read;
+mod refusal;
 mod route;
 mod uploads;
 
@@ -34,10 +35,11 @@ use crate::domain::{Error, Source, TrustedProxies};
 use crate::log::RequestId;
 use crate::metrics::{Metrics, UNKNOWN_APP};
 
-pub use admission::HEAD_BUFFER_BYTES;
+pub use admission::{MAX_HEAD_BYTES, MAX_TARGET_BYTES};
 pub use body::ReplyBody;
 pub use error::Problem;
 pub use exchange::LoggedBody;
+pub use refusal::{Refused, overloaded};
 
 use exchange::{Exchange, Line};
 use route::{NoRoute, Route};

@@ -1,127 +1,67 @@
-//! One connection, from its first byte to its end, in whatever the two sides have agreed on.
+//! One connection, on a stream of any kind.
 
 use std::convert::Infallible;
-use std::future::Future;
-use std::pin::pin;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
-use bytes::Bytes;
+use http::header::{CONNECTION, HeaderValue};
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
+use hyper_util::server::graceful::Watcher;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::timeout;
 
-use crate::http::HEAD_BUFFER_BYTES;
-use crate::metrics::Metrics;
+use crate::http::Refused;
 
-use super::tls::Tls;
-use super::{HEAD_TIMEOUT, Shutdown, h2c, http2};
+use super::conversation::{Answer, Conversation};
+use super::intake::Intake;
+use super::patient::Patient;
 
-/// What a listener speaks.
-#[derive(Clone)]
-pub enum Protocols {
-    /// HTTP/1.1.
-    Http1,
-    /// HTTP/1.1, and HTTP/2 with those who begin with it.
-    Http1AndH2c,
-    /// HTTP/2 or HTTP/1.1 over TLS, as ALPN has it.
-    Tls(Tls),
-}
+/// How much is buffered of what a client sends, or does not take, in bytes. More than the largest
+/// head that is let through.
+const BUFFER_BYTES: usize = 64 * 1024;
 
-/// Serves a connection until it ends; after the signal, until what was asked has been answered.
-pub(super) async fn converse<I, S, F, B>(
-    stream: I,
-    protocols: Protocols,
-    metrics: &Metrics,
+/// Speaks HTTP/1 on a stream until its end; after the watcher's signal, only until the answer to
+/// what has been asked.
+pub(super) async fn serve_http1<T, S, F, B>(
+    stream: T,
+    peer: SocketAddr,
+    idle: Duration,
     handler: S,
-    stop: Shutdown,
+    watcher: Watcher,
 ) where
-    I: AsyncRead + AsyncWrite + Unpin,
-    S: Fn(Request<Incoming>) -> F,
-    F: Future<Output = Response<B>> + Send + 'static,
-    B: Body<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    match protocols {
-        Protocols::Http1 => serve_http1(stream, handler, stop).await,
-        Protocols::Http1AndH2c => {
-            // Nothing was asked yet: it is not waited for at the end.
-            let told = timeout(HEAD_TIMEOUT, h2c::tell_http2(stream));
-            let told = tokio::select! {
-                told = told => told,
-                () = stop.clone().wait() => return,
-            };
-            match told {
-                Ok(Ok((stream, true))) => serve_http2(stream, handler, stop).await,
-                Ok(Ok((stream, false))) => serve_http1(stream, handler, stop).await,
-                Ok(Err(_)) | Err(_) => {}
-            }
-        }
-        Protocols::Tls(tls) => {
-            let accepted = tokio::select! {
-                accepted = tls.accept(stream, metrics) => accepted,
-                () = stop.clone().wait() => return,
-            };
-            match accepted {
-                Some((stream, true)) => serve_http2(stream, handler, stop).await,
-                Some((stream, false)) => serve_http1(stream, handler, stop).await,
-                None => {}
-            }
-        }
-    }
-}
-
-async fn serve_http2<I, S, F, B>(stream: I, handler: S, stop: Shutdown)
-where
-    I: AsyncRead + AsyncWrite + Unpin,
-    S: Fn(Request<Incoming>) -> F,
-    F: Future<Output = Response<B>> + Send + 'static,
-    B: Body<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    match http2::serve(TokioIo::new(stream), handler, stop).await {
-        Ok(http2::Ended::Closed) => {}
-        Ok(ended) => tracing::debug!(?ended, "a connection was cut"),
-        Err(error) => tracing::debug!(%error, "a connection ended early"),
-    }
-}
-
-async fn serve_http1<I, S, F, B>(stream: I, handler: S, stop: Shutdown)
-where
-    I: AsyncRead + AsyncWrite + Unpin,
-    S: Fn(Request<Incoming>) -> F,
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Fn(Request<Incoming>, SocketAddr) -> F,
     F: Future<Output = Response<B>>,
-    B: Body + 'static,
+    B: Body + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let service = service_fn(move |request| {
-        let answer = handler(request);
-        async move { Ok::<_, Infallible>(answer.await) }
-    });
-    let connection = http1_builder().serve_connection(TokioIo::new(stream), service);
-    let mut connection = pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stop.wait() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    let conversation = Arc::new(Conversation::default());
+    let stream = Intake::new(Patient::new(stream), idle, Arc::clone(&conversation));
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        let (unanswered, refused) = conversation.serve();
+        let is_last = refused.is_some();
+        if let Some(problem) = refused {
+            request.extensions_mut().insert(Refused(problem));
         }
-    };
-    if let Err(error) = ended {
+        let answer = handler(request, peer);
+        async move {
+            let mut response = answer.await;
+            if is_last {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(response.map(|body| Answer { body, _unanswered: unanswered }))
+        }
+    });
+    let connection = http1::Builder::new()
+        .max_buf_size(BUFFER_BYTES)
+        .serve_connection(TokioIo::new(stream), service);
+    if let Err(error) = watcher.watch(connection).await {
         // A client that went away, or a body that was broken off on purpose.
         tracing::debug!(%error, "a connection ended early");
     }
-}
-
-fn http1_builder() -> http1::Builder {
-    let mut builder = http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        // Also the cap of what is buffered for a slow reader.
-        .max_buf_size(HEAD_BUFFER_BYTES);
-    builder
 }

@@ -1,11 +1,20 @@
 //! Accepting connections, holding them within their caps, and letting them go when the process
 //! ends.
 
+mod caps;
+mod chunks;
 mod connection;
+mod conversation;
+mod framing;
 mod h2c;
+mod head;
 mod http2;
+mod intake;
 mod patient;
+mod protocols;
+mod shutdown;
 pub mod tls;
+mod turned_away;
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,51 +25,23 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
+use hyper_util::server::graceful::GracefulShutdown;
 use prometheus::IntGauge;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
 use crate::metrics::Metrics;
 
-pub use connection::Protocols;
+pub use caps::PerClient;
+pub use protocols::Protocols;
+pub use shutdown::{Shutdown, ShutdownTrigger, shutdown};
 
-use connection::converse;
-use patient::Patient;
-
-/// How long a request head may take to arrive, and a connection may be idle between two.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+use caps::Places;
+use protocols::{Service, converse};
+use turned_away::Doorman;
 
 /// How long accepting pauses when the process has run out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
-/// A signal that is given once, to everybody.
-#[derive(Clone)]
-pub struct Shutdown(watch::Receiver<bool>);
-
-/// Who gives the signal.
-pub struct ShutdownTrigger(watch::Sender<bool>);
-
-/// Makes a signal and its trigger.
-#[must_use]
-pub fn shutdown() -> (ShutdownTrigger, Shutdown) {
-    let (sender, receiver) = watch::channel(false);
-    (ShutdownTrigger(sender), Shutdown(receiver))
-}
-
-impl ShutdownTrigger {
-    /// Gives the signal.
-    pub fn pull(&self) {
-        self.0.send_replace(true);
-    }
-}
-
-impl Shutdown {
-    /// Waits for the signal; a trigger that was dropped is one that was pulled.
-    pub async fn wait(mut self) {
-        let _ = self.0.wait_for(|pulled| *pulled).await;
-    }
-}
 
 /// How a listener treats its connections.
 pub struct Listening {
@@ -72,56 +53,70 @@ pub struct Listening {
     pub protocols: Protocols,
     /// How many connections may be open at once.
     pub max_connections: usize,
+    /// How many of one client; `None` for as many as there may be at all.
+    pub per_client: Option<PerClient>,
+    /// How long a connection may be idle between two requests.
+    pub idle: Duration,
     /// How long connections have to finish after the signal.
     pub drain: Duration,
 }
 
-/// Serves until the signal, then stops accepting, lets every request finish, and closes.
+/// Serves until the signal, then stops accepting, lets every request finish, and closes. What is
+/// still busy at the end of the drain is cut off.
 pub async fn serve<S, F, B>(
     listening: Listening,
     metrics: Arc<Metrics>,
-    shutdown_signal: Shutdown,
+    shutdown: Shutdown,
     handler: S,
 ) where
     S: Fn(Request<Incoming>, SocketAddr) -> F + Clone + Send + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
-    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B: Body<Data = Bytes> + Unpin + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let Listening { listener, name, protocols, max_connections, drain } = listening;
+    let Listening { listener, name, protocols, max_connections, per_client, idle, drain } =
+        listening;
     let open = metrics.connections.with_label_values(&[name]);
-    let slots = Arc::new(Semaphore::new(max_connections));
-    // Given when this function returns: what is still open then is cut.
-    let (_cut, cut) = shutdown();
-    let mut stop = std::pin::pin!(shutdown_signal.clone().wait());
+    let places = Places::new(max_connections, per_client);
+    let doorman = Doorman::new();
+    let graceful = GracefulShutdown::new();
+    let (cut, is_cut) = self::shutdown();
+    let mut stop = std::pin::pin!(shutdown.clone().wait());
     loop {
         let (stream, peer) = tokio::select! {
             () = &mut stop => break,
             accepted = accept(&listener) => accepted,
         };
-        // A connection beyond the cap is closed at once: a queue would only hide it.
-        let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
-            metrics.overloaded.with_label_values(&["connections"]).inc();
-            continue;
+        // A queue would only hide that there are too many.
+        let place = match places.take(peer.ip()) {
+            Ok(place) => place,
+            Err(cap) => {
+                metrics.overloaded.with_label_values(&[cap]).inc();
+                // Who expects a handshake cannot read why.
+                if protocols.are_in_the_clear() {
+                    doorman.turn_away(stream);
+                }
+                continue;
+            }
         };
-        let (handler, protocols, metrics) =
-            (handler.clone(), protocols.clone(), Arc::clone(&metrics));
-        let (stop, cut) = (shutdown_signal.clone(), cut.clone());
         let open = OpenConnection::new(open.clone());
+        let (stop, watcher) = (shutdown.clone(), graceful.watcher());
+        let service = Service { peer, idle, handler: handler.clone(), stop, watcher };
+        let (protocols, metrics) = (protocols.clone(), Arc::clone(&metrics));
+        let is_cut = is_cut.clone();
         tokio::spawn(async move {
-            let _held = (slot, open);
-            let handler = move |request| handler(request, peer);
+            let _held = (place, open);
             tokio::select! {
-                () = converse(Patient::new(stream), protocols, &metrics, handler, stop) => {}
-                () = cut.wait() => {}
+                () = converse(stream, protocols, &metrics, service) => {}
+                () = is_cut.wait() => {}
             }
         });
     }
     drop(listener);
-    let all = u32::try_from(max_connections).unwrap_or(u32::MAX);
-    if timeout(drain, slots.acquire_many(all)).await.is_err() {
+    if timeout(drain, graceful.shutdown()).await.is_err() {
         tracing::warn!(seconds = drain.as_secs(), "connections were still busy after the drain");
     }
+    cut.pull();
 }
 
 async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {

@@ -82,6 +82,12 @@ pub struct ServerSettings {
     pub trusted_proxies: Option<TrustedProxies>,
     /// The longest life that an app may give its upload URLs. Whole seconds.
     pub max_url_expiry: Duration,
+    /// How long a client's connection may be idle between two requests.
+    pub idle_timeout: Duration,
+    /// How long load balancers have to see that the gateway is no longer ready.
+    pub drain_notice: Duration,
+    /// How long requests have to finish once no more are accepted.
+    pub drain_timeout: Duration,
 }
 
 /// `[Records] URL`: where the records of uploads are kept.
@@ -96,6 +102,8 @@ pub enum RecordsUrl {
 pub struct LimitsSettings {
     /// Connections of clients.
     pub max_connections: NonZeroUsize,
+    /// Connections of one client, where it is known who is one.
+    pub max_connections_per_ip: NonZeroUsize,
     /// Requests that are being answered.
     pub max_concurrent_requests: NonZeroUsize,
 }
@@ -168,6 +176,9 @@ impl ServerSettings {
         let secrets_dir = section.key("SecretsDir").text(path).or("/run/secrets/safelight".into());
         let trusted_proxies = section.key("TrustedProxies").texts(proxy_network).optional();
         let max_url_expiry = section.key("MaxURLExpiry").duration().check(url_expiry);
+        let idle_timeout = section.key("IdleTimeout").duration().check(idle);
+        let drain_notice = section.key("DrainNotice").duration().check(drain);
+        let drain_timeout = section.key("DrainTimeout").duration().check(drain);
         Some(Self {
             listen,
             h2c,
@@ -178,6 +189,9 @@ impl ServerSettings {
             address_policy,
             trusted_proxies: trusted_proxies.map(TrustedProxies::new),
             max_url_expiry: max_url_expiry.or(Duration::from_secs(15 * 60)),
+            idle_timeout: idle_timeout.or(Duration::from_secs(75)),
+            drain_notice: drain_notice.or(Duration::from_secs(2)),
+            drain_timeout: drain_timeout.or(Duration::from_secs(25)),
         })
     }
 }
@@ -216,6 +230,7 @@ impl LimitsSettings {
         };
         Self {
             max_connections: count(section.key("MaxConnections").integer(), 10_000),
+            max_connections_per_ip: count(section.key("MaxConnectionsPerIP").integer(), 256),
             max_concurrent_requests: count(section.key("MaxConcurrentRequests").integer(), 4096),
         }
     }
@@ -243,6 +258,18 @@ fn url_expiry(expiry: &Duration) -> Result<(), &'static str> {
     let allowed = expiry.subsec_nanos() == 0
         && (Duration::from_secs(1)..=LONGEST_URL_EXPIRY).contains(expiry);
     if allowed { Ok(()) } else { Err("write whole seconds, from \"1s\" to \"7d\"") }
+}
+
+/// Less than a client needs to ask again is a slip, and more than a day is no limit.
+fn idle(time: &Duration) -> Result<(), &'static str> {
+    let allowed = (Duration::from_secs(1)..=Duration::from_secs(86_400)).contains(time);
+    if allowed { Ok(()) } else { Err("write a time from \"1s\" to \"1d\"") }
+}
+
+/// Whoever ends a process waits for minutes at most.
+fn drain(time: &Duration) -> Result<(), &'static str> {
+    let allowed = *time <= Duration::from_secs(3600);
+    if allowed { Ok(()) } else { Err("write a time up to \"1h\"") }
 }
 
 fn proxy_network(text: &str) -> Result<IpNet, String> {

@@ -23,7 +23,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioTimer;
 use tokio::time::{Instant, sleep_until};
 
-use super::{HEAD_TIMEOUT, Shutdown};
+use super::Shutdown;
 
 use conduct::{Answering, Conduct, Streams, progress_of_this_stream};
 use pieces::Pieces;
@@ -57,8 +57,8 @@ const CONNECTION_WINDOW_BYTES: u32 = 256 << 10;
 const PING_EVERY: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a connection may have no streams.
-const IDLE: Duration = Duration::from_secs(60);
+/// How long a client may ask for nothing that has just connected.
+const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a connection that is ending may take for the rest of its answers once none of them is
 /// being made any more.
@@ -75,13 +75,15 @@ pub(super) enum Ended {
     Abusive,
 }
 
-/// Serves a connection until it ends; after the signal, until its streams have ended.
+/// Serves a connection until it ends; after the signal, until its streams have ended. It may be
+/// without a stream for a time of `idle`.
 ///
 /// # Errors
 /// What broke it.
 pub(super) async fn serve<I, S, F, B>(
     io: I,
     handler: S,
+    idle: Duration,
     stop: Shutdown,
 ) -> Result<Ended, hyper::Error>
 where
@@ -105,7 +107,7 @@ where
     let connection = builder(Streams(Arc::clone(&conduct))).serve_connection(io, service);
     let mut connection = pin!(connection);
     let mut stop = pin!(stop.wait());
-    let mut look = pin!(sleep_until(Instant::now() + HEAD_TIMEOUT));
+    let mut look = pin!(sleep_until(Instant::now() + FIRST_REQUEST_TIMEOUT));
     let mut ending = None;
     loop {
         tokio::select! {
@@ -116,7 +118,7 @@ where
                 ending = Some(Instant::now());
                 look.as_mut().reset(Instant::now() + LINGER);
             }
-            () = look.as_mut() => match next_look(ending, &conduct, Instant::now()) {
+            () = look.as_mut() => match next_look(ending, &conduct, idle, Instant::now()) {
                 Look::Again(at) => look.as_mut().reset(at),
                 Look::End => {
                     connection.as_mut().graceful_shutdown();
@@ -141,13 +143,12 @@ enum Look {
 }
 
 /// `ending`: since when it is.
-fn next_look(ending: Option<Instant>, conduct: &Conduct, now: Instant) -> Look {
+fn next_look(ending: Option<Instant>, conduct: &Conduct, idle: Duration, now: Instant) -> Look {
     let since = conduct.idle_since();
     match (ending, since) {
-        (None, None) => Look::Again(now + IDLE),
+        (None, None) => Look::Again(now + idle),
         (None, Some(since)) => {
-            // Who has connected and asks for nothing is waited for as long as in HTTP/1.1.
-            let patience = if conduct.was_used() { IDLE } else { HEAD_TIMEOUT };
+            let patience = if conduct.was_used() { idle } else { FIRST_REQUEST_TIMEOUT };
             let until = since + patience;
             if now >= until { Look::End } else { Look::Again(until) }
         }

@@ -16,6 +16,8 @@ use super::*;
 /// Enough that no window of the tests holds it.
 const LARGE: usize = 1 << 20;
 
+const IDLE: Duration = Duration::from_secs(60);
+
 /// A server on one end of a pipe, and a client that does nothing on its own on the other.
 struct Pair {
     client: SendRequest<Bytes>,
@@ -34,7 +36,8 @@ impl Pair {
         let dropped = Arc::new(Semaphore::new(0));
         let counted = Arc::clone(&dropped);
         let handler = move |request: Request<Incoming>| answer(request, Arc::clone(&counted));
-        let server = tokio::spawn(async move { serve(TokioIo::new(far), handler, stopped).await });
+        let server =
+            tokio::spawn(async move { serve(TokioIo::new(far), handler, IDLE, stopped).await });
         let (client, connection) = client::Builder::new()
             .initial_window_size(64 << 10)
             .initial_connection_window_size(1 << 20)
@@ -156,7 +159,7 @@ async fn a_body_that_breaks_off_resets_its_stream() {
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_nobody_uses_is_ended_in_order() {
-    for (is_used, patience) in [(false, HEAD_TIMEOUT), (true, IDLE)] {
+    for (is_used, patience) in [(false, FIRST_REQUEST_TIMEOUT), (true, IDLE)] {
         let mut pair = Pair::new().await;
         if is_used {
             read(pair.get("/small").await).await.unwrap();
@@ -174,7 +177,7 @@ async fn who_never_says_a_word_is_cut() {
     let (client, server) = duplex(1 << 10);
     let (_stop, stopped) = shutdown();
     let handler = |request| answer(request, Arc::new(Semaphore::new(0)));
-    let ended = serve(TokioIo::new(server), handler, stopped).await.unwrap();
+    let ended = serve(TokioIo::new(server), handler, IDLE, stopped).await.unwrap();
     assert_eq!(ended, Ended::Lingered);
     drop(client);
 }
@@ -231,19 +234,19 @@ async fn looks_at_a_connection() {
     let begun = Instant::now();
     let after = |seconds| begun + Duration::from_secs(seconds);
     let conduct = Arc::new(Conduct::new(begun));
-    assert_eq!(next_look(None, &conduct, after(9)), Look::Again(after(10)));
-    assert_eq!(next_look(None, &conduct, after(10)), Look::End, "it was never used");
+    assert_eq!(next_look(None, &conduct, IDLE, after(9)), Look::Again(after(10)));
+    assert_eq!(next_look(None, &conduct, IDLE, after(10)), Look::End, "it was never used");
 
     let live = conduct::Live::begin(&conduct);
-    assert_eq!(next_look(None, &conduct, after(100)), Look::Again(after(160)));
-    assert_eq!(next_look(Some(begun), &conduct, after(100)), Look::Again(after(130)));
+    assert_eq!(next_look(None, &conduct, IDLE, after(100)), Look::Again(after(160)));
+    assert_eq!(next_look(Some(begun), &conduct, IDLE, after(100)), Look::Again(after(130)));
     tokio::time::advance(Duration::from_secs(100)).await;
     drop(live);
-    assert_eq!(next_look(None, &conduct, after(159)), Look::Again(after(160)));
-    assert_eq!(next_look(None, &conduct, after(160)), Look::End);
+    assert_eq!(next_look(None, &conduct, IDLE, after(159)), Look::Again(after(160)));
+    assert_eq!(next_look(None, &conduct, IDLE, after(160)), Look::End);
     let ending = Some(after(110));
-    assert_eq!(next_look(ending, &conduct, after(139)), Look::Again(after(140)));
-    assert_eq!(next_look(ending, &conduct, after(140)), Look::Cut);
+    assert_eq!(next_look(ending, &conduct, IDLE, after(139)), Look::Again(after(140)));
+    assert_eq!(next_look(ending, &conduct, IDLE, after(140)), Look::Cut);
     let ending = Some(after(50));
-    assert_eq!(next_look(ending, &conduct, after(120)), Look::Again(after(130)));
+    assert_eq!(next_look(ending, &conduct, IDLE, after(120)), Look::Again(after(130)));
 }

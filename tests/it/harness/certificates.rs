@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
 };
 use tempfile::TempDir;
 
@@ -27,6 +27,8 @@ impl Authority {
     pub fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        // Not the usual name, which its certificates have: each would seem to be its own issuer.
+        params.distinguished_name.push(DnType::CommonName, "authority of the tests");
         let key = KeyPair::generate().unwrap();
         Self { issuer: CertifiedIssuer::self_signed(params, key).unwrap() }
     }
@@ -68,9 +70,7 @@ impl ServerFiles {
 
     /// Writes other files in their place.
     pub fn replace(&self, issued: &Issued) {
-        for (path, text) in
-            [(self.certificate(), &issued.certificate), (self.key(), &issued.key)]
-        {
+        for (path, text) in [(self.certificate(), &issued.certificate), (self.key(), &issued.key)] {
             // In one step, so that nobody reads a half.
             let new = path.with_extension("new");
             fs::write(&new, text).unwrap();

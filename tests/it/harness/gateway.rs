@@ -216,6 +216,13 @@ impl TestGateway {
             .await;
     }
 
+    /// Waits until this many requests are being answered: it can only be asked for again and again.
+    pub async fn until_in_flight(&self, requests: f64) {
+        while self.metrics().await.value("safelight_requests_in_flight") != requests {
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// The metrics, as Prometheus sees them.
     pub async fn metrics(&self) -> Metrics {
         let answer = Plain::new(Method::GET, format!("{}/metrics", self.admin)).send().await;
@@ -306,8 +313,12 @@ fn configure(folder: &Path, setup: &Setup) -> Configuration {
 }
 
 /// The settings of a gateway whose files are in a folder. Unless they say more of it, nothing is kept
-/// in memory: most tests are about the sources.
+/// in memory: most tests are about the sources. `more` may begin with `[Server]` and keys of it.
 pub fn settings_text(folder: &Path, more: &str) -> String {
+    let (server, more) = match more.strip_prefix("[Server]\n") {
+        Some(more) => more.split_at(more.find('[').unwrap_or(more.len())),
+        None => ("", more),
+    };
     let folder = folder.display();
     let cache = if more.contains("[Cache]") { "" } else { "[Cache]\nSize = \"0B\"" };
     format!(
@@ -319,6 +330,7 @@ PublicBaseURL = "{PUBLIC_BASE}"
 AppsDir = "{folder}/apps.d"
 SecretsDir = "{folder}/secrets"
 AllowLoopbackUpstreams = true
+{server}
 [Records]
 URL = "sqlite:{folder}/data/safelight.db"
 [Keys]

@@ -133,6 +133,9 @@ impl FrontDoor {
             return Problem::MethodNotAllowed { allow: ALL_METHODS }.into_response(&line.id);
         }
         let (head, body) = request.into_parts();
+        if head.method == Method::OPTIONS && head.uri.path() == "*" {
+            return cors::of_the_server();
+        }
         if let Some((push, source)) = self.push.as_ref().zip(events::source_of(head.uri.path())) {
             line.route = events::route_of(source);
             let answered = Box::pin(events::handle(push, source, &head, body)).await;

@@ -76,12 +76,13 @@ pub(super) async fn converse<S, F, B>(
                 () = stopped => return,
             };
             match told {
-                Ok(Ok((stream, true))) => service.http2(stream).await,
+                Ok(Ok((stream, true))) => Box::pin(service.http2(stream)).await,
                 Ok(Ok((stream, false))) => service.http1(stream).await,
                 Ok(Err(_)) | Err(_) => {}
             }
         }
-        Protocols::Tls(tls) => {
+        // Boxed, so that no connection in the clear has room for it.
+        Protocols::Tls(tls) => Box::pin(async move {
             let accepted = tokio::select! {
                 accepted = tls.accept(stream, metrics) => accepted,
                 () = stopped => return,
@@ -91,7 +92,8 @@ pub(super) async fn converse<S, F, B>(
                 Some((stream, false)) => service.http1(stream).await,
                 None => {}
             }
-        }
+        })
+        .await,
     }
 }
 

@@ -22,9 +22,8 @@ use crate::harness::slow_cdn::{FIRST_HALF, PATIENT_READ, SlowCdn};
 use crate::harness::tools;
 use crate::harness::wire_cdn::{Act, CdnObject, End, WireCdn};
 
-/// The line by which a gateway of the tests speaks HTTP/2 without TLS. Their settings begin with
-/// `[Server]`.
-const H2C: &str = "[Server]\nH2C = true\n";
+/// The line of `[Server]` by which a gateway speaks HTTP/2 without TLS.
+const H2C: &str = "H2C = true";
 
 /// A gateway that does, with an app on the embedded store.
 async fn gateway() -> TestGateway {
@@ -34,7 +33,7 @@ async fn gateway() -> TestGateway {
         embedded::BUCKET
     );
     let setup = Setup::with_app("shop", file).and_embedded(embedded::access(&storage));
-    setup.and_settings(H2C).start().await
+    setup.and_server(H2C).start().await
 }
 
 /// Asks for an upload over HTTP/2.
@@ -111,7 +110,7 @@ async fn the_version_changes_nothing_about_an_answer() {
 /// A gateway that speaks both, whose app has this CDN.
 async fn behind(cdn: &str, file: impl FnOnce(&str, &str) -> String) -> TestGateway {
     let head = format!("CloudFrontURL = \"{cdn}\"");
-    Setup::with_app("shop", file(&head, PATIENT_READ)).and_settings(H2C).start().await
+    Setup::with_app("shop", file(&head, PATIENT_READ)).and_server(H2C).start().await
 }
 
 /// What breaks off at the CDN is continued from storage, and the client sees one whole body.
@@ -185,8 +184,8 @@ async fn streams_count_as_requests() {
     let cdn = SlowCdn::start().await;
     let head = format!("CloudFrontURL = \"{}\"", cdn.url);
     let setup = Setup::with_app("shop", offline_app_file(&head, PATIENT_READ));
-    let settings = format!("{H2C}[Limits]\nMaxConcurrentRequests = 1");
-    let gateway = setup.and_settings(&settings).start().await;
+    let setup = setup.and_server(H2C).and_settings("[Limits]\nMaxConcurrentRequests = 1");
+    let gateway = setup.start().await;
     let client = Http2Client::connect(&gateway).await;
     let grant = granted(&client, "a.jpg").await;
     gateway.until_in_flight(0.0).await;

@@ -6,7 +6,7 @@ use h2::{Reason, RecvStream};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, Full, StreamBody, combinators::BoxBody};
 use hyper_util::rt::TokioIo;
-use tokio::io::duplex;
+use tokio::io::{AsyncWriteExt as _, duplex};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
@@ -202,6 +202,26 @@ async fn a_connection_that_does_not_end_is_cut() {
     // The stream is given up, which lets the connection end; or it has to be cut.
     assert!(matches!(ended, Ok(Ended::Closed | Ended::Lingered)), "{ended:?}");
     drop(body);
+}
+
+/// A client that is gone without a word: its request is not answered for ever.
+#[tokio::test(start_paused = true)]
+async fn who_answers_no_ping_is_gone() {
+    let (mut client, server) = duplex(64 << 10);
+    let (_stop, stopped) = shutdown();
+    let dropped = Arc::new(Semaphore::new(0));
+    let counted = Arc::clone(&dropped);
+    let handler = move |request| answer(request, Arc::clone(&counted));
+    // GET, http, /never and h, in HPACK (RFC 7541, appendix A), which ends headers and stream.
+    let head = b"\x82\x86\x04\x06/never\x01\x01h";
+    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec();
+    bytes.extend([0, 0, u8::try_from(head.len()).unwrap(), 1, 5, 0, 0, 0, 1]);
+    bytes.extend(head);
+    client.write_all(&bytes).await.unwrap();
+    let begun = Instant::now();
+    let _ = serve(TokioIo::new(server), handler, IDLE, stopped).await;
+    assert!(begun.elapsed() <= PING_EVERY + PING_TIMEOUT + Duration::from_secs(1));
+    dropped.acquire().await.unwrap().forget();
 }
 
 /// One request at a time, each taken back when it is being answered: nothing waits to be accepted, so

@@ -12,6 +12,7 @@ use safelight::settings::Settings;
 use safelight::storage::{S3Access, S3Config};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::task::JoinHandle;
 
 use super::plain_client::{Answer, Plain};
 use super::program::{Ended, Program};
@@ -37,6 +38,8 @@ pub struct TestGateway {
 /// The settings of a gateway and the files of its apps, before it starts.
 pub struct Setup {
     settings: String,
+    /// More lines of `[Server]`.
+    server: String,
     apps: Vec<(String, String)>,
     secrets: Vec<(String, String)>,
     embedded: Option<S3Access>,
@@ -47,6 +50,7 @@ impl Setup {
     pub fn with_app(name: &str, file: impl Into<String>) -> Self {
         Self {
             settings: String::new(),
+            server: String::new(),
             apps: vec![(name.into(), file.into())],
             secrets: Vec::new(),
             embedded: None,
@@ -68,6 +72,12 @@ impl Setup {
     /// More settings, as they stand in `safelight.toml`.
     pub fn and_settings(mut self, settings: &str) -> Self {
         self.settings.push_str(settings);
+        self
+    }
+
+    /// More lines of `[Server]`.
+    pub fn and_server(mut self, lines: &str) -> Self {
+        self.server.push_str(&format!("{lines}\n"));
         self
     }
 
@@ -123,6 +133,21 @@ impl TestGateway {
         self.gateway.take().expect("it runs").stop(Duration::ZERO).await;
         let folder = std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap());
         Self::start(folder, setup).await
+    }
+
+    /// Begins to stop it in order; the task ends when it has stopped.
+    pub fn begin_to_stop(&mut self, notice: Duration) -> JoinHandle<()> {
+        let gateway = self.gateway.take().expect("it runs");
+        tokio::spawn(gateway.stop(notice))
+    }
+
+    /// The memory of the program itself that is resident now, in KiB.
+    pub fn resident_kib(&self) -> u64 {
+        let id = self.program.as_ref().expect("the program itself runs").id();
+        let status = fs::read_to_string(format!("/proc/{id}/status")).expect("this is Linux");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let number = line.and_then(|line| line.split_whitespace().next());
+        number.and_then(|number| number.parse().ok()).expect("a number of KiB")
     }
 
     /// Ends the program in order, and says how it ended.
@@ -272,7 +297,9 @@ fn write_files(folder: &Path, setup: &Setup) -> PathBuf {
         fs::write(path, text).unwrap();
     }
     let settings_file = folder.join("safelight.toml");
-    fs::write(&settings_file, settings_text(folder, &setup.settings)).unwrap();
+    let settings = settings_text(folder, &setup.settings);
+    let server = format!("[Server]\n{}", setup.server);
+    fs::write(&settings_file, settings.replacen("[Server]\n", &server, 1)).unwrap();
     settings_file
 }
 
@@ -313,12 +340,8 @@ fn configure(folder: &Path, setup: &Setup) -> Configuration {
 }
 
 /// The settings of a gateway whose files are in a folder. Unless they say more of it, nothing is kept
-/// in memory: most tests are about the sources. `more` may begin with `[Server]` and keys of it.
+/// in memory: most tests are about the sources.
 pub fn settings_text(folder: &Path, more: &str) -> String {
-    let (server, more) = match more.strip_prefix("[Server]\n") {
-        Some(more) => more.split_at(more.find('[').unwrap_or(more.len())),
-        None => ("", more),
-    };
     let folder = folder.display();
     let cache = if more.contains("[Cache]") { "" } else { "[Cache]\nSize = \"0B\"" };
     format!(
@@ -330,7 +353,6 @@ PublicBaseURL = "{PUBLIC_BASE}"
 AppsDir = "{folder}/apps.d"
 SecretsDir = "{folder}/secrets"
 AllowLoopbackUpstreams = true
-{server}
 [Records]
 URL = "sqlite:{folder}/data/safelight.db"
 [Keys]

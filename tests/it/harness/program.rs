@@ -126,6 +126,11 @@ impl Program {
         (base("address"), base("admin"))
     }
 
+    /// The id of the process.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Sends the signal that asks a process to end.
     pub fn terminate(&self) {
         let id = self.process.id().to_string();

@@ -11,7 +11,7 @@ const NOWHERE: &str = "/nowhere";
 /// A gateway, and somebody else's connection to it.
 async fn scene() -> (TestGateway, Http2Client) {
     let setup = Setup::with_app("shop", offline_app_file("", ""));
-    let gateway = setup.and_settings(super::H2C).start().await;
+    let gateway = setup.and_server(super::H2C).start().await;
     let other = Http2Client::connect(&gateway).await;
     other.get(NOWHERE).await.assert_problem(404, "unknown_route");
     (gateway, other)
@@ -104,7 +104,7 @@ async fn too_many_streams() {
     let cdn = SlowCdn::start().await;
     let head = format!("CloudFrontURL = \"{}\"", cdn.url);
     let setup = Setup::with_app("shop", offline_app_file(&head, PATIENT_READ));
-    let gateway = setup.and_settings(super::H2C).start().await;
+    let gateway = setup.and_server(super::H2C).start().await;
     let other = Http2Client::connect(&gateway).await;
     let grant = gateway.granted("shop", "a.jpg").await;
     let path = grant.public_url().strip_prefix("https://media.test").unwrap();

@@ -82,18 +82,20 @@ pub(super) async fn converse<S, F, B>(
             }
         }
         // Boxed, so that no connection in the clear has room for it.
-        Protocols::Tls(tls) => Box::pin(async move {
-            let accepted = tokio::select! {
-                accepted = tls.accept(stream, metrics) => accepted,
-                () = stopped => return,
-            };
-            match accepted {
-                Some((stream, true)) => service.http2(stream).await,
-                Some((stream, false)) => service.http1(stream).await,
-                None => {}
-            }
-        })
-        .await,
+        Protocols::Tls(tls) => {
+            Box::pin(async move {
+                let accepted = tokio::select! {
+                    accepted = tls.accept(stream, metrics) => accepted,
+                    () = stopped => return,
+                };
+                match accepted {
+                    Some((stream, true)) => service.http2(stream).await,
+                    Some((stream, false)) => service.http1(stream).await,
+                    None => {}
+                }
+            })
+            .await
+        }
     }
 }
 

@@ -29,11 +29,20 @@ async def _hold(port, kind, begun):
             continue
         writer.write(first)
         begun()
-        # Whatever is answered ends it.
-        while not (reader.at_eof() or writer.transport.is_closing()):
-            await asyncio.sleep(_PAUSE)
+        while await _is_waiting(reader):
             writer.write(drip)
         writer.transport.abort()
+
+
+async def _is_waiting(reader):
+    """Whether the server has said nothing for a while; whatever it says is the end."""
+    try:
+        await asyncio.wait_for(reader.read(1), _PAUSE)
+    except asyncio.TimeoutError:
+        return True
+    except OSError:
+        pass
+    return False
 
 
 async def main(port, count, seconds):

@@ -155,8 +155,9 @@ fn problem_of(error: Error, head: &[u8]) -> Problem {
 
 /// Whether a target is surely one that a `Uri` is made of: most are.
 fn is_plain(target: &str) -> bool {
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%/?=&+,:;@!$'()*".contains(byte);
-    target.starts_with('/') && target.as_bytes().iter().all(|byte| plain(byte))
+    let is_plain =
+        |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%/?=&+,:;@!$'()*".contains(&byte);
+    target.starts_with('/') && target.bytes().all(is_plain)
 }
 
 /// The length of the body must be said once, and in one way (RFC 9112 §6.3).

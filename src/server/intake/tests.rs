@@ -175,7 +175,7 @@ async fn while_an_answer_is_on_its_way_nobody_is_idle() {
 async fn a_client_that_still_sends_is_heard_out() {
     let (mut client, mut intake, _) = intake();
     client.write_all(b"POST / HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n").await.unwrap();
-    intake.read(&mut [0; 100]).await.unwrap();
+    assert!(intake.read(&mut [0; 100]).await.unwrap() > 0);
     let begun = Instant::now();
     let sending = async {
         // More than fits: somebody must take it.
@@ -191,7 +191,7 @@ async fn a_client_that_still_sends_is_heard_out() {
 async fn a_client_that_is_done_is_not_waited_for() {
     let (mut client, mut intake, _) = intake();
     client.write_all(GET).await.unwrap();
-    intake.read(&mut [0; 100]).await.unwrap();
+    assert!(intake.read(&mut [0; 100]).await.unwrap() > 0);
     let begun = Instant::now();
     intake.shutdown().await.unwrap();
     assert_eq!(begun.elapsed(), Duration::ZERO);

@@ -1,3 +1,5 @@
+//! Connections over a pipe, in virtual time where time matters.
+
 use std::convert::Infallible;
 
 use bytes::Bytes;

@@ -58,6 +58,9 @@ impl Certificates {
         for outcome in ["ok", "failed"] {
             metrics.certificate_reloads.with_label_values(&[outcome]);
         }
+        for outcome in ["ok", "failed", "timeout"] {
+            metrics.tls_handshakes.with_label_values(&[outcome]);
+        }
         let this = Self {
             files,
             serving: RwLock::new(Arc::clone(&pair.certified)),

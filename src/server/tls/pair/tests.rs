@@ -1,3 +1,5 @@
+//! Good and bad pairs.
+
 use std::fs;
 use std::process::Command;
 

@@ -1,8 +1,9 @@
 //! The composition root: settings and app files in, a running gateway out. Every way to run it —
 //! `serve`, `dev`, the tests — goes through [`Gateway::start`].
 
+mod certified;
 mod events;
-mod listeners;
+mod listening;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use http::HeaderValue;
 use sha2::{Digest as _, Sha256};
+use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
@@ -30,10 +32,8 @@ use crate::settings::{Reconcile, RecordsUrl, Settings};
 use crate::storage::{GcsProcessCredentials, GcsSurroundings, ProcessCredentials, S3Access};
 use crate::upstream::Client;
 
+use certified::Certified;
 use events::Handlers;
-use listeners::{
-    Certified, admin_listening, bind, listening, local_address, open_admin, open_public,
-};
 
 /// How often the memory of rate limits is tidied.
 const SWEEP_LIMITS_EVERY: Duration = Duration::from_secs(60);
@@ -185,7 +185,7 @@ impl Gateway {
         let readiness = Readiness::default();
         let limits = settings.limits;
         let certificates = certified.map(|certified| certified.serve(&metrics));
-        let protocols = listeners::protocols(certificates.as_ref(), settings.server.h2c)?;
+        let protocols = certified::protocols(certificates.as_ref(), settings.server.h2c)?;
         let public = FrontDoor::new(
             Arc::clone(&apps),
             services,
@@ -200,14 +200,14 @@ impl Gateway {
             metrics: Arc::clone(&metrics),
             readiness: readiness.clone(),
         };
-        let listening = listening(listener, protocols, &settings.server, limits);
-        let admin_listening = admin_listening(admin_listener, &settings.server);
+        let public_listening = listening::public(listener, protocols, &settings.server, limits);
+        let admin_listening = listening::admin(admin_listener, &settings.server);
         let gateway = Self {
             address,
             admin_address,
             records,
-            public: open_public(listening, &metrics, public),
-            admin: open_admin(admin_listening, &metrics, admin),
+            public: listening::open_public(public_listening, &metrics, public),
+            admin: listening::open_admin(admin_listening, &metrics, admin),
             consumer,
             sweeper: spawn_sweeper(sweeper),
             limits_sweeper: tokio::spawn(sweep_limits(apps)),
@@ -366,6 +366,16 @@ fn open_memory(size: u64, apps: &Apps, metrics: &Arc<Metrics>) -> Option<Arc<Mem
         app.metrics.touch_memory();
     }
     Some(Arc::new(MemoryCache::new(size, metrics)))
+}
+
+async fn bind(address: SocketAddr, key: &str) -> Result<TcpListener, String> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| format!("cannot listen on {address} ({key}): {error}"))
+}
+
+fn local_address(listener: &TcpListener) -> Result<SocketAddr, String> {
+    listener.local_addr().map_err(|error| error.to_string())
 }
 
 fn spawn_sweeper(sweeper: Sweeper) -> Running {

@@ -7,10 +7,11 @@ use http::{Method, Request, Response, StatusCode};
 use serde::Serialize;
 
 use crate::apps::Apps;
+use crate::log::RequestId;
 use crate::metrics::Metrics;
 
 use super::body::{ReplyBody, json_response};
-use super::{Refused, RequestId, text_response};
+use super::{Refused, text_response};
 
 /// Whether the process wants requests: yes from the moment its configuration is loaded until it
 /// begins to drain. It follows neither storage nor the record store, whose failures the gateway

@@ -3,10 +3,11 @@
 
 use bytes::Bytes;
 
+use crate::log::RequestId;
+
 use super::body::ReplyBody;
 use super::error::Problem;
 use super::{REQUEST_ID, header_of};
-use crate::log::RequestId;
 
 /// Why a request is refused that only stands for what the client has sent. An extension of it; its
 /// answer is the connection's last.

@@ -1,6 +1,5 @@
-//! The two listeners: for the world, with TLS where it is configured, and for the operator.
+//! The two listeners: how each treats its connections, and whose requests go where.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
@@ -8,64 +7,16 @@ use tokio::net::TcpListener;
 use crate::http::FrontDoor;
 use crate::http::admin::AdminDoor;
 use crate::metrics::Metrics;
-use crate::server::tls::{Certificates, Pair, PairFiles, Tls};
 use crate::server::{Listening, PerClient, Protocols, Shutdown, serve, shutdown};
-use crate::settings::{LimitsSettings, ServerSettings, TlsSettings};
+use crate::settings::{LimitsSettings, ServerSettings};
 
 use super::Running;
 
 /// How many admin connections may be open at once.
 const MAX_ADMIN_CONNECTIONS: usize = 64;
 
-/// A certificate and its key, found good, and their files.
-pub(super) struct Certified {
-    files: PairFiles,
-    pair: Pair,
-}
-
-impl Certified {
-    /// Reads and tries what the settings name.
-    ///
-    /// # Errors
-    /// A text for the operator.
-    pub(super) fn load(settings: &TlsSettings) -> Result<Self, String> {
-        let TlsSettings { certificate_file, key_file } = settings.clone();
-        let files = PairFiles { certificate: certificate_file, key: key_file };
-        let pair = files.load()?;
-        Ok(Self { files, pair })
-    }
-
-    /// What a listener is served with.
-    pub(super) fn serve(self, metrics: &Arc<Metrics>) -> Arc<Certificates> {
-        Certificates::new(self.files, self.pair, Arc::clone(metrics))
-    }
-}
-
-/// What the public listener speaks.
-pub(super) fn protocols(
-    certificates: Option<&Arc<Certificates>>,
-    h2c: bool,
-) -> Result<Protocols, String> {
-    Ok(match certificates {
-        Some(certificates) => Protocols::Tls(Tls::new(Arc::clone(certificates))?),
-        None if h2c => Protocols::Http1AndH2c,
-        None => Protocols::Http1,
-    })
-}
-
-/// Binds the address that a key names.
-pub(super) async fn bind(address: SocketAddr, key: &str) -> Result<TcpListener, String> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|error| format!("cannot listen on {address} ({key}): {error}"))
-}
-
-pub(super) fn local_address(listener: &TcpListener) -> Result<SocketAddr, String> {
-    listener.local_addr().map_err(|error| error.to_string())
-}
-
 /// How the world is listened to.
-pub(super) fn listening(
+pub(super) fn public(
     listener: TcpListener,
     protocols: Protocols,
     server: &ServerSettings,
@@ -87,7 +38,7 @@ pub(super) fn listening(
 }
 
 /// How the operator is listened to.
-pub(super) fn admin_listening(listener: TcpListener, server: &ServerSettings) -> Listening {
+pub(super) fn admin(listener: TcpListener, server: &ServerSettings) -> Listening {
     Listening {
         listener,
         name: "admin",
@@ -99,6 +50,7 @@ pub(super) fn admin_listening(listener: TcpListener, server: &ServerSettings) ->
     }
 }
 
+/// Lets the world in.
 pub(super) fn open_public(
     listening: Listening,
     metrics: &Arc<Metrics>,
@@ -113,6 +65,7 @@ pub(super) fn open_public(
     })
 }
 
+/// Lets the operator in.
 pub(super) fn open_admin(listening: Listening, metrics: &Arc<Metrics>, door: AdminDoor) -> Running {
     let door = Arc::new(door);
     spawn_listener(listening, metrics, move |listening, metrics, stop| {

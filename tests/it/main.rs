@@ -20,6 +20,7 @@ mod harness;
 mod healing;
 mod hostile;
 mod http2;
+mod identity;
 mod main_job;
 mod memory;
 mod memory_store;

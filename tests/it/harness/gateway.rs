@@ -81,6 +81,12 @@ impl Setup {
         self
     }
 
+    /// Trusts what these networks say of their clients.
+    pub fn trusting(mut self, networks: &[&str]) -> Self {
+        self.server.push_str(&format!("TrustedProxies = {networks:?}\n"));
+        self
+    }
+
     /// Where the embedded store is, for apps of `Kind = "embedded"`.
     pub fn and_embedded(mut self, access: S3Access) -> Self {
         self.embedded = Some(access);
@@ -333,6 +339,7 @@ fn configure(folder: &Path, setup: &Setup) -> Configuration {
         secrets_dir: &settings.server.secrets_dir,
         env: &|_| None,
         grants: &settings.grants,
+        trusted_proxies: settings.server.trusted_proxies.as_ref(),
     };
     let (apps, errors) = load_apps(&settings.server.apps_dir, &context);
     assert!(errors.is_empty(), "{errors:#?}");

@@ -153,7 +153,8 @@ async fn versions() {
     for offered in ["-tls1", "-tls1_1"] {
         let said = scene.openssl(&[offered, "-cipher", "DEFAULT:@SECLEVEL=0"]).await;
         assert_ne!(said.code, Some(0), "{said:?}");
-        assert!(said.stderr.contains("alert protocol version"), "{said:?}");
+        // By the server, whatever it calls it.
+        assert!(said.stderr.contains("SSL alert number"), "{said:?}");
     }
     assert_eq!(scene.handshakes("failed").await, 2.0);
 }

@@ -149,6 +149,12 @@ metrics! {
     overloaded: IntCounterVec("safelight_overloaded_total", ["cap"]),
     /// Open connections, by listener: public or admin.
     connections: IntGaugeVec("safelight_connections", ["listener"]),
+    /// TLS handshakes with clients, by outcome: ok, failed or timeout.
+    tls_handshakes: IntCounterVec("safelight_tls_handshakes_total", ["outcome"]),
+    /// When the certificate of the listener ends, in seconds since 1970.
+    certificate_expiry: IntGaugeVec("safelight_certificate_expiry_seconds", ["listener"]),
+    /// New certificates and keys found in their files, by outcome: ok or failed.
+    certificate_reloads: IntCounterVec("safelight_certificate_reloads_total", ["outcome"]),
     /// Requests that are being answered, bodies included.
     requests_in_flight: IntGauge("safelight_requests_in_flight"),
     /// Records in one commit of the record store.

@@ -9,14 +9,12 @@ use sha2::{Digest as _, Sha256};
 
 use crate::cdn::{Cdn, RequestSigner};
 use crate::domain::{AppName, Caching, KeyPrefix, ObjectKey, Rate};
-use crate::limits::{
-    ConcurrencyBounds, ConcurrencyLimit, DEFAULT_MAX_KEYS, KeyedLimiter, SingleLimiter,
-};
+use crate::limits::{ConcurrencyBounds, ConcurrencyLimit, DEFAULT_MAX_KEYS, KeyedLimiter, Quotas};
 use crate::metrics::{AppMetrics, Metrics};
 use crate::storage::{GcsProcessCredentials, Means, ObjectStore, ProcessCredentials, S3Access};
 use crate::upstream::{Client, Timeouts};
 
-use super::config::{AppConfig, CdnConfig, ReadMode, StorageConfig, UploadPolicy};
+use super::config::{AppConfig, CdnConfig, Cors, ReadMode, StorageConfig, UploadPolicy};
 use super::guarded_cdn::GuardedCdn;
 use super::read_proof::ReadProof;
 
@@ -47,8 +45,8 @@ pub struct App {
     pub sources: u64,
     /// How long a body may stand still before it is continued from storage.
     pub stall_timeout: Duration,
-    /// The origins whose pages may use the upload endpoints.
-    pub allowed_origins: Vec<String>,
+    /// Which pages may use the upload endpoints.
+    pub cors: Cors,
     /// Its bucket.
     pub bucket: String,
     /// Its part of the bucket.
@@ -63,10 +61,8 @@ pub struct App {
     pub cdn: Option<GuardedCdn>,
     /// How many requests its storage has at once for reads that want the head of an answer.
     pub storage_limit: ConcurrencyLimit,
-    /// How often each owner may presign.
-    pub owner_limit: KeyedLimiter,
-    /// How often all owners together may.
-    pub app_limit: SingleLimiter,
+    /// How often uploads may begin: of an owner, of a client, and of all together.
+    pub quotas: Arc<Quotas>,
     /// How often each existing upload may be asked about, finalized or renewed.
     pub upload_limit: KeyedLimiter,
     /// Its metrics.
@@ -138,9 +134,8 @@ impl App {
         Ok(Self {
             public_base: format!("{base}/darkroom/{name}"),
             metrics,
-            owner_limit: KeyedLimiter::new("owner", rate_limit.per_owner, max_keys),
+            quotas: Arc::new(Quotas::new(rate_limit, max_keys)),
             upload_limit: KeyedLimiter::new("upload", PER_UPLOAD, max_keys),
-            app_limit: SingleLimiter::new("app", rate_limit.per_app),
             allow_public_upload: config.allow_public_upload,
             accept_foreign_keys: config.accept_foreign_keys,
             keep_names: config.keep_names,
@@ -151,7 +146,7 @@ impl App {
             memory_cache_max_object: read.memory_cache_max_object,
             sources,
             stall_timeout: read.stall_timeout,
-            allowed_origins: config.cors.allowed_origins,
+            cors: config.cors,
             bucket: storage.bucket,
             key_prefix: storage.key_prefix,
             cdn_prefix,
@@ -161,6 +156,12 @@ impl App {
             storage_limit: ConcurrencyLimit::new(ConcurrencyBounds::STORAGE),
             name,
         })
+    }
+
+    /// Forgets whose quotas are full again. Takes milliseconds where there are many.
+    pub fn sweep_limits(&self) {
+        self.quotas.sweep();
+        self.upload_limit.sweep();
     }
 
     /// How long after its key was minted an object may still be written through a signed URL. A

@@ -8,6 +8,7 @@
 
 mod app;
 mod config;
+mod cors_file;
 mod file;
 mod guarded_cdn;
 mod load;
@@ -17,10 +18,8 @@ mod secrets;
 mod storage_file;
 
 pub use app::{App, Apps, Workshop};
-pub use config::{
-    AppConfig, CdnConfig, Cors, RateLimits, ReadMode, ReadPolicy, StorageConfig, UploadPolicy,
-};
-pub use file::parse_origin;
+pub use config::{AppConfig, CdnConfig, Cors, ReadMode, ReadPolicy, StorageConfig, UploadPolicy};
+pub use cors_file::parse_origin;
 pub use guarded_cdn::GuardedCdn;
 pub use load::{LoadContext, load_apps, read_app};
 pub use read_proof::{ReadProof, Reads};

@@ -7,7 +7,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::gateway::{Configuration, Gateway};
 
-use super::configuration::{load, report};
+use super::configuration::{load, report, without_client_limits};
 use super::{ConfigArgs, EX_CONFIG, block_on, logging};
 
 /// How long load balancers have to see that the gateway is no longer ready.
@@ -22,6 +22,9 @@ pub(super) fn run(args: &ConfigArgs) -> ExitCode {
         }
     };
     logging::to_json();
+    if let Some(note) = without_client_limits(&loaded) {
+        tracing::warn!("{note}");
+    }
     let configuration =
         Configuration { settings: loaded.settings, apps: loaded.apps, embedded: None };
     block_on(async {

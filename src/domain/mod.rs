@@ -6,6 +6,7 @@ mod app_name;
 mod base32;
 mod caching;
 mod caller;
+mod client_network;
 mod conditions;
 mod error;
 mod etag;
@@ -30,6 +31,7 @@ mod upload;
 pub use app_name::{AppName, InvalidAppName};
 pub use caching::Caching;
 pub use caller::Caller;
+pub use client_network::ClientNetwork;
 pub use conditions::{Conditions, EtagList, IfRange, Precondition, Validators};
 pub use error::{Error, RateLimitVerdict, VerificationFailure};
 pub use etag::ETag;
@@ -54,7 +56,7 @@ pub use reads::{
 };
 pub use secret::Secret;
 pub use sweep::{Discrepancy, LookOutcome};
-pub use trusted_proxies::TrustedProxies;
+pub use trusted_proxies::{TrustedProxies, Unbelieved};
 pub use upload::{
     Declared, InvalidTransition, Multipart, MultipartId, Stored, UploadRecord, UploadState,
     UploadToken,

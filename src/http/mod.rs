@@ -4,6 +4,7 @@
 pub mod admin;
 mod admission;
 mod body;
+mod client;
 pub mod conditions;
 mod cors;
 mod error;
@@ -57,7 +58,6 @@ pub struct FrontDoor {
     push: Option<Push>,
     /// Whose word on the client's address is believed; `None` where the operator has not said who
     /// stands in front.
-    #[expect(dead_code, reason = "read by what tells clients apart")]
     trusted_proxies: Option<TrustedProxies>,
     /// One permit a request, until its answer has been sent.
     capacity: Arc<Semaphore>,
@@ -90,7 +90,7 @@ impl FrontDoor {
     }
 
     /// Answers one request of this peer.
-    pub async fn handle<B>(&self, request: Request<B>, _peer: SocketAddr) -> Response<LoggedBody>
+    pub async fn handle<B>(&self, request: Request<B>, peer: SocketAddr) -> Response<LoggedBody>
     where
         B: Body<Data = Bytes> + Unpin,
     {
@@ -106,28 +106,35 @@ impl FrontDoor {
         };
         let span = tracing::info_span!("request", request_id = line.id.as_str());
         let place = Arc::clone(&self.capacity).try_acquire_owned().ok();
-        let has_place = place.is_some();
+        // A preflight costs no more than its refusal, after which no page could read the refusal of
+        // what it asks for.
+        let is_answered = place.is_some() || request.method() == Method::OPTIONS;
         let mut exchange = Exchange::begin(line, Arc::clone(&self.metrics), place);
         let line = &mut exchange.line;
-        let mut response = if has_place {
-            self.answer(request, line).instrument(span.clone()).await
+        let mut response = if is_answered {
+            self.answer(request, peer, line).instrument(span.clone()).await
         } else {
             self.metrics.overloaded.with_label_values(&["requests"]).inc();
-            Problem::Overloaded.into_response(&line.id)
+            of_no_app(Problem::Overloaded, line)
         };
         response.headers_mut().insert(REQUEST_ID, line.id.to_header());
         exchange.answer(response, span)
     }
 
-    async fn answer<B>(&self, request: Request<B>, line: &mut Line) -> Response<ReplyBody>
+    async fn answer<B>(
+        &self,
+        request: Request<B>,
+        peer: SocketAddr,
+        line: &mut Line,
+    ) -> Response<ReplyBody>
     where
         B: Body<Data = Bytes> + Unpin,
     {
         if let Err(problem) = admission::check(&request, &self.loop_token) {
-            return problem.into_response(&line.id);
+            return of_no_app(problem, line);
         }
         if known_method(request.method()).is_none() {
-            return Problem::MethodNotAllowed { allow: ALL_METHODS }.into_response(&line.id);
+            return of_no_app(Problem::MethodNotAllowed { allow: ALL_METHODS }, line);
         }
         let (head, body) = request.into_parts();
         if let Some((push, source)) = self.push.as_ref().zip(events::source_of(head.uri.path())) {
@@ -137,14 +144,16 @@ impl FrontDoor {
         }
         let route = match Route::parse(head.uri.path()) {
             Ok(route) => route,
-            Err(NoRoute::Unknown) => return Problem::UnknownRoute.into_response(&line.id),
-            Err(NoRoute::Hostile) => {
-                return Problem::from(Error::InvalidKey).into_response(&line.id);
-            }
+            Err(_) if head.method == Method::OPTIONS => return cors::preflight_of_no_app(),
+            Err(NoRoute::Unknown) => return of_no_app(Problem::UnknownRoute, line),
+            Err(NoRoute::Hostile) => return of_no_app(Error::InvalidKey.into(), line),
         };
         line.route = route.name();
         let Some(app) = self.apps.get(route.app()) else {
-            return self.unknown_app(&route, line);
+            return match head.method {
+                Method::OPTIONS => cors::preflight_of_no_app(),
+                _ => self.unknown_app(&route, line),
+            };
         };
         line.app = Some(app.name.clone());
         if head.method == Method::OPTIONS {
@@ -158,19 +167,20 @@ impl FrontDoor {
             let services = &self.services;
             return read::handle(app, services, key, &head, line).await;
         }
-        let call = uploads::Call { app, services: &self.services, head: &head };
+        let proxies = self.trusted_proxies.as_ref();
+        let client = || client::network(peer, &head.headers, proxies, &self.metrics);
+        let client = route.begins_an_upload().then(client).flatten();
+        let call = uploads::Call { app, services: &self.services, head: &head, client };
         let answered = uploads::handle(call, &route, body).await;
         let response = answered.unwrap_or_else(|problem| problem.into_response(&line.id));
         for_browsers(&route, app, &head.headers, response)
     }
 
     fn unknown_app(&self, route: &Route<'_>, line: &Line) -> Response<ReplyBody> {
-        let mut response = Problem::from(Error::UnknownApp).into_response(&line.id);
         match route {
             Route::Image { .. } => {
                 let labels = [UNKNOWN_APP, Source::None.label(), "404"];
                 self.metrics.reads.with_label_values(&labels).inc();
-                cors::open(response.headers_mut());
             }
             Route::Presign { .. } => {
                 let labels = [UNKNOWN_APP, Error::UnknownApp.code()];
@@ -187,8 +197,17 @@ impl FrontDoor {
             | Route::Parts { .. }
             | Route::Complete { .. } => {}
         }
-        response
+        of_no_app(Error::UnknownApp.into(), line)
     }
+}
+
+/// A refusal before there is an app that could say which pages may read it. It tells nothing of
+/// anybody, so all may: an answer that a page cannot read is no answer to whoever looks for what is
+/// wrong with it.
+fn of_no_app(problem: Problem, line: &Line) -> Response<ReplyBody> {
+    let mut response = problem.into_response(&line.id);
+    cors::open(response.headers_mut());
+    response
 }
 
 /// Adds what browsers need to read an answer that no read made.

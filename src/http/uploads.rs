@@ -18,9 +18,9 @@ use crate::actions::abandon::abandon;
 use crate::actions::finalize::finalize;
 use crate::actions::presign::{PresignRequest, Presigned, presign};
 use crate::actions::renew::renew;
-use crate::actions::{Services, upload};
+use crate::actions::{Services, admit, upload};
 use crate::apps::App;
-use crate::domain::{Error, MintedKey, UploadId, UploadRecord};
+use crate::domain::{ClientNetwork, Error, MintedKey, UploadId, UploadRecord};
 use crate::storage::SignedRequest;
 
 use super::body::{MAX_JSON_BYTES, ReplyBody, json_response, read_json};
@@ -105,6 +105,8 @@ pub(super) struct Call<'a> {
     pub(super) app: &'a Arc<App>,
     pub(super) services: &'a Services,
     pub(super) head: &'a Parts,
+    /// Who asks, where clients are told apart; looked for only where it counts.
+    pub(super) client: Option<ClientNetwork>,
 }
 
 /// Answers a call.
@@ -194,9 +196,11 @@ async fn handle_presign<B>(call: Call<'_>, body: B) -> Result<Response<ReplyBody
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    let Call { app, services, head: Parts { headers, .. } } = call;
+    let Call { app, services, head: Parts { headers, .. }, .. } = call;
     let owner = owner_id(headers)?;
     let idempotency_key = idempotency_key(headers)?;
+    // Before the body: whoever is refused has it read by nobody.
+    let admission = admit(app, &owner, call.client)?;
     let body: PresignBody = read_json(headers, body, MAX_JSON_BYTES).await?;
     let request = PresignRequest {
         owner,
@@ -206,14 +210,14 @@ where
         sha256: body.sha256,
         idempotency_key,
     };
-    let presigned = presign(app, services, request, SystemTime::now()).await?;
+    let presigned = presign(app, services, request, admission, SystemTime::now()).await?;
     let Presigned { key, upload, state, token, .. } = &presigned;
     let data = match upload {
         Some(upload) => granted(app, key, upload, &token.0),
         None => PresignAnswer { state: Some(state.as_str()), ..presign_answer(app, key, &token.0) },
     };
     let mut response = success(data);
-    limits::add_headers(response.headers_mut(), &presigned.quota);
+    limits::add_headers(response.headers_mut(), &presigned.quotas);
     Ok(response)
 }
 

@@ -1,5 +1,6 @@
 //! Rate limits, in the memory of this process: one bucket for an app as a whole
-//! ([`SingleLimiter`]), or one for each owner, client address or upload ([`KeyedLimiter`]).
+//! ([`SingleLimiter`]), or one for each owner, client address or upload ([`KeyedLimiter`]). Those that
+//! an upload is counted by when it begins are taken from together ([`Quotas`]).
 //!
 //! A bucket holds [`Rate::burst`](crate::domain::Rate::burst) tokens and refills evenly; a request takes one. What a check says
 //! is a [`RateLimitVerdict`], in the terms of draft-ietf-httpapi-ratelimit-headers: the quota is the
@@ -12,6 +13,7 @@ mod bounded_store;
 mod concurrency;
 mod earned;
 mod keyed;
+mod quotas;
 mod single;
 
 use std::time::Duration;
@@ -23,7 +25,8 @@ use crate::domain::{Rate, RateLimitVerdict};
 
 pub use concurrency::{ConcurrencyBounds, ConcurrencyLimit, Overloaded, Permit};
 pub use earned::EarnedBudget;
-pub use keyed::{DEFAULT_MAX_KEYS, KeyedLimiter};
+pub use keyed::{Bucket, DEFAULT_MAX_KEYS, KeyedLimiter};
+pub use quotas::{Admission, Quotas, UploadRates};
 pub use single::SingleLimiter;
 
 /// A limit's name and rate: what the verdicts of one limiter have in common.

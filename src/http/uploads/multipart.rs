@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use crate::actions::multipart::{
     BeginRequest, Granted, NamedPart, PartUrls, begin, complete, part_urls, uploaded_parts,
 };
-use crate::actions::upload;
+use crate::actions::{admit, upload};
 use crate::apps::App;
 use crate::storage::UploadedPart;
 
@@ -145,6 +145,7 @@ where
     let Call { app, head: Parts { headers, .. }, .. } = call;
     let owner = owner_id(headers)?;
     let idempotency_key = idempotency_key(headers)?;
+    let admission = admit(app, &owner, call.client)?;
     let body: BeginBody = read_json(headers, body, MAX_JSON_BYTES).await?;
     let request = BeginRequest {
         owner,
@@ -157,7 +158,7 @@ where
         idempotency_key,
     };
     let begun = call.run_to_end(async move |app, services| {
-        begin(&app, &services, request, SystemTime::now()).await
+        begin(&app, &services, request, admission, SystemTime::now()).await
     });
     let begun = begun.await?;
     let (key, token) = (&begun.key, &begun.token.0);
@@ -177,7 +178,7 @@ where
         complete_url: complete_url(app, key.id().as_str(), token),
         granted: begun.granted.as_ref().map(granted_answer),
     });
-    limits::add_headers(response.headers_mut(), &begun.quota);
+    limits::add_headers(response.headers_mut(), &begun.quotas);
     Ok(response)
 }
 
@@ -212,7 +213,7 @@ where
     B: Body<Data = Bytes> + Unpin,
 {
     let (id, token) = call.upload(id)?;
-    let Call { app, services, head } = call;
+    let Call { app, services, head, .. } = call;
     let body: PartUrlsBody = read_json(&head.headers, body, MAX_JSON_BYTES).await?;
     let PartUrlsBody { part_numbers, checksums } = body;
     let now = SystemTime::now();

@@ -19,6 +19,7 @@ mod guarding;
 mod harness;
 mod healing;
 mod hostile;
+mod limits;
 mod main_job;
 mod memory;
 mod memory_store;

@@ -14,6 +14,7 @@ pub mod gateway;
 pub mod http;
 pub mod identity;
 pub mod limits;
+pub mod log;
 pub mod memory;
 pub mod metrics;
 pub mod records;

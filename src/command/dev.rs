@@ -16,13 +16,14 @@ use crate::dev::walkthrough::{self, Addresses};
 use crate::dev::{DevCdn, DevStore, DevStoreOptions};
 use crate::domain::{Secret, Source};
 use crate::gateway::{Configuration, Gateway};
+use crate::log;
 use crate::server::{ShutdownTrigger, shutdown};
 use crate::storage::{AccessKey, Provider, S3Access, S3Config, S3Credentials, S3Store, S3Timeouts};
 use crate::upstream::{AddressPolicy, Client};
 
 use super::configuration::{load_overridden, report};
 use super::serve::{Signals, until_stopped};
-use super::{EX_CONFIG, block_on, logging};
+use super::{EX_CONFIG, block_on};
 
 /// The key pair of the embedded store. It listens on loopback addresses, and is no secret.
 const ACCESS_KEY_ID: &str = "SAFELIGHTDEV";
@@ -50,7 +51,7 @@ pub(super) struct DevArgs {
 }
 
 pub(super) fn run(args: &DevArgs) -> ExitCode {
-    logging::to_terminal();
+    log::to_terminal();
     block_on(async {
         match Dev::start(args).await {
             Ok(dev) => dev.until_stopped().await,

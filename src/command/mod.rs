@@ -6,7 +6,6 @@ mod configuration;
 mod dev;
 mod doctor;
 mod healthcheck;
-mod logging;
 mod serve;
 mod sweep;
 
@@ -17,6 +16,9 @@ use clap::{Args, Parser, Subcommand};
 
 /// What a process says that was started with a bad configuration (`EX_CONFIG` of sysexits.h).
 const EX_CONFIG: u8 = 78;
+
+/// What a process says to which the system refuses something (`EX_OSERR`).
+const EX_OSERR: u8 = 71;
 
 /// What a process says that needs what another one has (`EX_UNAVAILABLE`).
 const EX_UNAVAILABLE: u8 = 69;

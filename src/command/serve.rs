@@ -6,9 +6,10 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::gateway::{Configuration, Gateway};
+use crate::log;
 
 use super::configuration::{load, report, without_client_limits};
-use super::{ConfigArgs, EX_CONFIG, block_on, logging};
+use super::{ConfigArgs, EX_CONFIG, EX_OSERR, block_on};
 
 /// How long load balancers have to see that the gateway is no longer ready.
 const NOTICE: Duration = Duration::from_secs(2);
@@ -21,13 +22,16 @@ pub(super) fn run(args: &ConfigArgs) -> ExitCode {
             return ExitCode::from(EX_CONFIG);
         }
     };
-    logging::to_json();
+    if let Err(error) = log::to_json() {
+        eprintln!("the log cannot be kept: {error}");
+        return ExitCode::from(EX_OSERR);
+    }
     if let Some(note) = without_client_limits(&loaded) {
         tracing::warn!("{note}");
     }
     let configuration =
         Configuration { settings: loaded.settings, apps: loaded.apps, embedded: None };
-    block_on(async {
+    let code = block_on(async {
         match start(configuration).await {
             Ok((gateway, signals)) => {
                 tracing::info!(address = %gateway.address, admin = %gateway.admin_address, "listening");
@@ -38,7 +42,9 @@ pub(super) fn run(args: &ConfigArgs) -> ExitCode {
                 ExitCode::from(EX_CONFIG)
             }
         }
-    })
+    });
+    log::end();
+    code
 }
 
 /// Starts a gateway that signals can stop in order from its first moment.

@@ -15,11 +15,12 @@ use crate::actions::sweep::preview;
 use crate::apps::App;
 use crate::background::sweeper::{AppReport, Failing, Pages, Schedule, Sweeper};
 use crate::gateway::{Configuration, Prepared, remedy, services};
+use crate::log;
 use crate::records::{Records, RecordsError, SqliteRecords};
 use crate::settings::{Reconcile, RecordsUrl};
 
 use super::configuration::{Loaded, load, report};
-use super::{ConfigArgs, EX_CONFIG, EX_UNAVAILABLE, block_on, logging};
+use super::{ConfigArgs, EX_CONFIG, EX_UNAVAILABLE, block_on};
 
 /// How many uploads of each app a dry run looks at.
 const MOST_PREVIEWED: u32 = 10_000;
@@ -56,7 +57,7 @@ pub(super) fn run(args: &SweepArgs) -> ExitCode {
             return ExitCode::from(EX_CONFIG);
         }
     };
-    logging::to_terminal();
+    log::to_terminal();
     block_on(sweep(args, loaded))
 }
 

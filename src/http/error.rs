@@ -9,10 +9,10 @@ use http::{HeaderMap, Response, StatusCode};
 use serde::Serialize;
 
 use crate::domain::{Error, InvalidFileName};
+use crate::log::RequestId;
 
 use super::body::ReplyBody;
 use super::limits;
-use super::log::RequestId;
 
 /// Every refusal that a request can get: those of the actions, and those of HTTP itself.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -9,15 +9,16 @@ pub mod conditions;
 mod cors;
 mod error;
 mod events;
+mod exchange;
 mod idempotency;
 mod limits;
-mod log;
 mod owner;
 mod read;
 mod route;
 mod uploads;
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -26,20 +27,20 @@ use http::header::HeaderName;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body;
 use tokio::sync::Semaphore;
-use tracing::Instrument as _;
 
 use crate::actions::Services;
 use crate::apps::{App, Apps};
 use crate::background::events::Push;
 use crate::domain::{Error, Source, TrustedProxies};
+use crate::log::RequestId;
 use crate::metrics::{Metrics, UNKNOWN_APP};
 
 pub use admission::HEAD_BUFFER_BYTES;
 pub use body::ReplyBody;
 pub use error::Problem;
-pub use log::{LoggedBody, RequestId};
+pub use exchange::LoggedBody;
 
-use log::{Exchange, Line};
+use exchange::{Exchange, Line};
 use route::{NoRoute, Route};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -104,7 +105,6 @@ impl FrontDoor {
             source: None,
             fallback: None,
         };
-        let span = tracing::info_span!("request", request_id = line.id.as_str());
         let place = Arc::clone(&self.capacity).try_acquire_owned().ok();
         // A preflight costs no more than its refusal, after which no page could read the refusal of
         // what it asks for.
@@ -112,13 +112,14 @@ impl FrontDoor {
         let mut exchange = Exchange::begin(line, Arc::clone(&self.metrics), place);
         let line = &mut exchange.line;
         let mut response = if is_answered {
-            self.answer(request, peer, line).instrument(span.clone()).await
+            // Pinned here, where it lies: a future that is handed on takes its room twice.
+            line.id.follow(pin!(self.answer(request, peer, line))).await
         } else {
             self.metrics.overloaded.with_label_values(&["requests"]).inc();
             of_no_app(Problem::Overloaded, line)
         };
-        response.headers_mut().insert(REQUEST_ID, line.id.to_header());
-        exchange.answer(response, span)
+        response.headers_mut().insert(REQUEST_ID, header_of(line.id));
+        exchange.answer(response)
     }
 
     async fn answer<B>(
@@ -139,7 +140,7 @@ impl FrontDoor {
         let (head, body) = request.into_parts();
         if let Some((push, source)) = self.push.as_ref().zip(events::source_of(head.uri.path())) {
             line.route = events::route_of(source);
-            let answered = events::handle(push, source, &head, body).await;
+            let answered = Box::pin(events::handle(push, source, &head, body)).await;
             return answered.unwrap_or_else(|problem| problem.into_response(&line.id));
         }
         let route = match Route::parse(head.uri.path()) {
@@ -171,7 +172,9 @@ impl FrontDoor {
         let client = || client::network(peer, &head.headers, proxies, &self.metrics);
         let client = route.begins_an_upload().then(client).flatten();
         let call = uploads::Call { app, services: &self.services, head: &head, client };
-        let answered = uploads::handle(call, &route, body).await;
+        // Boxed, as all that reads from memory have no use for: every connection has room for the
+        // largest of its requests, and fills it anew for each.
+        let answered = Box::pin(uploads::handle(call, &route, body)).await;
         let response = answered.unwrap_or_else(|problem| problem.into_response(&line.id));
         for_browsers(&route, app, &head.headers, response)
     }
@@ -223,6 +226,11 @@ fn for_browsers(
         cors::open(response.headers_mut());
     }
     response
+}
+
+/// The id as a header.
+fn header_of(id: RequestId) -> HeaderValue {
+    HeaderValue::from_bytes(id.as_bytes()).expect("hexadecimal digits are valid in a header")
 }
 
 /// The methods that some path could take, as a closed set of names; never CONNECT or TRACE.

@@ -18,11 +18,12 @@ use crate::domain::{
     ETag, Error, FallbackReason, InvalidKey, MediaType, ObjectKey, RangeRequest, Representation,
     Source,
 };
+use crate::log::RequestId;
 
 use super::body::ReplyBody;
 use super::conditions;
 use super::error::Problem;
-use super::log::{Line, RequestId};
+use super::exchange::Line;
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 

@@ -12,7 +12,6 @@ use http::{Method, Response, StatusCode};
 use http_body::Body;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use tracing::{Instrument as _, Span};
 
 use crate::actions::abandon::abandon;
 use crate::actions::finalize::finalize;
@@ -21,6 +20,7 @@ use crate::actions::renew::renew;
 use crate::actions::{Services, admit, upload};
 use crate::apps::App;
 use crate::domain::{ClientNetwork, Error, MintedKey, UploadId, UploadRecord};
+use crate::log::of_this_request;
 use crate::storage::SignedRequest;
 
 use super::body::{MAX_JSON_BYTES, ReplyBody, json_response, read_json};
@@ -163,7 +163,7 @@ impl Call<'_> {
         A: FnOnce(Arc<App>, Services) -> F,
     {
         let action = action(Arc::clone(self.app), self.services.clone());
-        let done = tokio::spawn(action.instrument(Span::current())).await;
+        let done = tokio::spawn(of_this_request(action)).await;
         Ok(done.map_err(|error| {
             tracing::error!(%error, "an action ended badly");
             Error::Internal

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("upstream", &[]),
+    ("log", &[]),
     ("config", &["domain"]),
     ("metrics", &["domain"]),
     ("storage", &["domain", "config", "upstream"]),
@@ -23,7 +24,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "actions",
         &[
             "domain", "upstream", "metrics", "storage", "records", "cdn", "memory", "limits",
-            "identity", "apps",
+            "identity", "apps", "log",
         ],
     ),
     (
@@ -45,6 +46,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "apps",
             "actions",
             "background",
+            "log",
         ],
     ),
     ("server", &["http", "metrics"]),

@@ -5,6 +5,7 @@
 use std::time::SystemTime;
 
 use crate::actions::finalize::answer;
+use crate::actions::inspect::head;
 use crate::actions::verify::{Finding, Occasion, verify};
 use crate::actions::{Services, upload};
 use crate::apps::App;
@@ -58,17 +59,34 @@ async fn assemble(
         Err(error) if error.kind == StorageErrorKind::NoSuchUpload => return Ok(Occasion::Asked),
         Err(error) => return Err(storage_failed(app, &error)),
     };
-    let parts = whole_list(plan, multipart.checksums, named, &stored)?;
+    let parts = match whole_list(plan, multipart.checksums, named, &stored) {
+        Ok(parts) => parts,
+        Err(wrong) => return unless_assembled(app, record, wrong).await,
+    };
     match app.store.complete_multipart(&path, &multipart.id, &parts).await {
         Ok(()) => Ok(Occasion::MayHaveChanged),
         Err(error) => match error.kind {
             StorageErrorKind::NoSuchUpload => Ok(Occasion::MayHaveChanged),
-            StorageErrorKind::WrongParts => Err(Error::WrongParts(
-                "storage has other parts by now: complete again, with the list that GET parts \
-                 gives"
-                    .into(),
-            )),
+            StorageErrorKind::WrongParts => {
+                let wrong = "storage has other parts by now: complete again, with the list that \
+                             GET parts gives";
+                unless_assembled(app, record, Error::WrongParts(wrong.into())).await
+            }
             _ => Err(storage_failed(app, &error)),
         },
+    }
+}
+
+/// The parts are wrong, unless somebody else's completion has just made the object of them:
+/// `SeaweedFS` writes it first, and takes the parts away after that.
+async fn unless_assembled(
+    app: &App,
+    record: &UploadRecord,
+    wrong: Error,
+) -> Result<Occasion, Error> {
+    // Nothing but a completion writes this object: no URL for it was ever signed.
+    match head(app, record).await? {
+        Some(_) => Ok(Occasion::MayHaveChanged),
+        None => Err(wrong),
     }
 }

@@ -101,7 +101,7 @@ pub async fn read(app: &Arc<App>, services: &Services, request: &ReadRequest) ->
             let memory = Memory::of(app, services, request);
             drive(app, services, request, memory.as_ref()).await
         }
-        ReadMode::Redirect => redirect::redirect(app, services, request).await,
+        ReadMode::Redirect => Box::pin(redirect::redirect(app, services, request)).await,
     }
 }
 
@@ -146,7 +146,8 @@ async fn drive(
             }
             Step::AskCdn => {
                 let storage = ask_storage(app, &*services.records, request, recorded);
-                match ask_cdn(app, request, recorded, storage).await {
+                // Boxed: a read that memory answers has no use for the room.
+                match Box::pin(ask_cdn(app, request, recorded, storage)).await {
                     Raced::Cdn(answer) => {
                         seen.cdn = CdnSeen::Answered;
                         settlement = Some(answer);
@@ -162,7 +163,8 @@ async fn drive(
             }
             // Storage may be asked about two versions, for one and the same fallback.
             Step::AskStorage => {
-                let answer = ask_storage(app, &*services.records, request, recorded).await;
+                let asked = ask_storage(app, &*services.records, request, recorded);
+                let answer = Box::pin(asked).await;
                 (seen.storage, settlement) = StorageSeen::of(answer);
                 if let Some(share) = share.take() {
                     share.end(seen.storage.result());

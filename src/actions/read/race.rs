@@ -11,12 +11,12 @@ use std::time::Instant;
 
 use futures_util::future::{MaybeDone, maybe_done};
 use tokio::time::{sleep, timeout};
-use tracing::Instrument as _;
 
 use crate::apps::{App, GuardedCdn};
 use crate::cdn::health::{Admission, Ticket, hedge_delay};
 use crate::cdn::{Cdn, CdnFailure};
 use crate::domain::{FallbackReason, HedgeWinner, StoragePath, Stored};
+use crate::log::of_this_request;
 use crate::metrics::AppMetrics;
 
 use super::counted::CountedFallback;
@@ -60,7 +60,7 @@ pub(super) async fn ask_cdn<'a>(
             let (cdn, request) = (guarded.cdn.clone(), request.clone());
             let recorded = recorded.cloned();
             let probe = probe(cdn, metrics, path, request, recorded, ticket);
-            tokio::spawn(probe.in_current_span());
+            tokio::spawn(of_this_request(probe));
             return refused(app);
         }
     };

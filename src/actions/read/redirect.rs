@@ -4,14 +4,13 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use tracing::Instrument as _;
-
 use crate::actions::Services;
 use crate::apps::{App, GuardedCdn};
 use crate::cdn::health::{Admission, BreakerState, Ticket};
 use crate::domain::{
     Conditions, Error, FallbackReason, FallbackResult, RangeRequest, Representation, Source,
 };
+use crate::log::of_this_request;
 
 use super::counted::{CountedFallback, CountedShare};
 use super::plan::{RecordSeen, refusal_of};
@@ -97,7 +96,7 @@ fn spawn_probe(app: &App, guarded: &GuardedCdn, request: &ReadRequest, ticket: T
     };
     let (cdn, metrics) = (guarded.cdn.clone(), app.metrics.clone());
     let path = app.cdn_prefix.path_of(&request.key);
-    tokio::spawn(probe(cdn, metrics, path, probed, None, ticket).in_current_span());
+    tokio::spawn(of_this_request(probe(cdn, metrics, path, probed, None, ticket)));
 }
 
 async fn to_storage(app: &App, request: &ReadRequest) -> Result<String, Error> {

@@ -137,6 +137,14 @@ async fn parts_that_changed_after_they_were_listed_are_told() {
     assert_eq!(sent.complete().await, Ok(UploadState::Ready));
 }
 
+/// Another completion has made the object, and storage is taking the parts away.
+#[tokio::test]
+async fn parts_that_became_the_object_meanwhile_are_not_wrong() {
+    let mut sent = Sent::new(false).await;
+    sent.once((Operation::CompleteMultipart, Moment::After), || Err(Kind::WrongParts));
+    assert_eq!(sent.complete().await, Ok(UploadState::Ready));
+}
+
 /// Somebody gives the upload up while storage assembles it: the object goes, whoever comes last.
 #[tokio::test]
 async fn an_upload_that_is_given_up_meanwhile_leaves_no_object() {

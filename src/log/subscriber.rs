@@ -2,12 +2,15 @@
 
 use std::io::IsTerminal as _;
 
-use tracing::Metadata;
 use tracing::level_filters::LevelFilter;
+use tracing::{Level, Metadata};
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer, Registry};
+
+use super::ACCESS_TARGET;
+use super::lines::{JsonLines, TextLines};
 
 /// What is logged unless `SAFELIGHT_LOG` says otherwise.
 const DEFAULT: &str = "info";
@@ -28,23 +31,17 @@ const QUIET: [(&str, LevelFilter); 11] = [
     ("s3s", LevelFilter::OFF),
 ];
 
-/// Structured, for machines: one JSON object a line.
-pub(super) fn to_json() {
-    let json = tracing_subscriber::fmt::layer()
-        .json()
-        .flatten_event(true)
-        .with_current_span(true)
-        .with_span_list(false)
-        .with_writer(std::io::stderr);
-    init(json);
+/// Structured, for machines: one JSON object a line. Says whether there is to be an access log.
+pub(super) fn to_json() -> bool {
+    init(tracing_subscriber::fmt::layer().event_format(JsonLines).with_writer(std::io::stderr));
+    tracing::enabled!(target: ACCESS_TARGET, Level::INFO)
 }
 
 /// Readable, for a developer at a terminal.
 pub(super) fn to_terminal() {
     let text = tracing_subscriber::fmt::layer()
-        .compact()
-        .with_target(false)
         .with_ansi(std::io::stderr().is_terminal())
+        .event_format(TextLines::default())
         .with_writer(std::io::stderr);
     init(text);
 }

@@ -1,67 +1,23 @@
-//! The id of a request, and its one line in the log: written when the answer has ended, whichever
-//! way it ended.
+//! A request's one line in the log: written when the answer has ended, whichever way it ended.
 
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher as _;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::{HeaderValue, Response};
+use http::Response;
 use http_body::{Body, Frame, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
-use tracing::Span;
 
 use crate::actions::read::BrokenOff;
 use crate::domain::AppName;
+use crate::log::{self, AccessLine, RequestId};
 use crate::metrics::Metrics;
 
 use super::body::ReplyBody;
 
-/// The id of one request: 16 hexadecimal digits, made here, never taken from the client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RequestId([u8; DIGITS]);
-
-/// The length of an id.
-const DIGITS: usize = 16;
-
-impl RequestId {
-    /// Makes an id.
-    #[must_use]
-    pub fn new() -> Self {
-        // Random keys, new ones for each state, for which the system is asked once a thread: an id
-        // is to be told from others, not to be kept from anybody.
-        let number: u64 = RandomState::new().hash_one(());
-        let mut digits = [0; DIGITS];
-        for (digit, shift) in digits.iter_mut().rev().zip((0..).step_by(4)) {
-            *digit = b"0123456789abcdef"[(number >> shift) as usize & 0xf];
-        }
-        Self(digits)
-    }
-
-    /// The id as text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0).expect("hexadecimal digits are text")
-    }
-
-    /// The id as a header.
-    #[must_use]
-    pub fn to_header(&self) -> HeaderValue {
-        HeaderValue::from_bytes(&self.0).expect("hexadecimal digits are valid in a header")
-    }
-}
-
-impl Default for RequestId {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-/// What the log line of a request says. No path, query, owner or token: a public URL names a
-/// photo, and a signed one is a key.
+/// What becomes known of a request for its line.
 #[derive(Debug)]
 pub struct Line {
     /// The id.
@@ -98,8 +54,6 @@ pub struct Exchange {
 pub struct LoggedBody {
     body: ReplyBody,
     exchange: Exchange,
-    /// What puts the request's id on the lines that are logged while the body is read.
-    span: Span,
 }
 
 impl Exchange {
@@ -112,13 +66,13 @@ impl Exchange {
 
     /// Goes on with the answer's body.
     #[must_use]
-    pub fn answer(mut self, response: Response<ReplyBody>, span: Span) -> Response<LoggedBody> {
+    pub fn answer(mut self, response: Response<ReplyBody>) -> Response<LoggedBody> {
         self.line.status = response.status().as_u16();
         response.map(|body| {
             if body.is_end_stream() {
                 self.outcome = "complete";
             }
-            LoggedBody { body, exchange: self, span }
+            LoggedBody { body, exchange: self }
         })
     }
 }
@@ -126,20 +80,19 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         self.metrics.requests_in_flight.dec();
-        let Line { id, begun, method, route, app, status, source, fallback } = &self.line;
-        tracing::info!(
-            target: "safelight::access",
-            request_id = id.as_str(),
+        let Line { id, begun, method, route, ref app, status, source, fallback } = self.line;
+        log::access(&AccessLine {
+            id,
             method,
             route,
-            app = app.as_ref().map(AppName::as_str),
+            app: app.as_ref().map(AppName::as_str),
             status,
             source,
             fallback,
-            bytes = self.sent,
-            outcome = self.outcome,
-            milliseconds = begun.elapsed().as_secs_f64() * 1000.0,
-        );
+            bytes: self.sent,
+            outcome: self.outcome,
+            took: begun.elapsed(),
+        });
     }
 }
 
@@ -152,7 +105,8 @@ impl Body for LoggedBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         let this = &mut *self;
-        let polled = this.span.in_scope(|| Pin::new(&mut this.body).poll_frame(cx));
+        let id = this.exchange.line.id;
+        let polled = id.scope(|| Pin::new(&mut this.body).poll_frame(cx));
         let frame = std::task::ready!(polled);
         match &frame {
             Some(Ok(frame)) => {
@@ -173,24 +127,5 @@ impl Body for LoggedBody {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::HashSet;
-
-    use super::*;
-
-    #[test]
-    fn ids_are_16_digits_and_never_the_same() {
-        let on_a_thread = || (0..1000).map(|_| RequestId::new()).collect::<Vec<_>>();
-        let threads: Vec<_> = (0..4).map(|_| std::thread::spawn(on_a_thread)).collect();
-        let ids: Vec<_> = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
-        let digits =
-            |id: &RequestId| id.as_str().bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        assert!(ids.iter().all(|id| id.as_str().len() == 16 && digits(id)));
-        let distinct: HashSet<_> = ids.iter().map(RequestId::as_str).collect();
-        assert_eq!(distinct.len(), ids.len());
     }
 }

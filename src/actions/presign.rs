@@ -154,6 +154,10 @@ pub(super) async fn sign(
         StorageErrorKind::Unsupported => Error::UnsupportedConstraint(
             "this app's storage cannot enforce a checksum: leave sha256 out".into(),
         ),
+        StorageErrorKind::Overloaded => {
+            app.metrics.signing_overloaded();
+            Error::Overloaded
+        }
         kind => {
             tracing::error!(app = %app.name, %error, "the upload URL could not be signed");
             match kind {

@@ -216,7 +216,7 @@ async fn reads_are_open_to_every_page() {
 const OF_NO_APP: [(&str, &str, u16); 6] = [
     ("GET", "/nowhere", 404),
     ("GET", "/darkroom/shop/v3/images/x", 404),
-    ("GET", "/darkroom/shop/v1/uploads/..", 400),
+    ("GET", "/darkroom/shop/v1/uploads/%252e", 400),
     ("GET", "/darkroom/nobody/v2/images/x.jpg", 404),
     ("POST", "/darkroom/nobody/v1/images/presigned-urls", 404),
     ("PURGE", "/darkroom/shop/v2/images/x.jpg", 405),

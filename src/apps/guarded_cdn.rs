@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use crate::cdn::Cdn;
 use crate::cdn::health::{Breaker, OriginShare};
+use crate::domain::EarnedBudget;
 use crate::domain::HedgeAfter;
-use crate::limits::EarnedBudget;
 use crate::metrics::AppMetrics;
 
 use super::config::ReadPolicy;

@@ -6,12 +6,10 @@
 //! is a [`RateLimitVerdict`], in the terms of draft-ietf-httpapi-ratelimit-headers: the quota is the
 //! whole bucket, the window the time in which an empty bucket fills up.
 //!
-//! Two more limits know no rate: how many requests are out at once ([`ConcurrencyLimit`]), and what
-//! share of the traffic may be extra ([`EarnedBudget`]).
+//! One more limit knows no rate: how many requests are out at once ([`ConcurrencyLimit`]).
 
 mod bounded_store;
 mod concurrency;
-mod earned;
 mod keyed;
 mod quotas;
 mod single;
@@ -24,7 +22,6 @@ use governor::middleware::StateSnapshot;
 use crate::domain::{Rate, RateLimitVerdict};
 
 pub use concurrency::{ConcurrencyBounds, ConcurrencyLimit, Overloaded, Permit};
-pub use earned::EarnedBudget;
 pub use keyed::{Bucket, DEFAULT_MAX_KEYS, KeyedLimiter};
 pub use quotas::{Admission, Quotas, UploadRates};
 pub use single::SingleLimiter;

@@ -1,11 +1,14 @@
 //! What the calls of all providers have in common.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, IF_MATCH, IF_NONE_MATCH, RANGE};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use percent_encoding::percent_decode_str;
 
 use super::{GetOptions, ListPage, Listed, ObjectMeta, ObjectRead, StorageError, StorageErrorKind};
-use crate::domain::{ByteRange, ContentRange, RangeRequest, StoragePath};
+use crate::domain::{ByteRange, ContentRange, ETag, RangeRequest, StoragePath};
+use crate::upstream::SendError;
 
 /// The largest page of a listing, by the protocol that S3 and Google share.
 pub(super) const MAX_KEYS: u16 = 1_000;
@@ -45,7 +48,7 @@ where
 }
 
 /// Whether the part that came is the part that was asked for.
-pub(super) fn check_part(
+fn check_part(
     part: Option<ContentRange>,
     sent: u64,
     asked: Option<RangeRequest>,
@@ -128,4 +131,79 @@ pub(super) fn nonsense(what: &str) -> StorageError {
 pub(super) fn printable(text: &str) -> String {
     let clean = |c: char| if c.is_control() { ' ' } else { c };
     text.chars().take(MAX_MESSAGE_CHARS).map(clean).collect()
+}
+
+/// The meaning of no answer.
+pub(super) fn unanswered(error: &SendError) -> StorageError {
+    let kind = match error {
+        SendError::ConnectTimeout | SendError::TlsTimeout | SendError::FirstByteTimeout => {
+            StorageErrorKind::Timeout
+        }
+        SendError::Forbidden(_)
+        | SendError::Resolve(_)
+        | SendError::Connect(_)
+        | SendError::Tls(_)
+        | SendError::Reset(_)
+        | SendError::Closed(_)
+        | SendError::Protocol(_) => StorageErrorKind::Unavailable,
+    };
+    StorageError::new(kind, format!("no answer: {}", printable(&error.to_string())))
+}
+
+/// A header of an answer as text, if it is text.
+pub(super) fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// A header of an answer as a number.
+pub(super) fn number(headers: &HeaderMap, name: &HeaderName) -> Option<u64> {
+    text(headers, name).and_then(|value| value.parse().ok())
+}
+
+/// A header of an answer as a date.
+pub(super) fn date(headers: &HeaderMap, name: &HeaderName) -> Option<SystemTime> {
+    text(headers, name).and_then(|value| httpdate::parse_http_date(value).ok())
+}
+
+/// The conditions and the range of a read, as a request has them.
+pub(super) fn read_headers(
+    options: &GetOptions,
+) -> Result<Vec<(HeaderName, HeaderValue)>, StorageError> {
+    let tags: Vec<_> = options.if_none_match.iter().map(ETag::as_str).collect();
+    let given = [
+        (RANGE, options.range.map(|range| range.to_string())),
+        (IF_MATCH, options.if_match.as_ref().map(|etag| etag.as_str().to_owned())),
+        (IF_NONE_MATCH, (!tags.is_empty()).then(|| tags.join(", "))),
+    ];
+    let given = given.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    given
+        .map(|(name, value)| match HeaderValue::try_from(value) {
+            Ok(value) => Ok((name, value)),
+            Err(_) => {
+                let detail = format!("{name} cannot carry such a value");
+                Err(StorageError::new(StorageErrorKind::Unsupported, detail))
+            }
+        })
+        .collect()
+}
+
+/// What an answer to a read holds: how many bytes, and of which part.
+pub(super) fn extent(
+    status: StatusCode,
+    headers: &HeaderMap,
+    asked: Option<RangeRequest>,
+) -> Result<(u64, Option<ContentRange>), StorageError> {
+    let sent =
+        number(headers, &CONTENT_LENGTH).ok_or_else(|| nonsense("an object without a length"))?;
+    let part = match status {
+        StatusCode::PARTIAL_CONTENT => Some(
+            text(headers, &CONTENT_RANGE)
+                .and_then(ContentRange::parse)
+                .ok_or_else(|| nonsense("a 206 that does not say which part it holds"))?,
+        ),
+        StatusCode::OK => None,
+        status => return Err(nonsense(&format!("{status} to a GET"))),
+    };
+    check_part(part, sent, asked)?;
+    Ok((part.map_or(sent, |part| part.total), part))
 }

@@ -6,7 +6,9 @@ mod call;
 mod gcs;
 mod kind;
 mod renewal;
+mod retries;
 mod s3;
+mod server;
 
 use std::pin::Pin;
 use std::time::{Duration, SystemTime};

@@ -1,7 +1,7 @@
 //! When storage is asked beside a CDN that keeps a read waiting.
 //!
 //! The delay is decided here; whether the read may then be hedged is a matter of the budget
-//! (`limits::EarnedBudget`), because a CDN that is slow as a whole would otherwise double the load
+//! (`domain::EarnedBudget`), because a CDN that is slow as a whole would otherwise double the load
 //! at the very moment when storage has to carry it.
 
 use std::time::{Duration, Instant};

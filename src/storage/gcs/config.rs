@@ -6,7 +6,7 @@ use url::{Host, Url};
 
 use super::identity::GcsCredentials;
 use crate::domain::StoragePath;
-use crate::upstream::Origin;
+use crate::upstream::{Origin, Timeouts};
 
 /// Where Google's buckets are.
 pub const GOOGLE_STORAGE: &str = "https://storage.googleapis.com";
@@ -42,6 +42,13 @@ impl Default for GcsTimeouts {
             first_byte: Duration::from_secs(5),
             call: Duration::from_secs(10),
         }
+    }
+}
+
+impl GcsTimeouts {
+    /// Those of one attempt.
+    pub(super) const fn of_attempt(self) -> Timeouts {
+        Timeouts { connect: self.connect, first_byte: self.first_byte }
     }
 }
 

@@ -8,7 +8,6 @@ use serde::Deserialize;
 use crate::domain::ContentRange;
 use crate::storage::call::{meaning_of_status, printable};
 use crate::storage::{StorageError, StorageErrorKind};
-use crate::upstream::SendError;
 
 /// The document of a failure.
 #[derive(Deserialize, Default)]
@@ -65,23 +64,6 @@ fn meaning(status: u16, code: Option<&str>) -> StorageErrorKind {
         _ => {}
     }
     meaning_of_status(status)
-}
-
-/// The meaning of no answer.
-pub(super) fn unanswered(error: &SendError) -> StorageError {
-    let kind = match error {
-        SendError::ConnectTimeout | SendError::TlsTimeout | SendError::FirstByteTimeout => {
-            StorageErrorKind::Timeout
-        }
-        SendError::Forbidden(_)
-        | SendError::Resolve(_)
-        | SendError::Connect(_)
-        | SendError::Tls(_)
-        | SendError::Reset(_)
-        | SendError::Closed(_)
-        | SendError::Protocol(_) => StorageErrorKind::Unavailable,
-    };
-    StorageError::new(kind, format!("no answer: {}", printable(&error.to_string())))
 }
 
 #[cfg(test)]

@@ -5,9 +5,10 @@ use serde::Deserialize;
 use url::form_urlencoded;
 
 use super::GcsStore;
-use super::transport::{Call, document};
+use super::transport::Call;
 use crate::domain::ETag;
 use crate::storage::call::{self, MAX_KEYS, listed_name, nonsense};
+use crate::storage::server::document;
 use crate::storage::{ListPage, Listed, StorageError};
 
 /// A page, as it comes.

@@ -13,7 +13,8 @@ use serde::Deserialize;
 use super::credentials::{STORAGE_SCOPE, is_address};
 use super::identity::bearer;
 use super::sign_blob;
-use super::transport::{Call, document};
+use super::transport::Call;
+use crate::storage::server::document;
 use crate::upstream::{Client, Origin, Timeouts};
 
 const ACCOUNT: &str = "/computeMetadata/v1/instance/service-accounts/default";

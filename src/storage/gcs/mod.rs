@@ -19,7 +19,6 @@
 //! | `objects.rs` | the calls on objects |
 //! | `listing.rs` | listing |
 //! | `transport.rs` | one call: its token, its attempts, its answer |
-//! | `retries.rs` | when to try again, and after how long |
 //! | `errors.rs` | what a failed call means |
 
 mod access;
@@ -33,7 +32,6 @@ mod listing;
 mod metadata;
 mod objects;
 mod process;
-mod retries;
 mod sign_blob;
 mod transport;
 mod v4;
@@ -44,6 +42,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::call::within;
+use super::server::Server;
 use super::{
     GetOptions, ListPage, MultipartId, ObjectMeta, ObjectRead, ObjectStore, PartGrant, PutGrant,
     SignedRequest, StorageError, StorageErrorKind, UploadedPart,
@@ -60,7 +59,7 @@ pub use process::GcsProcessCredentials;
 
 use config::Address;
 use identity::Caller;
-use transport::{Server, XmlApi};
+use transport::XmlApi;
 
 /// A bucket of Google Cloud Storage.
 pub struct GcsStore {
@@ -83,7 +82,7 @@ impl GcsStore {
     pub fn new(config: GcsConfig, client: Client) -> Result<Self, String> {
         let address = Address::of(&config)?;
         let caller = Caller::new(&config.credentials)?;
-        let server = Server::new(client, address.origin.clone(), config.timeouts);
+        let server = Server::new(client, address.origin.clone(), config.timeouts.of_attempt());
         let api = XmlApi::new(server, caller.clone());
         let GcsConfig { bucket, timeouts, .. } = config;
         Ok(Self { bucket, address, call_limit: timeouts.call, caller, api })

@@ -1,18 +1,18 @@
 //! The calls on single objects.
 
-use std::time::SystemTime;
-
 use bytes::Bytes;
 use http::header::{
-    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName, LAST_MODIFIED,
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderName, LAST_MODIFIED,
 };
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, Method};
 use http_body_util::BodyExt as _;
 
 use super::GcsStore;
 use super::transport::{Call, Failed};
-use crate::domain::{ContentRange, ETag, StoragePath};
-use crate::storage::call::{check_part, check_version, head_by_get, nonsense};
+use crate::domain::{ETag, StoragePath};
+use crate::storage::call::{
+    check_version, date, extent, head_by_get, nonsense, number, read_headers, text,
+};
 use crate::storage::{GetOptions, ObjectMeta, ObjectRead, StorageError, StorageErrorKind};
 
 /// Names one write of an object: it grows with every write.
@@ -46,16 +46,7 @@ impl GcsStore {
         options: &GetOptions,
     ) -> Result<ObjectRead, StorageError> {
         let mut call = Call::new(Method::GET, self.address.path_of(path));
-        if let Some(range) = options.range {
-            call = call.header("range", &range.to_string())?;
-        }
-        if let Some(etag) = &options.if_match {
-            call = call.header("if-match", etag.as_str())?;
-        }
-        if !options.if_none_match.is_empty() {
-            let tags: Vec<_> = options.if_none_match.iter().map(ETag::as_str).collect();
-            call = call.header("if-none-match", &tags.join(", "))?;
-        }
+        call.headers.extend(read_headers(options)?);
         let response = self.api.send(call).await?;
         let (head, body) = response.into_parts();
         let headers = &head.headers;
@@ -64,19 +55,8 @@ impl GcsStore {
                           on its way: neither its length nor its ETag are those of what it sends";
             return Err(StorageError::new(StorageErrorKind::Unavailable, detail));
         }
-        let sent = number(headers, &CONTENT_LENGTH)
-            .ok_or_else(|| nonsense("an object without a length"))?;
-        let part = match head.status {
-            StatusCode::PARTIAL_CONTENT => Some(
-                text(headers, &CONTENT_RANGE)
-                    .and_then(ContentRange::parse)
-                    .ok_or_else(|| nonsense("a 206 that does not say which part it holds"))?,
-            ),
-            StatusCode::OK => None,
-            status => return Err(nonsense(&format!("{status} to a GET"))),
-        };
-        check_part(part, sent, options.range)?;
-        let meta = meta(headers, part.map_or(sent, |part| part.total));
+        let (size, part) = extent(head.status, headers, options.range)?;
+        let meta = meta(headers, size);
         check_version(&meta, options)?;
         Ok(ObjectRead { meta, part, body: Box::pin(body.map_err(Into::into)) })
     }
@@ -172,19 +152,7 @@ fn meta(headers: &HeaderMap, size: u64) -> ObjectMeta {
         content_type: owned(&CONTENT_TYPE),
         content_encoding: stored.or_else(|| owned(&CONTENT_ENCODING)),
         etag: text(headers, &ETAG).and_then(ETag::parse),
-        last_modified: text(headers, &LAST_MODIFIED).and_then(time),
+        last_modified: date(headers, &LAST_MODIFIED),
         version: owned(&GENERATION),
     }
-}
-
-fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
-    headers.get(name).and_then(|value| value.to_str().ok())
-}
-
-fn number(headers: &HeaderMap, name: &HeaderName) -> Option<u64> {
-    text(headers, name).and_then(|value| value.parse().ok())
-}
-
-fn time(text: &str) -> Option<SystemTime> {
-    httpdate::parse_http_date(text).ok()
 }

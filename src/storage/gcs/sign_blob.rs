@@ -13,9 +13,10 @@ use http::{HeaderValue, Method, Response, StatusCode};
 use serde::Deserialize;
 
 use super::config::GcsTimeouts;
-use super::transport::{Call, Server, document};
+use super::transport::Call;
 use crate::storage::call::nonsense;
 use crate::storage::call::printable;
+use crate::storage::server::{Server, document};
 use crate::storage::{StorageError, StorageErrorKind};
 use crate::upstream::{Body, Client, Origin, Repeatable};
 
@@ -51,7 +52,7 @@ struct Reason {
 
 impl SignBlob {
     pub(super) fn new(client: Client, origin: Origin) -> Self {
-        Self(Server::new(client, origin, GcsTimeouts::default()))
+        Self(Server::new(client, origin, GcsTimeouts::default().of_attempt()))
     }
 
     /// Has the account's key sign a text. The caller sets the limit in time.

@@ -3,27 +3,13 @@
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, AUTHORIZATION};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::Full;
 
-use super::config::GcsTimeouts;
-use super::errors::{answered, unanswered};
+use super::errors::answered;
 use super::identity::Caller;
-use super::retries::{Retries, chance, may_connect, may_pass};
-use crate::storage::call::nonsense;
+use crate::storage::server::{Server, document};
 use crate::storage::{StorageError, StorageErrorKind};
-use crate::upstream::{Body, Client, Origin, Timeouts};
-
-/// The largest answer that is read into memory: far above a full page of a listing (1,000 names of
-/// up to 1,024 bytes, escaped, with their metadata). Objects are streamed and have no such limit.
-const MAX_DOCUMENT_BYTES: usize = 8 << 20;
-
-/// A server of Google's, and what it may cost to ask it again.
-pub(super) struct Server {
-    client: Client,
-    origin: Origin,
-    timeouts: Timeouts,
-    retries: Retries,
-}
+use crate::upstream::Body;
 
 /// The XML API of one server.
 pub(super) struct XmlApi {
@@ -87,42 +73,6 @@ impl Call {
     }
 }
 
-impl Server {
-    pub(super) fn new(client: Client, origin: Origin, timeouts: GcsTimeouts) -> Self {
-        let timeouts = Timeouts { connect: timeouts.connect, first_byte: timeouts.first_byte };
-        Self { client, origin, timeouts, retries: Retries::new() }
-    }
-
-    /// Sends a request that may be repeated, again where that may help. The answer is the last
-    /// one, a success or not. The caller sets the limit in time.
-    pub(super) async fn send(
-        &self,
-        request: Request<Full<Bytes>>,
-    ) -> Result<Response<Body>, StorageError> {
-        let mut failed = 0;
-        loop {
-            let sent = self.client.send(&self.origin, request.clone(), &self.timeouts).await;
-            let again = match &sent {
-                Ok(response) if response.status().is_success() => {
-                    if failed == 0 {
-                        self.retries.succeeded();
-                    }
-                    return sent.map_err(|error| unanswered(&error));
-                }
-                Ok(response) => may_pass(response.status()),
-                Err(error) => may_connect(error),
-            };
-            failed += 1;
-            let pause = if again { self.retries.pause(failed, chance()) } else { None };
-            let Some(pause) = pause else { return sent.map_err(|error| unanswered(&error)) };
-            let why =
-                sent.map_or_else(|error| error.to_string(), |answer| answer.status().to_string());
-            tracing::debug!(%why, attempt = failed, "Google is asked again");
-            tokio::time::sleep(pause).await;
-        }
-    }
-}
-
 impl XmlApi {
     pub(super) fn new(server: Server, caller: Caller) -> Self {
         Self { server, caller }
@@ -151,13 +101,6 @@ async fn refusal(response: Response<Body>, method: &Method) -> StorageError {
     // Without its document an answer still has its status.
     let document = if has_body { document(body).await.unwrap_or_default() } else { Bytes::new() };
     answered(head.status, &head.headers, &document)
-}
-
-/// Reads an answer that is not an object.
-pub(super) async fn document(body: Body) -> Result<Bytes, StorageError> {
-    let read = Limited::new(body, MAX_DOCUMENT_BYTES).collect().await;
-    read.map(http_body_util::Collected::to_bytes)
-        .map_err(|error| nonsense(&format!("a document that cannot be read: {error}")))
 }
 
 fn nonsense_of_ours(error: &http::Error) -> StorageError {

@@ -74,6 +74,13 @@ impl Default for S3Timeouts {
     }
 }
 
+impl S3Timeouts {
+    /// Those of one attempt.
+    pub(super) const fn of_attempt(self) -> Timeouts {
+        Timeouts { connect: self.connect, first_byte: self.first_byte }
+    }
+}
+
 impl S3Config {
     /// The SDK's client for the bucket. It waits, retries and checks as the gateway wants it to,
     /// not as the SDK's defaults of the day do.
@@ -83,10 +90,9 @@ impl S3Config {
         client: Client,
     ) -> Result<SdkClient, String> {
         let credentials = self.credentials.for_sdk()?;
-        let timeouts =
-            Timeouts { connect: self.timeouts.connect, first_byte: self.timeouts.first_byte };
         let origin = address.origin.clone();
-        let transport = Transport::new(client, origin, address.host.clone(), timeouts);
+        let transport =
+            Transport::new(client, origin, address.host.clone(), self.timeouts.of_attempt());
         let retries = RetryConfig::standard()
             .with_max_attempts(MAX_ATTEMPTS)
             .with_initial_backoff(INITIAL_BACKOFF)

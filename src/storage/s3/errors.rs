@@ -7,6 +7,8 @@
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::RequestId as _;
+use http::{HeaderMap, StatusCode};
+use serde::Deserialize;
 
 use crate::domain::ContentRange;
 use crate::storage::call::{meaning_of_status, printable};
@@ -39,16 +41,61 @@ where
 }
 
 fn answered<E: ProvideErrorMetadata>(response: &HttpResponse, error: &E) -> StorageError {
-    let status = response.status().as_u16();
-    let code = error.code();
-    let message = error.message().unwrap_or_default();
+    let headers = response.headers();
+    said(Said {
+        status: response.status().as_u16(),
+        code: error.code(),
+        message: error.message().unwrap_or_default(),
+        document: response.body().bytes().unwrap_or_default(),
+        content_range: headers.get("content-range"),
+        region: headers.get("x-amz-bucket-region"),
+        request: response.request_id(),
+    })
+}
+
+/// The document of a failure.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "PascalCase", default)]
+struct Failure {
+    code: Option<String>,
+    message: String,
+}
+
+/// The meaning of an answer to a read that is no success.
+pub(super) fn refused(status: StatusCode, headers: &HeaderMap, document: &[u8]) -> StorageError {
+    let text = std::str::from_utf8(document).unwrap_or_default();
+    let failure: Failure = quick_xml::de::from_str(text).unwrap_or_default();
+    let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    said(Said {
+        status: status.as_u16(),
+        code: failure.code.as_deref(),
+        message: &failure.message,
+        document,
+        content_range: header("content-range"),
+        region: header("x-amz-bucket-region"),
+        request: header("x-amz-request-id"),
+    })
+}
+
+/// What a server says of a failure.
+struct Said<'a> {
+    status: u16,
+    code: Option<&'a str>,
+    message: &'a str,
+    document: &'a [u8],
+    content_range: Option<&'a str>,
+    region: Option<&'a str>,
+    request: Option<&'a str>,
+}
+
+fn said(said: Said<'_>) -> StorageError {
+    let Said { status, code, message, document, content_range, region, request } = said;
     let mut kind = meaning(status, code);
     if let StorageErrorKind::RangeNotSatisfiable { size } = &mut kind {
-        let body = response.body().bytes().unwrap_or_default();
-        *size = object_size(response.headers().get("content-range"), body);
+        *size = object_size(content_range, document);
     }
-    let mut detail = format!("{status} {}", code.unwrap_or("without an error code"));
-    if let Some(region) = response.headers().get("x-amz-bucket-region")
+    let mut detail = format!("{status} {}", printable(code.unwrap_or("without an error code")));
+    if let Some(region) = region
         && (300..400).contains(&status)
     {
         detail.push_str(&format!(" (the bucket is in the region {})", printable(region)));
@@ -56,7 +103,7 @@ fn answered<E: ProvideErrorMetadata>(response: &HttpResponse, error: &E) -> Stor
     if !message.is_empty() {
         detail.push_str(&format!(": {}", printable(message)));
     }
-    if let Some(id) = response.request_id() {
+    if let Some(id) = request {
         detail.push_str(&format!(" (request {})", printable(id)));
     }
     StorageError::new(kind, detail)

@@ -6,9 +6,9 @@
 //! | `access.rs` | what an app's file says of it |
 //! | `config.rs` | where the bucket is, how long we wait |
 //! | `credentials.rs` | who we are there: a key of the app's, or what the process has |
-//! | `sigv4.rs` | presigned URLs: the signature |
+//! | `sigv4.rs` | presigned URLs and reads: the signature |
 //! | `grants.rs` | presigned URLs: what a promise becomes |
-//! | `objects.rs`, `multipart.rs` | the calls, through the SDK |
+//! | `objects.rs`, `multipart.rs` | the calls: reads by `storage/server.rs`, all else through the SDK |
 //! | `transport.rs` | the SDK's way to the network |
 //! | `errors.rs` | what a failed call means |
 
@@ -29,6 +29,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::call::within;
+use super::server::Server;
 use super::{
     GetOptions, ListPage, MultipartId, ObjectMeta, ObjectRead, ObjectStore, PartGrant, PutGrant,
     SignedRequest, StorageError, UploadedPart,
@@ -52,8 +53,10 @@ pub struct S3Store {
     source: Source,
     address: Address,
     timeouts: S3Timeouts,
-    /// Signs what clients send.
+    /// Signs what clients send, and reads.
     signer: Signer,
+    /// Where reads go.
+    server: Server,
     sdk: aws_sdk_s3::Client,
 }
 
@@ -64,10 +67,12 @@ impl S3Store {
     /// A text for the author of the settings.
     pub fn new(config: S3Config, client: Client) -> Result<Self, String> {
         let address = Address::of(&config)?;
+        let of_attempt = config.timeouts.of_attempt();
+        let server = Server::new(client.clone(), address.origin.clone(), of_attempt);
         let sdk = config.sdk_client(&address, client)?;
         let S3Config { bucket, provider, region, credentials, source, timeouts, .. } = config;
         let signer = Signer::new(credentials, region);
-        Ok(Self { bucket, provider, source, address, timeouts, signer, sdk })
+        Ok(Self { bucket, provider, source, address, timeouts, signer, server, sdk })
     }
 }
 

@@ -1,7 +1,8 @@
-//! Presigned URLs by AWS Signature Version 4, without a network call and without the SDK.
+//! AWS Signature Version 4, without a network call and without the SDK: presigned URLs, and the
+//! headers of the gateway's own reads.
 //!
-//! Only what a presigned S3 request needs: the signature in the query, `UNSIGNED-PAYLOAD`, paths
-//! encoded once. What holds for a day — the signing key, as an HMAC that has taken it in already,
+//! Only what an S3 request without a payload of ours needs: the signature in the query (or in a
+//! header), `UNSIGNED-PAYLOAD` (or none), paths encoded once. What holds for a day — the signing key, as an HMAC that has taken it in already,
 //! and the scope that it signs for — is made once a day. That leaves one digest and one HMAC for a
 //! request, and the URL is its only text: the digest reads the canonical request out of it.
 //!
@@ -24,6 +25,8 @@ pub(super) const MAX_EXPIRY: Duration = Duration::from_secs(604_800);
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 const SERVICE: &str = "s3";
+/// The SHA-256 of nothing: what the payload of a request without a body is signed as.
+pub(super) const NOTHING: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 const SECONDS_PER_DAY: u64 = 86_400;
 
 /// Everything but the unreserved characters of RFC 3986: the encoding of names and values in a
@@ -79,6 +82,16 @@ pub(super) struct Presigned {
     pub(super) expires_at: SystemTime,
 }
 
+/// What a request without a body carries to show who sends it.
+pub(super) struct Authorization {
+    /// `x-amz-date`.
+    pub(super) date: String,
+    /// `x-amz-security-token`, of temporary credentials.
+    pub(super) token: Option<Secret>,
+    /// `authorization`.
+    pub(super) authorization: String,
+}
+
 /// Why a request is not signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum CannotPresign {
@@ -126,17 +139,56 @@ impl Presigner {
 
         let mut digest = Sha256::new();
         digest_canonical_request(&mut digest, request, &url[query_at..]);
-        let mut mac = day.mac.clone();
-        for part in [ALGORITHM, "\n", &day.date, time, "\n", &day.scope, "\n"] {
-            mac.update(part.as_bytes());
-        }
-        mac.update(&hex(&digest.finalize().into()));
         url.push_str("&X-Amz-Signature=");
-        let signature = hex(&mac.finalize().into_bytes().into());
+        let signature = day.sign(time, digest);
         url.push_str(std::str::from_utf8(&signature).expect("hexadecimal digits are ASCII"));
         // The life of the URL begins with the whole second that it names.
         let expires_at = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds + lifetime);
         Ok(Presigned { url, expires_at })
+    }
+
+    /// Signs a request without a body and without a query, to be sent now.
+    pub(super) fn authorize(
+        &self,
+        method: &str,
+        host: &str,
+        path: &str,
+        now: SystemTime,
+    ) -> Result<Authorization, CannotPresign> {
+        let since = now.duration_since(SystemTime::UNIX_EPOCH).map_err(|_| CannotPresign::Clock)?;
+        let day = self.day(since.as_secs() / SECONDS_PER_DAY)?;
+        let time = time_of_day(since.as_secs() % SECONDS_PER_DAY);
+        let time = std::str::from_utf8(&time).expect("digits are ASCII");
+        let date = format!("{}{time}", day.date);
+        let token = self.credentials.session_token.clone();
+
+        let mut digest = Sha256::new();
+        for part in [method, "\n", path, "\n\nhost:", host, "\nx-amz-content-sha256:", NOTHING] {
+            digest.update(part);
+        }
+        for part in ["\nx-amz-date:", &date, "\n"] {
+            digest.update(part);
+        }
+        let signed_headers = match &token {
+            Some(token) => {
+                digest.update("x-amz-security-token:");
+                digest.update(token.expose());
+                digest.update("\n");
+                "host;x-amz-content-sha256;x-amz-date;x-amz-security-token"
+            }
+            None => "host;x-amz-content-sha256;x-amz-date",
+        };
+        for part in ["\n", signed_headers, "\n", NOTHING] {
+            digest.update(part);
+        }
+        let signature = day.sign(time, digest);
+        let authorization = format!(
+            "{ALGORITHM} Credential={}/{}, SignedHeaders={signed_headers}, Signature={}",
+            self.credentials.access_key_id,
+            day.scope,
+            std::str::from_utf8(&signature).expect("hexadecimal digits are ASCII"),
+        );
+        Ok(Authorization { date, token, authorization })
     }
 
     /// Writes the canonical query: the parameters of the signature, but for the signature, and
@@ -215,6 +267,18 @@ impl Presigner {
     }
 }
 
+impl Day {
+    /// The signature of a canonical request, in hexadecimal.
+    fn sign(&self, time: &str, canonical_request: Sha256) -> [u8; 64] {
+        let mut mac = self.mac.clone();
+        for part in [ALGORITHM, "\n", &self.date, time, "\n", &self.scope, "\n"] {
+            mac.update(part.as_bytes());
+        }
+        mac.update(&hex(&canonical_request.finalize().into()));
+        hex(&mac.finalize().into_bytes().into())
+    }
+}
+
 /// All signed headers, `Host` in its place among them.
 fn signed_headers<'a>(request: &Presign<'a>) -> impl Iterator<Item = (&'a str, &'a str)> {
     debug_assert!(request.headers.is_sorted(), "the order of the canonical headers");
@@ -280,11 +344,13 @@ fn hex(bytes: &[u8; 32]) -> [u8; 64] {
 
 #[cfg(test)]
 mod tests {
+    use aws_credential_types::Credentials;
     use aws_sigv4::http_request::{
         PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SignatureLocation,
-        SigningSettings, UriPathNormalizationMode, sign,
+        SigningParams, SigningSettings, UriPathNormalizationMode, sign,
     };
     use aws_sigv4::sign::v4;
+    use aws_smithy_runtime_api::client::identity::Identity;
     use proptest::prelude::*;
 
     use super::*;
@@ -363,6 +429,57 @@ mod tests {
         assert_eq!(signed.expires_at, at(1_369_353_605));
     }
 
+    fn identity(token: Option<&str>) -> Identity {
+        let secret = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
+        let token = token.map(str::to_owned);
+        Credentials::new("AKIAIOSFODNN7EXAMPLE", secret, token, None, "test").into()
+    }
+
+    fn settings(location: SignatureLocation) -> SigningSettings {
+        let mut settings = SigningSettings::default();
+        settings.signature_location = location;
+        settings.percent_encoding_mode = PercentEncodingMode::Single;
+        settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
+        settings.payload_checksum_kind = PayloadChecksumKind::NoHeader;
+        settings
+    }
+
+    fn params(
+        identity: &Identity,
+        settings: SigningSettings,
+        now: SystemTime,
+    ) -> SigningParams<'_> {
+        let params = v4::SigningParams::builder()
+            .identity(identity)
+            .region("us-east-1")
+            .name("s3")
+            .time(now)
+            .settings(settings);
+        params.build().unwrap().into()
+    }
+
+    /// The headers that the `aws-sigv4` crate adds to a request without a body.
+    fn reference_headers(
+        path: &str,
+        token: Option<&str>,
+        now: SystemTime,
+    ) -> Vec<(String, String)> {
+        let identity = identity(token);
+        let mut settings = settings(SignatureLocation::Headers);
+        settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
+        let url = format!("https://s3.example.com{path}");
+        let body = SignableBody::Bytes(b"");
+        let signable = SignableRequest::new("GET", &url, std::iter::empty(), body).unwrap();
+        let signed = sign(signable, &params(&identity, settings, now)).unwrap();
+        let (instructions, _) = signed.into_parts();
+        let (headers, _) = instructions.into_parts();
+        let headers = headers.into_iter();
+        let mut headers: Vec<_> =
+            headers.map(|header| (header.name().to_owned(), header.value().to_owned())).collect();
+        headers.sort();
+        headers
+    }
+
     /// What the `aws-sigv4` crate makes of the same request: every query parameter, and the
     /// signature among them.
     fn reference(
@@ -370,29 +487,10 @@ mod tests {
         token: Option<&str>,
         now: SystemTime,
     ) -> Vec<(String, String)> {
-        let identity = aws_credential_types::Credentials::new(
-            "AKIAIOSFODNN7EXAMPLE",
-            "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
-            token.map(str::to_owned),
-            None,
-            "test",
-        )
-        .into();
-        let mut settings = SigningSettings::default();
-        settings.signature_location = SignatureLocation::QueryParams;
+        let identity = identity(token);
+        let mut settings = settings(SignatureLocation::QueryParams);
         settings.expires_in = Some(request.expires_in);
-        settings.percent_encoding_mode = PercentEncodingMode::Single;
-        settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
-        settings.payload_checksum_kind = PayloadChecksumKind::NoHeader;
-        let params = v4::SigningParams::builder()
-            .identity(&identity)
-            .region("us-east-1")
-            .name("s3")
-            .time(now)
-            .settings(settings)
-            .build()
-            .unwrap()
-            .into();
+        let params = params(&identity, settings, now);
         let mut url =
             url::Url::parse(&format!("{}://{}{}", request.scheme, request.host, request.path))
                 .unwrap();
@@ -425,6 +523,26 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_read_equals_the_aws_sigv4_crate(
+            key in "[a-zA-Z][a-zA-Z0-9 +%~._=&ü漢'()*!-]{0,20}(/[a-z ]{1,9}){0,2}",
+            token in proptest::option::of("[A-Za-z0-9+/=]{1,90}"),
+            seconds in 0u64..4_102_444_800,
+        ) {
+            let path = crate::domain::StoragePath::from_listing(&key).to_url_path();
+            let (path, token) = (format!("/bucket/{path}"), token.as_deref());
+            let now = at(seconds);
+            let signed = presigner(token).authorize("GET", "s3.example.com", &path, now).unwrap();
+            let token = signed.token.as_ref().map(|token| token.expose_str().unwrap().to_owned());
+            let mut headers = vec![
+                ("authorization".to_owned(), signed.authorization),
+                ("x-amz-content-sha256".to_owned(), NOTHING.to_owned()),
+                ("x-amz-date".to_owned(), signed.date),
+            ];
+            headers.extend(token.clone().map(|token| ("x-amz-security-token".to_owned(), token)));
+            prop_assert_eq!(headers, reference_headers(&path, token.as_deref(), now));
+        }
+
         #[test]
         fn equals_the_aws_sigv4_crate(
             // Not "." or "..": URL parsers, also those of clients, resolve them.

@@ -1,8 +1,7 @@
 //! The SDK's way to the network: an adapter over the gateway's own pooled client.
 //!
 //! The SDK brings no HTTP stack of its own here, so storage obeys the same rules as every upstream:
-//! one pool, one policy of allowed addresses, and bodies that are read only as fast as the client
-//! reads.
+//! one pool and one policy of allowed addresses. Objects are not read this way.
 
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
@@ -16,17 +15,16 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use bytes::Bytes;
-use http::header::{ACCEPT_ENCODING, CONTENT_RANGE};
+use http::header::ACCEPT_ENCODING;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{Full, Limited};
 
-use crate::domain::ContentRange;
 use crate::upstream::{Client, Origin, Repeatable, SendError, Timeouts};
 
 /// The largest answer that is read into memory: far above a full page of a listing (1,000 keys of
-/// up to 1,024 bytes, escaped, with their metadata). Objects are streamed and have no such limit.
+/// up to 1,024 bytes, escaped, with their metadata). Objects are not read through the SDK.
 const MAX_DOCUMENT_BYTES: usize = 8 << 20;
 
 /// Sends an SDK's requests to one server, or to any.
@@ -75,10 +73,9 @@ impl Transport {
 
     async fn send(self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
         let (origin, request) = self.to_upstream(request)?;
-        let streamed = is_object_read(&request);
         let sent = self.client.send(&origin, request, &self.timeouts).await;
         let response = sent.map_err(connector_error)?;
-        to_sdk(response, streamed)
+        to_sdk(response)
     }
 
     fn to_upstream(
@@ -115,32 +112,12 @@ impl Transport {
     }
 }
 
-/// Whether the answer is an object on its way to a reader, if it is a success. The SDK marks each
-/// request with the name of its operation.
-fn is_object_read(request: &Request<Full<Bytes>>) -> bool {
-    let query = request.uri().query().unwrap_or_default();
-    request.method() == Method::GET && query.split('&').any(|pair| pair == "x-id=GetObject")
-}
-
-fn to_sdk<B, E>(response: Response<B>, streamed: bool) -> Result<HttpResponse, ConnectorError>
+fn to_sdk<B, E>(response: Response<B>) -> Result<HttpResponse, ConnectorError>
 where
     B: Body<Data = Bytes, Error = E> + Send + Unpin + 'static,
     E: std::error::Error + Send + Sync + 'static,
 {
     let (mut head, body) = response.into_parts();
-    // The SDK shows no status of a success, so a part and a whole must differ by Content-Range.
-    let range = head.headers.get(CONTENT_RANGE).and_then(|value| value.to_str().ok());
-    match (head.status, range.and_then(ContentRange::parse)) {
-        (StatusCode::PARTIAL_CONTENT, None) => {
-            let text = "a 206 that does not say which part it holds";
-            return Err(ConnectorError::other(text.into(), None));
-        }
-        (StatusCode::PARTIAL_CONTENT, Some(_)) => {}
-        (status, _) if status.is_success() => {
-            head.headers.remove(CONTENT_RANGE);
-        }
-        _ => {}
-    }
     // The SDK refuses a whole answer for one header value that is not UTF-8, for example metadata
     // of another program's.
     let readable = |value: &HeaderValue| std::str::from_utf8(value.as_bytes()).is_ok();
@@ -148,11 +125,7 @@ where
         let kept = head.headers.iter().filter(|(_, value)| readable(value));
         head.headers = kept.map(|(name, value)| (name.clone(), value.clone())).collect();
     }
-    let body = if streamed && head.status.is_success() {
-        SdkBody::from_body_1_x(Unshared(Mutex::new(body)))
-    } else {
-        SdkBody::from_body_1_x(Unshared(Mutex::new(Limited::new(body, MAX_DOCUMENT_BYTES))))
-    };
+    let body = SdkBody::from_body_1_x(Unshared(Mutex::new(Limited::new(body, MAX_DOCUMENT_BYTES))));
     HttpResponse::try_from(Response::from_parts(head, body))
         .map_err(|error| ConnectorError::other(error.into(), None))
 }

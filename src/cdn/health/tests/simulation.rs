@@ -17,8 +17,9 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, sleep_until, timeout};
 
 use super::super::*;
+use crate::domain::EarnedBudget;
 use crate::domain::{FallbackReason, HedgeAfter, Percentile};
-use crate::limits::{ConcurrencyBounds, ConcurrencyLimit, EarnedBudget, Overloaded};
+use crate::limits::{ConcurrencyBounds, ConcurrencyLimit, Overloaded};
 
 const P98: HedgeAfter = HedgeAfter::Percentile(Percentile::P98);
 

@@ -1,11 +1,11 @@
 //! When a failed attempt is tried again, and after how long. Every call of the store may be sent
 //! twice: reads, and writes that leave the same state.
 
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use http::StatusCode;
 
+use crate::domain::EarnedBudget;
 use crate::upstream::SendError;
 
 /// The first attempt and two more.
@@ -17,41 +17,31 @@ const INITIAL_BACKOFF: Duration = Duration::from_millis(100);
 /// The longest wait between two attempts.
 const MAX_BACKOFF: Duration = Duration::from_secs(1);
 
-/// What a store may spend on retries before calls have to succeed again: a server that is down is
-/// not asked three times as often as one that is up.
-const BUDGET: u32 = 500;
-
-/// What a retry costs, in calls that succeed without one.
-const COST: u32 = 5;
-
-/// The retries of one store.
+/// The retries of one store, which its calls earn: a server that is down is not asked three times as
+/// often as one that is up.
 pub(super) struct Retries {
-    budget: AtomicU32,
+    budget: EarnedBudget,
 }
 
 impl Retries {
     pub(super) const fn new() -> Self {
-        Self { budget: AtomicU32::new(BUDGET) }
+        Self { budget: EarnedBudget::for_retries() }
     }
 
     /// How long to wait before the attempt that follows the `failed`th, counted from 1. `chance`
     /// lies between 0 and 1: waits are spread, so that those who failed together do not come back
     /// together.
     pub(super) fn pause(&self, failed: u32, chance: f64) -> Option<Duration> {
-        if failed >= MAX_ATTEMPTS {
+        if failed >= MAX_ATTEMPTS || !self.budget.try_spend() {
             return None;
         }
-        let spend = |budget: u32| budget.checked_sub(COST);
-        self.budget.fetch_update(Ordering::Relaxed, Ordering::Relaxed, spend).ok()?;
         let longest = INITIAL_BACKOFF.saturating_mul(1 << (failed - 1)).min(MAX_BACKOFF);
         Some(longest.mul_f64(chance.clamp(0.0, 1.0)))
     }
 
-    /// Notes a call that succeeded at once.
-    pub(super) fn succeeded(&self) {
-        let earn = |budget: u32| (budget < BUDGET).then_some(budget + 1);
-        // Full already, where it fails.
-        let _ = self.budget.fetch_update(Ordering::Relaxed, Ordering::Relaxed, earn);
+    /// Notes a call.
+    pub(super) fn called(&self) {
+        self.budget.earn();
     }
 }
 
@@ -62,7 +52,8 @@ pub(super) fn chance() -> f64 {
 }
 
 /// Whether another attempt can end better than one that had this answer. The statuses that Google
-/// documents as worth a retry ("Retry strategy").
+/// documents as worth a retry ("Retry strategy"); those that Amazon's SDKs try again ("Retry
+/// behavior") are among them.
 pub(super) const fn may_pass(status: StatusCode) -> bool {
     matches!(status.as_u16(), 408 | 429 | 500 | 502..=504)
 }
@@ -98,12 +89,12 @@ mod tests {
     fn a_server_that_is_down_is_not_asked_ever_more() {
         let retries = Retries::new();
         let granted = (0..1_000).filter(|_| retries.pause(1, 0.0).is_some()).count();
-        assert_eq!(granted, 100);
-        (0..COST).for_each(|_| retries.succeeded());
-        assert!(retries.pause(1, 0.0).is_some());
-        assert!(retries.pause(1, 0.0).is_none());
-        (0..10 * BUDGET).for_each(|_| retries.succeeded());
-        assert_eq!(retries.budget.load(Ordering::Relaxed), BUDGET);
+        assert_eq!(granted, 10, "those of one dropped pool");
+        let calls = (0..1_000).filter(|_| {
+            retries.called();
+            retries.pause(1, 0.0).is_some()
+        });
+        assert_eq!(calls.count(), 100, "one in ten");
     }
 
     #[test]

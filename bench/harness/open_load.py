@@ -74,17 +74,24 @@ class Load:
         connection.due, connection.received = due, b""
         outcome.late.append(time.monotonic() - due)
         self.turn = (self.turn + 1) % len(self.requests)
+        connection.request = self.requests[self.turn]
+        if connection.is_connected:
+            self._write(connection, outcome)
+
+    def _write(self, connection, outcome):
         try:
-            connection.socket.send(self.requests[self.turn])
+            connection.socket.send(connection.request)
         except OSError:
             self._drop(connection, outcome)
 
     def _connect(self):
-        one = socket.create_connection(("127.0.0.1", self.port), timeout=10)
+        # Waits for nobody: while the program does not accept, the others are due all the same.
+        one = socket.socket()
         one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         one.setblocking(False)
+        one.connect_ex(("127.0.0.1", self.port))
         connection = _Connection(one)
-        self.selector.register(one, selectors.EVENT_READ, connection)
+        self.selector.register(one, selectors.EVENT_WRITE, connection)
         self.open += 1
         return connection
 
@@ -93,6 +100,11 @@ class Load:
         answered = 0
         for key, _ in self.selector.select(patience):
             connection = key.data
+            if not connection.is_connected:
+                connection.is_connected = True
+                self.selector.modify(connection.socket, selectors.EVENT_READ, connection)
+                self._write(connection, outcome)
+                continue
             try:
                 data = connection.socket.recv(65536)
             except BlockingIOError:
@@ -130,6 +142,7 @@ class Load:
 class _Connection:
     def __init__(self, socket):
         self.socket, self.due, self.received = socket, None, b""
+        self.request, self.is_connected = b"", False
 
     def is_answered(self):
         head, end, body = self.received.partition(b"\r\n\r\n")

@@ -29,6 +29,8 @@ class Subject:
     refused: bool = False
     #: How many ask without a pause.
     clients: int = CLIENTS
+    #: A header of every request.
+    header: str = ""
 
 
 @dataclass
@@ -64,6 +66,7 @@ def measure(subjects, rounds, seconds, say):
 def _run(subject, seconds):
     url = f"http://127.0.0.1:{subject.port}{subject.path}"
     command = ["taskset", "-c", str(LOAD_CORE), "wrk", "-t1", f"-c{subject.clients}", f"-d{seconds}s"]
+    command += ["-H", subject.header] if subject.header else []
     command += ["--timeout", "10s", "-s", str(_SCRIPT), url, "--"]
     command += ["presign"] if subject.presign else []
     cores = (MEASURED_CORE, LOAD_CORE)

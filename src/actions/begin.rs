@@ -82,7 +82,7 @@ pub fn admit(
     owner: &OwnerId,
     client: Option<ClientNetwork>,
 ) -> Result<Admission, Error> {
-    if !app.allow_public_upload {
+    if !app.takes_uploads() {
         return Err(Error::PublicUploadDisabled);
     }
     app.quotas.admit(owner, client).map_err(|verdict| {

@@ -7,6 +7,7 @@ use url::Url;
 
 use crate::cdn::KeyPair;
 use crate::domain::{AppName, HedgeAfter, KeyPrefix, MediaType};
+use crate::identity::IdentityConfig;
 use crate::limits::UploadRates;
 use crate::storage::StorageKind;
 
@@ -36,6 +37,8 @@ pub struct AppConfig {
     pub read: ReadPolicy,
     /// `[CORS]`.
     pub cors: Cors,
+    /// `[Identity]`: how callers prove who they are, if they can.
+    pub identity: Option<IdentityConfig>,
 }
 
 impl AppConfig {

@@ -6,6 +6,7 @@ use http::HeaderValue;
 
 use super::config::{AppConfig, CdnConfig, ReadMode, ReadPolicy, UploadPolicy};
 use super::cors_file::cors;
+use super::identity_file::identity;
 use super::load::LoadContext;
 use super::secrets::SecretScope;
 use super::storage_file::storage;
@@ -60,6 +61,7 @@ pub(super) fn app(
         (read_policy(section, upload.serve_only_ready, keys.is_some()), keys)
     });
     let cors = file.section("CORS", cors);
+    let identity = file.section("Identity", |section| identity(section, context, secrets));
     let storage = storage?;
     let cdn = cdn_url.optional().map(|url| CdnConfig {
         url,
@@ -79,6 +81,7 @@ pub(super) fn app(
         rate_limit,
         read,
         cors,
+        identity,
     };
     Some((app, storage_place))
 }

@@ -11,6 +11,7 @@ mod config;
 mod cors_file;
 mod file;
 mod guarded_cdn;
+mod identity_file;
 mod load;
 mod not_built;
 mod read_proof;

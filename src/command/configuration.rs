@@ -51,6 +51,7 @@ pub(super) fn load_overridden(
         secrets_dir: &server.secrets_dir,
         env: &|name| std::env::var(name).ok(),
         grants: &settings.grants,
+        trusted_proxies: server.trusted_proxies.as_ref(),
     };
     let (apps, errors) = load_apps(&server.apps_dir, &context);
     if errors.is_empty() { Ok(Loaded { settings, apps }) } else { Err(errors) }
@@ -59,7 +60,8 @@ pub(super) fn load_overridden(
 /// What an operator should know whose apps have limits by client address that cannot be held: behind a
 /// proxy that is not known of, all clients would be one.
 pub(super) fn without_client_limits(loaded: &Loaded) -> Option<&'static str> {
-    let takes_uploads = loaded.apps.iter().any(|app| app.allow_public_upload);
+    let takes_uploads =
+        loaded.apps.iter().any(|app| app.allow_public_upload || app.identity.is_some());
     let is_told = loaded.settings.server.trusted_proxies.is_some();
     (takes_uploads && !is_told).then_some(
         "RateLimit.PerClientIP of the apps is not in force, because Server.TrustedProxies is not set: \

@@ -11,6 +11,7 @@ mod error;
 mod events;
 mod exchange;
 mod idempotency;
+mod identity;
 mod limits;
 mod owner;
 mod read;
@@ -168,10 +169,11 @@ impl FrontDoor {
             let services = &self.services;
             return read::handle(app, services, key, &head, line).await;
         }
-        let proxies = self.trusted_proxies.as_ref();
-        let client = || client::network(peer, &head.headers, proxies, &self.metrics);
+        let (services, trusted_proxies) = (&self.services, self.trusted_proxies.as_ref());
+        let client = || client::network(peer, &head.headers, trusted_proxies, &self.metrics);
         let client = route.begins_an_upload().then(client).flatten();
-        let call = uploads::Call { app, services: &self.services, head: &head, client };
+        let peer = peer.ip();
+        let call = uploads::Call { app, services, head: &head, peer, trusted_proxies, client };
         // Boxed, as all that reads from memory have no use for: every connection has room for the
         // largest of its requests, and fills it anew for each.
         let answered = Box::pin(uploads::handle(call, &route, body)).await;

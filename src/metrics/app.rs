@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::Metrics;
 use crate::domain::{
     AbortCause, AppName, Discrepancy, FallbackReason, FallbackResult, HealReason, HedgeWinner,
-    LookOutcome, MemoryFill, MemoryLookup, MemoryRevalidation, Source, UploadState,
+    IdentityMethod, IdentityOutcome, LookOutcome, MemoryFill, MemoryLookup, MemoryRevalidation,
+    Source, UploadState,
 };
 
 /// The metrics of one app, with the series that it can move present from the start.
@@ -169,6 +170,44 @@ impl AppMetrics {
             this.touch_cdn();
         }
         this
+    }
+
+    /// Lets the series exist that an app with identities can move; its API keys have these names.
+    pub fn touch_identity<'a>(
+        &self,
+        method: IdentityMethod,
+        key_ids: impl Iterator<Item = &'a str>,
+    ) {
+        let name = self.app.as_str();
+        for outcome in method.outcomes() {
+            self.all.identity.with_label_values(&[name, method.label(), outcome.label()]);
+        }
+        for key_id in key_ids {
+            self.all.api_key_requests.with_label_values(&[name, key_id]);
+        }
+        let refusals: &[&str] = match method {
+            IdentityMethod::Jwt => &["unauthenticated", "forbidden", "identity_unavailable"],
+            IdentityMethod::ApiKey | IdentityMethod::TrustedProxy => {
+                &["unauthenticated", "forbidden"]
+            }
+        };
+        for outcome in refusals {
+            self.all.presigns.with_label_values(&[name, outcome]);
+            for (request, _) in MULTIPART_OUTCOMES {
+                self.all.multipart_requests.with_label_values(&[name, request, outcome]);
+            }
+        }
+    }
+
+    /// Counts a request that was asked who it is from.
+    pub fn identity(&self, method: IdentityMethod, outcome: IdentityOutcome) {
+        let labels = [self.app.as_str(), method.label(), outcome.label()];
+        self.all.identity.with_label_values(&labels).inc();
+    }
+
+    /// Counts a request that came with the API key of this name.
+    pub fn api_key(&self, key_id: &str) {
+        self.all.api_key_requests.with_label_values(&[self.app.as_str(), key_id]).inc();
     }
 
     fn touch_cdn(&self) {

@@ -1,6 +1,8 @@
 //! What happens when the CDN's body breaks off in the middle: it is continued from storage, or it
 //! is visibly broken. Never is it spliced from two versions, and never short with a clean end.
 
+mod matrix;
+
 use std::time::SystemTime;
 
 use bytes::Bytes;

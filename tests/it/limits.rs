@@ -11,7 +11,7 @@ use crate::harness::gateway::{Setup, TestGateway, offline_app_file};
 use crate::harness::plain_client::Answer;
 
 /// The client of the tests is a proxy.
-const BEHIND_A_PROXY: &str = "TrustedProxies = [\"127.0.0.0/8\"]";
+const BEHIND_A_PROXY: &[&str] = &["127.0.0.0/8"];
 
 /// An app whose URLs nobody uploads to: signing asks nobody.
 fn shop(sections: &str) -> Setup {

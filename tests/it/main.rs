@@ -19,6 +19,7 @@ mod guarding;
 mod harness;
 mod healing;
 mod hostile;
+mod identity;
 mod limits;
 mod main_job;
 mod memory;

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use safelight::domain::{
-    AbortCause, AppName, Discrepancy, FallbackReason, FallbackResult, HealReason, LookOutcome,
-    MemoryFill, MemoryLookup, MemoryRevalidation, Source,
+    AbortCause, AppName, Discrepancy, FallbackReason, FallbackResult, HealReason, IdentityOutcome,
+    LookOutcome, MemoryFill, MemoryLookup, MemoryRevalidation, Source,
 };
 use safelight::metrics::{AppMetrics, Metrics};
 
@@ -97,6 +97,10 @@ fn the_labels_are_those_of_the_program() {
     assert_eq!(
         table("Why the CDN failed", "Reason"),
         labels(FallbackReason::ALL.iter().map(|one| one.label()).collect())
+    );
+    assert_eq!(
+        table("Who asked", "Proof"),
+        labels(IdentityOutcome::ALL.iter().map(|one| one.label()).collect())
     );
     assert_eq!(
         table("What memory had", "Lookup"),

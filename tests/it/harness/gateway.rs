@@ -37,7 +37,7 @@ pub struct TestGateway {
 /// The settings of a gateway and the files of its apps, before it starts.
 pub struct Setup {
     settings: String,
-    /// Of these, those in `[Server]`.
+    /// Lines of `[Server]`.
     server: String,
     apps: Vec<(String, String)>,
     secrets: Vec<(String, String)>,
@@ -74,9 +74,9 @@ impl Setup {
         self
     }
 
-    /// More keys of `[Server]`.
-    pub fn and_server(mut self, keys: &str) -> Self {
-        self.server.push_str(keys);
+    /// Trusts what these networks say of their clients.
+    pub fn trusting(mut self, networks: &[&str]) -> Self {
+        self.server.push_str(&format!("TrustedProxies = {networks:?}\n"));
         self
     }
 
@@ -274,9 +274,9 @@ fn write_files(folder: &Path, setup: &Setup) -> PathBuf {
         fs::write(path, text).unwrap();
     }
     let settings_file = folder.join("safelight.toml");
-    let settings = settings_text(folder, &setup.settings);
-    let server = format!("[Server]\n{}\n", setup.server);
-    fs::write(&settings_file, settings.replacen("[Server]\n", &server, 1)).unwrap();
+    let text = settings_text(folder, &setup.settings);
+    let server = format!("[Server]\n{}", setup.server);
+    fs::write(&settings_file, text.replacen("[Server]\n", &server, 1)).unwrap();
     settings_file
 }
 
@@ -310,6 +310,7 @@ fn configure(folder: &Path, setup: &Setup) -> Configuration {
         secrets_dir: &settings.server.secrets_dir,
         env: &|_| None,
         grants: &settings.grants,
+        trusted_proxies: settings.server.trusted_proxies.as_ref(),
     };
     let (apps, errors) = load_apps(&settings.server.apps_dir, &context);
     assert!(errors.is_empty(), "{errors:#?}");

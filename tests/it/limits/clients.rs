@@ -27,8 +27,8 @@ async fn unbelieved(gateway: &TestGateway, reason: &str) -> f64 {
     gateway.metrics().await.value(&series)
 }
 
-async fn gateway(proxies: &str, sections: &str) -> TestGateway {
-    shop(sections).and_server(proxies).start().await
+async fn gateway(proxies: &[&str], sections: &str) -> TestGateway {
+    shop(sections).trusting(proxies).start().await
 }
 
 #[tokio::test]
@@ -83,7 +83,7 @@ async fn each_client_behind_a_proxy_has_its_own_limit() {
 
 #[tokio::test]
 async fn clients_that_connect_directly_are_believed_nothing() {
-    let gateway = gateway("TrustedProxies = []", ONE_EACH).await;
+    let gateway = gateway(&[], ONE_EACH).await;
     ask(&gateway, "ann").await.assert_success();
     for (at, header) in ["X-Forwarded-For", "Forwarded"].into_iter().enumerate() {
         let said = if at == 0 { "192.0.2.1" } else { "for=192.0.2.1" };
@@ -96,7 +96,7 @@ async fn clients_that_connect_directly_are_believed_nothing() {
 /// Behind a proxy that nobody has told of, all clients would be one.
 #[tokio::test]
 async fn where_nobody_says_who_stands_in_front_no_client_is_limited() {
-    let gateway = gateway("", ONE_EACH).await;
+    let gateway = shop(ONE_EACH).start().await;
     for owner in ["ann", "bob", "cid"] {
         let answer = from(&gateway, owner, &[("X-Forwarded-For", "192.0.2.1")]).await;
         answer.assert_success();

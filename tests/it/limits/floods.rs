@@ -52,7 +52,7 @@ async fn gateway() -> TestGateway {
     let limits = "[RateLimit]\nPerOwner = { Rate = \"1/h\", Burst = 5 }\n\
                   PerClientIP = { Rate = \"1/h\", Burst = 30 }\n\
                   PerApp = { Rate = \"1/h\", Burst = 100 }";
-    shop(limits).and_server(BEHIND_A_PROXY).start().await
+    shop(limits).trusting(BEHIND_A_PROXY).start().await
 }
 
 #[tokio::test]

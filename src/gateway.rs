@@ -373,8 +373,7 @@ async fn sweep_limits(apps: Arc<LiveApps>) {
         let apps = apps.snapshot();
         let swept = tokio::task::spawn_blocking(move || {
             for app in apps.iter() {
-                app.owner_limit.sweep();
-                app.upload_limit.sweep();
+                app.sweep_limits();
             }
         });
         if let Err(error) = swept.await {

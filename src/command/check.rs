@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use crate::gateway::Configuration;
 
-use super::configuration::{load, report};
+use super::configuration::{load, report, without_client_limits};
 use super::{ConfigArgs, EX_CONFIG, block_on};
 
 pub(super) fn run(args: &ConfigArgs) -> ExitCode {
@@ -16,6 +16,7 @@ pub(super) fn run(args: &ConfigArgs) -> ExitCode {
         }
     };
     let names: Vec<_> = loaded.apps.iter().map(|app| app.name.clone()).collect();
+    let note = without_client_limits(&loaded);
     let configuration =
         Configuration { settings: loaded.settings, apps: loaded.apps, embedded: None, files: None };
     // What only shows when the apps are built is found here too.
@@ -25,6 +26,9 @@ pub(super) fn run(args: &ConfigArgs) -> ExitCode {
     }
     for name in &names {
         println!("app {name}: ok");
+    }
+    if let Some(note) = note {
+        println!("note: {note}");
     }
     println!("the settings and {} app files are good", names.len());
     ExitCode::SUCCESS

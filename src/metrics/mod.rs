@@ -70,6 +70,9 @@ macro_rules! metrics {
                     this.deletions_followed.with_label_values(&[outcome]);
                     this.sweeper_run.with_label_values(&[outcome]);
                 }
+                for reason in crate::domain::Unbelieved::ALL {
+                    this.untrusted_forwarded.with_label_values(&[reason.label()]);
+                }
                 Arc::new(this)
             }
         }
@@ -145,6 +148,8 @@ metrics! {
     uploads: IntCounterVec("safelight_uploads_total", ["app", "state"]),
     /// Requests that a rate limit refused.
     rate_limited: IntCounterVec("safelight_rate_limited_total", ["app", "limit"]),
+    /// Requests to begin an upload with a Forwarded or X-Forwarded-For that was not believed, by reason.
+    untrusted_forwarded: IntCounterVec("safelight_untrusted_forwarded_total", ["reason"]),
     /// Requests refused because the gateway was at its capacity, by which cap.
     overloaded: IntCounterVec("safelight_overloaded_total", ["cap"]),
     /// Open connections, by listener: public or admin.

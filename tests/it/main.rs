@@ -22,6 +22,7 @@ mod healing;
 mod hostile;
 mod http2;
 mod identity;
+mod limits;
 mod main_job;
 mod memory;
 mod memory_store;

@@ -1,11 +1,22 @@
 -- The load: GET of the URL's path, or with the argument "presign" POST of upload requests by many
--- owners. Prints one line of JSON for the benchmark.
+-- owners, or with "owners N" the same with a new owner each time, after the first N. Prints one line of
+-- JSON for the benchmark.
 
 local OWNERS = 10000
 local posts = nil
 local turn = 0
 
 function init(args)
+   if args[1] == "owners" then
+      turn = tonumber(args[2])
+      local headers = { ["Content-Type"] = "application/json", ["X-Forwarded-For"] = "192.0.2.1" }
+      request = function()
+         turn = turn + 1
+         headers["X_Owner_Id"] = "made-up-" .. turn
+         return wrk.format("POST", nil, headers, '{"file":"a.jpg"}')
+      end
+      return
+   end
    if args[1] ~= "presign" then
       posts = nil
       return

@@ -2,6 +2,7 @@
 //! `serve`, `dev`, the tests — goes through [`Gateway::start`].
 
 mod building;
+mod certified;
 mod events;
 mod listening;
 mod reloading;
@@ -26,12 +27,14 @@ use crate::identity::{ReadSignatures, UploadTokens};
 use crate::memory::MemoryCache;
 use crate::metrics::Metrics;
 use crate::records::{Records, SqliteRecords};
+use crate::server::tls::Certificates;
 use crate::server::{ShutdownTrigger, shutdown};
 use crate::settings::{Reconcile, RecordsUrl, Settings};
 use crate::storage::{GcsProcessCredentials, ProcessCredentials, S3Access};
 use crate::upstream::Client;
 
 use building::Builder;
+use certified::Certified;
 use events::Handlers;
 use reloading::Reloading;
 
@@ -66,6 +69,8 @@ pub struct Prepared {
     configs: Vec<AppConfig>,
     files: Option<AppFiles>,
     builder: Builder,
+    /// What the public listener proves itself with, where it does.
+    certified: Option<Certified>,
 }
 
 /// A running gateway.
@@ -86,6 +91,7 @@ pub struct Gateway {
     reload_wanted: Arc<Notify>,
     limits_sweeper: JoinHandle<()>,
     follower: JoinHandle<()>,
+    certificates: Option<(Arc<Certificates>, JoinHandle<()>)>,
 }
 
 /// A task and what ends it.
@@ -135,10 +141,17 @@ impl Configuration {
 
     fn build(self, builder: Builder) -> Result<Prepared, Vec<String>> {
         let Self { settings, apps: configs, files, .. } = self;
-        let apps = Arc::new(LiveApps::fixed(builder.build(&configs)?));
+        let certified = settings.tls.as_ref().map(Certified::load).transpose();
+        let (apps, certified) = match (builder.build(&configs), certified) {
+            (Ok(apps), Ok(certified)) => (Arc::new(LiveApps::fixed(apps)), certified),
+            (apps, certified) => {
+                let errors = apps.err().into_iter().flatten().chain(certified.err());
+                return Err(errors.collect());
+            }
+        };
         let (client, metrics) = (builder.client.clone(), Arc::clone(&builder.metrics));
         apps.count_in(&metrics);
-        Ok(Prepared { settings, apps, client, metrics, configs, files, builder })
+        Ok(Prepared { settings, apps, client, metrics, configs, files, builder, certified })
     }
 }
 
@@ -150,7 +163,8 @@ impl Gateway {
     /// store does not open.
     pub async fn start(configuration: Configuration) -> Result<Self, String> {
         let prepared = configuration.prepare().await.map_err(|errors| errors.join("\n"))?;
-        let Prepared { settings, apps, metrics, client, configs, files, builder } = prepared;
+        let Prepared { settings, apps, metrics, client, configs, files, builder, certified } =
+            prepared;
         let (process, loop_token) = (builder.process.clone(), builder.loop_token.clone());
         metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let listener = bind(settings.server.listen, "Server.Listen").await?;
@@ -189,6 +203,8 @@ impl Gateway {
             Sweeper::new(Arc::clone(&apps), services.clone(), Arc::clone(&metrics), schedule);
         let readiness = Readiness::default();
         let limits = settings.limits;
+        let certificates = certified.map(|certified| certified.serve(&metrics));
+        let protocols = certified::protocols(certificates.as_ref(), settings.server.h2c)?;
         let public = FrontDoor::new(
             Arc::clone(&apps),
             services,
@@ -203,7 +219,7 @@ impl Gateway {
             metrics: Arc::clone(&metrics),
             readiness: readiness.clone(),
         };
-        let public_listening = listening::public(listener, &settings.server, limits);
+        let public_listening = listening::public(listener, protocols, &settings.server, limits);
         let admin_listening = listening::admin(admin_listener, &settings.server);
         let gateway = Self {
             address,
@@ -217,16 +233,24 @@ impl Gateway {
             reload_wanted,
             limits_sweeper: tokio::spawn(sweep_limits(apps)),
             follower: tokio::spawn(async move { known.follow().await }),
+            certificates: certificates.map(|certificates| {
+                (Arc::clone(&certificates), tokio::spawn(certificates.follow()))
+            }),
             readiness,
         };
         gateway.readiness.set(true);
         Ok(gateway)
     }
 
-    /// Has the files of the apps read now, whether or not they seem to have changed, and says in the
-    /// log what is wrong with them. Returns at once.
+    /// Has the files of the apps and the certificate read now, whether or not they seem to have
+    /// changed, and says in the log what is wrong with them. Returns at once.
     pub fn reload(&self) {
         self.reload_wanted.notify_one();
+        if let Some((certificates, _)) = &self.certificates {
+            let certificates = Arc::clone(certificates);
+            // What is wrong with it is logged and counted there, and the old one is served on.
+            tokio::task::spawn_blocking(move || certificates.reload());
+        }
     }
 
     /// Stops in order: says that it is not ready, gives load balancers `notice` to see that, stops
@@ -246,6 +270,9 @@ impl Gateway {
         tokio::join!(self.public.stop(), consumer);
         self.limits_sweeper.abort();
         self.follower.abort();
+        if let Some((_, follower)) = &self.certificates {
+            follower.abort();
+        }
         self.records.close().await;
         // Last, so that the end can be watched.
         self.admin.stop().await;
@@ -346,8 +373,7 @@ async fn sweep_limits(apps: Arc<LiveApps>) {
         let apps = apps.snapshot();
         let swept = tokio::task::spawn_blocking(move || {
             for app in apps.iter() {
-                app.owner_limit.sweep();
-                app.upload_limit.sweep();
+                app.sweep_limits();
             }
         });
         if let Err(error) = swept.await {

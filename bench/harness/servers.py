@@ -26,6 +26,13 @@ _GRPC_OFFSET = 10000
 LOGGING = {"log to a file": "info", "log to /dev/null": "info", "no access log": "warn"}
 
 
+#: The highest limits that exist, so that they are checked and never bite.
+_NO_LIMITS = """
+PerOwner = { Rate = "1000000/s", Burst = 100000000 }
+PerApp = { Rate = "1000000/s", Burst = 100000000 }
+"""
+
+
 def _fill(template, target, **values):
     text = (_CONF / template).read_text()
     for name, value in values.items():
@@ -107,10 +114,15 @@ class Gateway:
         logging="log to a file",
         records=None,
         read="",
+        limits=_NO_LIMITS,
+        apps=None,
+        environment=None,
+        prepare=None,
     ):
         """A gateway with two apps: `shop` with the CDN (if there is one), `plain` without. Its
         database is `records`, which moves, if there is one. `read` is more of the `[Read]` section
-        of `shop`."""
+        of `shop`, `limits` the `[RateLimit]` section of both. `apps` are more files of apps, by name,
+        and `prepare` puts into its folder what else they need."""
         folder = work / name.replace(" ", "-").replace("/", "")
         (folder / "apps.d").mkdir(parents=True)
         if records:
@@ -125,9 +137,14 @@ class Gateway:
             if "MemoryCacheMaxObject" not in keys:
                 # Most measurements are of the sources.
                 keys += '\nMemoryCacheMaxObject = "0B"\n'
-            _fill("app.toml", target, CDN_URL=url, S3_URL=s3_url, BUCKET=f"media-{app}", READ=keys)
+            values = {"CDN_URL": url, "S3_URL": s3_url, "BUCKET": f"media-{app}", "READ": keys}
+            _fill("app.toml", target, **values, LIMITS=limits)
+        for app, text in (apps or {}).items():
+            (folder / f"apps.d/{app}.toml").write_text(text)
+        if prepare:
+            prepare(folder)
         log = Path("/dev/null") if logging == "log to /dev/null" else folder / "log"
-        environment = {"SAFELIGHT_LOG": LOGGING[logging]}
+        environment = {"SAFELIGHT_LOG": LOGGING[logging], **(environment or {})}
         command = [binary, "serve", "--config", settings]
         process = start(command, MEASURED_CORE, log, environment)
         wait_for(lambda: listens(admin_port), process, "the gateway", log)

@@ -5,9 +5,11 @@ use std::time::SystemTime;
 
 use crate::apps::App;
 use crate::domain::{
-    CleanName, Declared, Error, FileName, MINT_ENTROPY_BYTES, MediaType, MintedKey, OwnerId,
-    RateLimitVerdict, UploadRecord, UploadState,
+    CleanName, ClientNetwork, Declared, Error, FileName, MINT_ENTROPY_BYTES, MediaType, MintedKey,
+    OwnerId, UploadRecord, UploadState,
 };
+
+use crate::limits::Admission;
 
 use super::Services;
 
@@ -70,19 +72,23 @@ pub(super) fn parse_sha256(hex: &str) -> Result<[u8; 32], Error> {
     }
 }
 
-/// Takes one request from the quotas of owner and app, and says whether the app takes uploads.
-pub(super) fn admit(app: &App, owner: &OwnerId) -> Result<RateLimitVerdict, Error> {
-    let refuse = |verdict: RateLimitVerdict| {
+/// Says whether the app takes uploads, and takes what one of this owner's takes from the quotas.
+/// `client` is who asks, where clients are told apart.
+///
+/// # Errors
+/// [`Error::PublicUploadDisabled`], or [`Error::RateLimited`] by the first quota that is used up.
+pub fn admit(
+    app: &App,
+    owner: &OwnerId,
+    client: Option<ClientNetwork>,
+) -> Result<Admission, Error> {
+    if !app.takes_uploads() {
+        return Err(Error::PublicUploadDisabled);
+    }
+    app.quotas.admit(owner, client).map_err(|verdict| {
         app.metrics.rate_limited(verdict.limit);
         Error::RateLimited(verdict)
-    };
-    // The owner's limit first: one owner who floods does not use up the app's.
-    let quota = app.owner_limit.check(owner.as_str()).map_err(refuse)?;
-    app.app_limit.check().map_err(refuse)?;
-    match app.takes_uploads() {
-        true => Ok(quota),
-        false => Err(Error::PublicUploadDisabled),
-    }
+    })
 }
 
 /// Mints a key for a file.

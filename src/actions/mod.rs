@@ -29,6 +29,8 @@ use crate::records::{Records, RecordsError};
 
 use known::Known;
 
+pub use begin::admit;
+
 /// What every action on uploads needs besides the app.
 #[derive(Clone)]
 pub struct Services {

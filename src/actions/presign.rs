@@ -8,11 +8,12 @@ use crate::domain::{
     Declared, Error, FileName, IdempotencyClaim, IdempotencyKey, MintedKey, OwnerId,
     RateLimitVerdict, UploadRecord, UploadState, UploadToken,
 };
+use crate::limits::Admission;
 use crate::records::RecordsError;
 use crate::storage::{PutGrant, SignedRequest, StorageErrorKind};
 
 use super::begin::{
-    MAX_MINTS, admit, check_size, check_type, every_key_was_taken, mint, parse_sha256, pending,
+    MAX_MINTS, check_size, check_type, every_key_was_taken, mint, parse_sha256, pending,
 };
 use super::idempotency::earlier;
 use super::renew::sign_again;
@@ -47,11 +48,11 @@ pub struct Presigned {
     pub state: UploadState,
     /// What proves later that the upload is the caller's.
     pub token: UploadToken,
-    /// What is left of the owner's quota.
-    pub quota: RateLimitVerdict,
+    /// What is left of the quotas that it took from.
+    pub quotas: Vec<RateLimitVerdict>,
 }
 
-/// Authorises an upload.
+/// Authorises an upload. What was admitted is spent once the request is found right.
 ///
 /// # Errors
 /// The refusals of the contract, and [`Error::RecordsUnavailable`] if the upload cannot be
@@ -60,6 +61,7 @@ pub async fn presign(
     app: &App,
     services: &Services,
     request: PresignRequest,
+    admission: Admission,
     now: SystemTime,
 ) -> Result<Presigned, Error> {
     let file = FileName::parse(&request.file).map_err(Error::InvalidFileName)?;
@@ -69,11 +71,11 @@ pub async fn presign(
         size: check_size(app, request.size)?,
         sha256,
     };
-    let quota = admit(app, &request.owner)?;
+    let quotas = admission.spend();
     let claim = claim(app, &request, now);
     for _ in 0..MAX_MINTS {
         if let Some(earlier) = earlier(app, services, claim.as_ref(), now).await? {
-            return again(app, services, earlier, quota, now).await;
+            return again(app, services, earlier, quotas, now).await;
         }
         let key = mint(app, services, &file, now)?;
         // Signed before it is recorded, handed out after: a URL that cannot be signed leaves no
@@ -85,7 +87,7 @@ pub async fn presign(
                 app.metrics.upload(UploadState::Pending);
                 let token = services.tokens.mint(&app.name, key.id(), &request.owner);
                 let state = UploadState::Pending;
-                return Ok(Presigned { key, upload: Some(upload), state, token, quota });
+                return Ok(Presigned { key, upload: Some(upload), state, token, quotas });
             }
             // The key is taken, or by now the claim is: look, and mint another.
             Err(RecordsError::Duplicate) => {}
@@ -115,7 +117,7 @@ async fn again(
     app: &App,
     services: &Services,
     record: UploadRecord,
-    quota: RateLimitVerdict,
+    quotas: Vec<RateLimitVerdict>,
     now: SystemTime,
 ) -> Result<Presigned, Error> {
     let upload = match record.state {
@@ -128,7 +130,7 @@ async fn again(
     };
     let owner = record.owner.as_ref().ok_or(Error::Internal)?;
     let token = services.tokens.mint(&app.name, record.key.id(), owner);
-    Ok(Presigned { key: record.key, upload, state: record.state, token, quota })
+    Ok(Presigned { key: record.key, upload, state: record.state, token, quotas })
 }
 
 /// Signs the PUT of an upload, with everything that was promised for it.
@@ -152,6 +154,10 @@ pub(super) async fn sign(
         StorageErrorKind::Unsupported => Error::UnsupportedConstraint(
             "this app's storage cannot enforce a checksum: leave sha256 out".into(),
         ),
+        StorageErrorKind::Overloaded => {
+            app.metrics.signing_overloaded();
+            Error::Overloaded
+        }
         kind => {
             tracing::error!(app = %app.name, %error, "the upload URL could not be signed");
             match kind {

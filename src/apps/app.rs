@@ -9,12 +9,14 @@ use sha2::{Digest as _, Sha256};
 
 use crate::domain::{AppName, Caching, KeyPrefix, ObjectKey, own_cache_life};
 use crate::identity::Identity;
-use crate::limits::{ConcurrencyLimit, KeyedLimiter, SingleLimiter};
+use crate::limits::{ConcurrencyLimit, KeyedLimiter, Quotas};
 use crate::metrics::{AppMetrics, Metrics};
 use crate::storage::{GcsProcessCredentials, ObjectStore, ProcessCredentials, S3Access};
 use crate::upstream::Client;
 
-use super::config::{AppConfig, CdnConfig, ReadMode, StorageConfig, UploadPolicy, Visibility};
+use super::config::{
+    AppConfig, CdnConfig, Cors, ReadMode, StorageConfig, UploadPolicy, Visibility,
+};
 use super::continued::{Before, Limits, Storage, guard_cdn, max_keys, open_identity};
 use super::guarded_cdn::GuardedCdn;
 use super::read_proof::ReadProof;
@@ -52,8 +54,8 @@ pub struct App {
     pub sources: u64,
     /// How long a body may stand still before it is continued from storage.
     pub stall_timeout: Duration,
-    /// The origins whose pages may use the upload endpoints.
-    pub allowed_origins: Vec<String>,
+    /// Which pages may use the upload endpoints.
+    pub cors: Cors,
     /// Its bucket.
     pub bucket: String,
     /// Its part of the bucket.
@@ -68,10 +70,8 @@ pub struct App {
     pub cdn: Option<Arc<GuardedCdn>>,
     /// How many requests its storage has at once for reads that want the head of an answer.
     pub storage_limit: Arc<ConcurrencyLimit>,
-    /// How often each owner may presign.
-    pub owner_limit: Arc<KeyedLimiter>,
-    /// How often all owners together may.
-    pub app_limit: Arc<SingleLimiter>,
+    /// How often uploads may begin: of an owner, of a client, and of all together.
+    pub quotas: Arc<Quotas>,
     /// How often each existing upload may be asked about, finalized or renewed.
     pub upload_limit: Arc<KeyedLimiter>,
     /// Its metrics.
@@ -150,9 +150,8 @@ impl App {
             public_base: format!("{base}/darkroom/{name}"),
             sources: sources_of(&name, &place, config.cdn.as_ref()),
             metrics,
-            owner_limit: limits.owner,
+            quotas: limits.quotas,
             upload_limit: limits.upload,
-            app_limit: limits.app,
             allow_public_upload: config.allow_public_upload,
             identity,
             accept_foreign_keys: config.accept_foreign_keys,
@@ -165,7 +164,7 @@ impl App {
             cache_control: read.cache_control,
             memory_cache_max_object: read.memory_cache_max_object,
             stall_timeout: read.stall_timeout,
-            allowed_origins: config.cors.allowed_origins,
+            cors: config.cors,
             bucket: place.bucket,
             key_prefix: place.key_prefix,
             cdn_prefix,
@@ -192,7 +191,7 @@ impl App {
     /// Shares the memory for rate limits with so many apps.
     pub fn share_memory(&self, apps: usize) {
         let max_keys = max_keys(apps);
-        self.owner_limit.set_max_keys(max_keys);
+        self.quotas.set_max_keys(max_keys);
         self.upload_limit.set_max_keys(max_keys);
     }
 
@@ -211,6 +210,12 @@ impl App {
                 self.metrics.without_cdn();
             }
         }
+    }
+
+    /// Forgets whose quotas are full again. Takes milliseconds where there are many.
+    pub fn sweep_limits(&self) {
+        self.quotas.sweep();
+        self.upload_limit.sweep();
     }
 
     /// Whether anything may be uploaded at all, be it by callers that prove who they are.

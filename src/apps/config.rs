@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 use url::Url;
 
 use crate::cdn::KeyPair;
-use crate::domain::{AppName, HedgeAfter, KeyPrefix, MediaType, Rate};
+use crate::domain::{AppName, HedgeAfter, KeyPrefix, MediaType};
 use crate::identity::IdentityConfig;
+use crate::limits::UploadRates;
 use crate::storage::StorageKind;
 
 /// A tenant's configuration.
@@ -33,7 +34,7 @@ pub struct AppConfig {
     /// `[Upload]`.
     pub upload: UploadPolicy,
     /// `[RateLimit]`.
-    pub rate_limit: RateLimits,
+    pub rate_limit: UploadRates,
     /// `[Read]`.
     pub read: ReadPolicy,
     /// `[CORS]`.
@@ -110,15 +111,6 @@ pub struct UploadPolicy {
     pub serve_only_ready: bool,
 }
 
-/// How many uploads may begin.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RateLimits {
-    /// Of one owner.
-    pub per_owner: Rate,
-    /// Of the whole app.
-    pub per_app: Rate,
-}
-
 /// Who carries the bytes of a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReadMode {
@@ -150,8 +142,14 @@ pub struct ReadPolicy {
 }
 
 /// Which pages may call the upload endpoints.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cors {
     /// Each `*`, or an origin as browsers send it: `scheme://host[:port]`, lower case.
     pub allowed_origins: Vec<String>,
+    /// What their requests may carry besides the headers that the gateway itself reads.
+    pub allowed_headers: Vec<HeaderName>,
+    /// Whether they may be sent with cookies and the like. Never with `*` among the origins.
+    pub allow_credentials: bool,
+    /// How long a browser may keep the answer to a preflight. Whole seconds.
+    pub max_age: Duration,
 }

@@ -6,9 +6,7 @@ use std::sync::Arc;
 use crate::cdn::{Cdn, RequestSigner};
 use crate::domain::{KeyPrefix, Rate};
 use crate::identity::Identity;
-use crate::limits::{
-    ConcurrencyBounds, ConcurrencyLimit, DEFAULT_MAX_KEYS, KeyedLimiter, SingleLimiter,
-};
+use crate::limits::{ConcurrencyBounds, ConcurrencyLimit, DEFAULT_MAX_KEYS, KeyedLimiter, Quotas};
 use crate::metrics::AppMetrics;
 use crate::storage::{Means, ObjectStore};
 use crate::upstream::Timeouts;
@@ -77,27 +75,22 @@ impl Storage {
 
 /// An app's limits of rates.
 pub(super) struct Limits {
-    pub(super) owner: Arc<KeyedLimiter>,
+    pub(super) quotas: Arc<Quotas>,
     pub(super) upload: Arc<KeyedLimiter>,
-    pub(super) app: Arc<SingleLimiter>,
 }
 
 impl Limits {
     pub(super) fn new(config: &AppConfig, apps: usize, before: Option<Before<'_>>) -> Self {
         let (rates, max_keys) = (config.rate_limit, max_keys(apps));
-        let keyed = |name, rate| Arc::new(KeyedLimiter::new(name, rate, max_keys));
-        let (mut owner, mut upload, mut app) = (None, None, None);
-        if let Some(before) = before {
-            let was = before.config.rate_limit;
-            let live = before.app;
-            owner = (was.per_owner == rates.per_owner).then(|| Arc::clone(&live.owner_limit));
-            app = (was.per_app == rates.per_app).then(|| Arc::clone(&live.app_limit));
-            upload = Some(Arc::clone(&live.upload_limit));
-        }
-        Self {
-            owner: owner.unwrap_or_else(|| keyed("owner", rates.per_owner)),
-            upload: upload.unwrap_or_else(|| keyed("upload", PER_UPLOAD)),
-            app: app.unwrap_or_else(|| Arc::new(SingleLimiter::new("app", rates.per_app))),
+        match before {
+            Some(Before { app, .. }) => Self {
+                quotas: app.quotas.continued(rates, max_keys),
+                upload: Arc::clone(&app.upload_limit),
+            },
+            None => Self {
+                quotas: Arc::new(Quotas::new(rates, max_keys)),
+                upload: Arc::new(KeyedLimiter::new("upload", PER_UPLOAD, max_keys)),
+            },
         }
     }
 }
@@ -196,8 +189,7 @@ mod tests {
             ("cdn", cdn.is_some_and(|(one, other)| Arc::ptr_eq(one, other))),
             ("breaker", cdn.is_some_and(|(one, other)| Arc::ptr_eq(&one.breaker, &other.breaker))),
             ("hedges", cdn.is_some_and(|(one, other)| Arc::ptr_eq(&one.hedges, &other.hedges))),
-            ("owners", Arc::ptr_eq(&one.owner_limit, &other.owner_limit)),
-            ("app", Arc::ptr_eq(&one.app_limit, &other.app_limit)),
+            ("quotas", Arc::ptr_eq(&one.quotas, &other.quotas)),
             ("uploads", Arc::ptr_eq(&one.upload_limit, &other.upload_limit)),
         ];
         let shared = parts.into_iter().filter(|(_, same)| *same).map(|(part, _)| part);

@@ -3,11 +3,9 @@
 use std::time::Duration;
 
 use http::HeaderValue;
-use url::Url;
 
-use super::config::{
-    AppConfig, CdnConfig, Cors, RateLimits, ReadMode, ReadPolicy, UploadPolicy, Visibility,
-};
+use super::config::{AppConfig, CdnConfig, ReadMode, ReadPolicy, UploadPolicy, Visibility};
+use super::cors_file::cors;
 use super::identity_file::identity;
 use super::load::LoadContext;
 use super::secrets::SecretScope;
@@ -15,6 +13,7 @@ use super::storage_file::storage;
 use crate::cdn::{KeyPair, KeyPairId, SigningKey};
 use crate::config::{Place, Section, duration, nearest, public_base_url, rate};
 use crate::domain::{AppName, HedgeAfter, KeyPrefix, MediaType, Percentile, Rate};
+use crate::limits::UploadRates;
 use crate::memory::LARGEST_OBJECT;
 use crate::storage::StorageKind;
 
@@ -70,9 +69,7 @@ pub(super) fn app(
             may_be_private(open_cdn, read.mode, accept_foreign_keys, identity.is_some())
         }
     });
-    let cors = file.section("CORS", |section| Cors {
-        allowed_origins: section.key("AllowedOrigins").texts(parse_origin).or(Vec::new()),
-    });
+    let cors = file.section("CORS", cors);
     let storage = storage?;
     let cdn = cdn_url.optional().map(|url| CdnConfig {
         url,
@@ -206,10 +203,11 @@ fn serve_only_ready(
     given.or(false)
 }
 
-fn rate_limits(section: &mut Section<'_>) -> RateLimits {
+fn rate_limits(section: &mut Section<'_>) -> UploadRates {
     let mut read = |name, default| section.section(name, |section| rate(section, default));
-    RateLimits {
+    UploadRates {
         per_owner: read("PerOwner", Rate::per_minute(60, 20)),
+        per_client_ip: read("PerClientIP", Rate::per_minute(120, 60)),
         per_app: read("PerApp", Rate::per_minute(6000, 600)),
     }
 }
@@ -319,22 +317,5 @@ fn sensible_wait(time: &Duration) -> Result<(), &'static str> {
         Ok(())
     } else {
         Err("write a time from \"1ms\" to \"5m\"")
-    }
-}
-
-/// Reads `*`, or an origin exactly as browsers send it, so that comparing is enough.
-///
-/// # Errors
-/// A text for whoever wrote it.
-pub fn parse_origin(text: &str) -> Result<String, String> {
-    if text == "*" {
-        return Ok(text.to_owned());
-    }
-    let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-    let serialized = url.map(|url| url.origin().ascii_serialization());
-    match serialized {
-        Some(origin) if origin == text => Ok(origin),
-        Some(origin) => Err(format!("this is not an origin; did you mean \"{origin}\"?")),
-        None => Err("write \"*\", or an origin such as \"https://www.example.com\"".to_owned()),
     }
 }

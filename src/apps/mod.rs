@@ -10,6 +10,7 @@
 mod app;
 mod config;
 mod continued;
+mod cors_file;
 mod file;
 mod files;
 mod guarded_cdn;
@@ -25,11 +26,10 @@ mod storage_file;
 
 pub use app::{App, Apps, Workshop};
 pub use config::{
-    AppConfig, CdnConfig, Cors, RateLimits, ReadMode, ReadPolicy, StorageConfig, UploadPolicy,
-    Visibility,
+    AppConfig, CdnConfig, Cors, ReadMode, ReadPolicy, StorageConfig, UploadPolicy, Visibility,
 };
 pub use continued::Before;
-pub use file::parse_origin;
+pub use cors_file::parse_origin;
 pub use files::{AppFiles, Environment, fingerprint};
 pub use guarded_cdn::GuardedCdn;
 pub use live::{LiveApps, Standing};

@@ -3,10 +3,9 @@
 
 use crate::config::{NotBuilt, When};
 
-pub(super) static NOT_BUILT: [NotBuilt; 5] = [
+pub(super) static NOT_BUILT: [NotBuilt; 4] = [
     NotBuilt::new("Storage", "Kind", When::IsText("azure")),
     NotBuilt::new("Storage", "Account", When::NotEmpty),
     NotBuilt::new("Storage", "Container", When::NotEmpty),
     NotBuilt::new("Storage", "AccountKey", When::NotEmpty),
-    NotBuilt::new("RateLimit", "PerClientIP", When::Set),
 ];

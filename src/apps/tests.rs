@@ -118,7 +118,16 @@ fn the_least_file_has_the_defaults() {
     assert_eq!(app.read.connect_timeout, Duration::from_millis(300));
     assert_eq!(app.read.first_byte_timeout, Duration::from_secs(1));
     assert_eq!(app.read.stall_timeout, Duration::from_secs(5));
-    assert_eq!(app.cors, Cors::default());
+    assert_eq!(app.rate_limit.per_client_ip, Rate::per_minute(120, 60));
+    assert_eq!(
+        app.cors,
+        Cors {
+            allowed_origins: Vec::new(),
+            allowed_headers: Vec::new(),
+            allow_credentials: false,
+            max_age: Duration::from_secs(7200),
+        }
+    );
 }
 
 /// What the file says of an S3 store, from `Endpoint`, `Provider` and `Region`.
@@ -315,8 +324,16 @@ fn what_is_wrong_is_told_with_its_line() {
             "9: Upload.ServeOnlyReady: keys that other systems made have no record and are never ready: give them an app of their own, or remove AcceptForeignKeys",
         ),
         (
-            with("", "", "[RateLimit]\nPerClientIP = { Rate = '1/s', Burst = 1 }"),
-            "8: [RateLimit.PerClientIP] is not available in this version; remove it",
+            with("", "", "[CORS]\nAllowedOrigins = ['*']\nAllowCredentials = true"),
+            "9: CORS.AllowCredentials: credentials are for origins that are named: name them in AllowedOrigins instead of \"*\"",
+        ),
+        (
+            with("", "", "[CORS]\nAllowedHeaders = ['X-Trace-Id', '*']"),
+            "8: CORS.AllowedHeaders: write the name of a header, such as \"X-Trace-Id\"",
+        ),
+        (
+            with("", "", "[CORS]\nMaxAge = '25h'"),
+            "8: CORS.MaxAge: write whole seconds, from \"0s\" to \"24h\"",
         ),
         (
             with("", "", "[Read]\nMode = 'elsewhere'"),
@@ -554,7 +571,7 @@ fn the_sample_is_the_default() {
         let errors = read(&format!("{section}\nNonsense = 1")).unwrap_err();
         let told: Vec<_> = errors.iter().filter_map(|error| error.hint.as_deref()).collect();
         let list = told.iter().find_map(|hint| hint.strip_prefix("known here: ")).unwrap();
-        let absent = ["Identity", "PerClientIP", "Account", "Container", "AccountKey"];
+        let absent = ["Identity", "Account", "Container", "AccountKey"];
         for key in list.split(", ").filter(|key| !absent.contains(key)) {
             assert!(sample.contains(key), "the sample lacks {key} in {section}");
         }

@@ -8,7 +8,7 @@ use crate::config::ConfigError;
 use crate::domain::AppName;
 use crate::gateway::Configuration;
 
-use super::configuration::{load, report};
+use super::configuration::{load, report, without_client_limits};
 use super::{ConfigArgs, EX_CONFIG, block_on};
 
 /// `safelight check`.
@@ -28,14 +28,24 @@ enum Format {
     Json,
 }
 
+/// What there is to say of files that are good.
+struct Good {
+    names: Vec<AppName>,
+    /// What is right and may not be what is meant.
+    note: Option<&'static str>,
+}
+
 pub(super) fn run(args: &CheckArgs) -> ExitCode {
     let checked = check(&args.config);
     match (args.format, &checked) {
         (Format::Json, Ok(_)) => print_json(&[]),
         (Format::Json, Err(errors)) => print_json(errors),
-        (Format::Text, Ok(names)) => {
+        (Format::Text, Ok(Good { names, note })) => {
             for name in names {
                 println!("app {name}: ok");
+            }
+            if let Some(note) = note {
+                println!("note: {note}");
             }
             println!("the settings and {} app files are good", names.len());
         }
@@ -44,18 +54,21 @@ pub(super) fn run(args: &CheckArgs) -> ExitCode {
     if checked.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(EX_CONFIG) }
 }
 
-/// The names of the apps.
+/// Checks all files.
 ///
 /// # Errors
 /// Everything that is wrong.
-fn check(args: &ConfigArgs) -> Result<Vec<AppName>, Vec<ConfigError>> {
+fn check(args: &ConfigArgs) -> Result<Good, Vec<ConfigError>> {
     let loaded = load(args.config.as_deref())?;
     let names: Vec<_> = loaded.apps.iter().map(|app| app.name.clone()).collect();
+    let note = without_client_limits(&loaded);
     let apps_dir = loaded.settings.server.apps_dir.clone();
     let configuration =
         Configuration { settings: loaded.settings, apps: loaded.apps, embedded: None, files: None };
     // What only shows when the apps are built is found here too. It is told of apps, not of files.
-    let Err(errors) = block_on(async { configuration.check() }) else { return Ok(names) };
+    let Err(errors) = block_on(async { configuration.check() }) else {
+        return Ok(Good { names, note });
+    };
     let about = |error: &str| names.iter().find(|name| error.starts_with(&format!("app {name}: ")));
     let told = errors.into_iter().map(|error| {
         let file = match about(&error) {

@@ -78,6 +78,18 @@ pub(super) fn load_overridden(
     if errors.is_empty() { Ok(Loaded { settings, apps }) } else { Err(errors) }
 }
 
+/// What an operator should know whose apps have limits by client address that cannot be held: behind a
+/// proxy that is not known of, all clients would be one.
+pub(super) fn without_client_limits(loaded: &Loaded) -> Option<&'static str> {
+    let takes_uploads =
+        loaded.apps.iter().any(|app| app.allow_public_upload || app.identity.is_some());
+    let is_told = loaded.settings.server.trusted_proxies.is_some();
+    (takes_uploads && !is_told).then_some(
+        "RateLimit.PerClientIP of the apps is not in force, because Server.TrustedProxies is not set: \
+         write [] if clients connect directly, else the networks of the proxies in front",
+    )
+}
+
 /// Tells the user what is wrong.
 pub(super) fn report(errors: &[ConfigError]) {
     for error in errors {

@@ -8,7 +8,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::gateway::{Configuration, Gateway};
 use crate::log;
 
-use super::configuration::{environment, load, report};
+use super::configuration::{environment, load, report, without_client_limits};
 use super::reloading::{Hangups, RunningSettings};
 use super::{ConfigArgs, EX_CONFIG, EX_OSERR, block_on};
 
@@ -27,6 +27,9 @@ pub(super) fn run(args: &ConfigArgs) -> ExitCode {
     let files = Some(loaded.files());
     let running = loaded.running(args.config.clone(), environment());
     let notice = loaded.settings.server.drain_notice;
+    if let Some(note) = without_client_limits(&loaded) {
+        tracing::warn!("{note}");
+    }
     let configuration =
         Configuration { settings: loaded.settings, apps: loaded.apps, embedded: None, files };
     let code = block_on(async {

@@ -145,6 +145,12 @@ impl<'a> Section<'a> {
         built
     }
 
+    /// Whether the section stands in the file, be it empty.
+    #[must_use]
+    pub const fn is_written(&self) -> bool {
+        !matches!(self.place, Place::File)
+    }
+
     /// Whether nobody asked yet for something that the section holds.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -17,7 +17,7 @@ const NO_PAGES: &str = "no [CORS] AllowedOrigins (try --origin)";
 const APPLY: &str = "apply the CORS configuration below to the bucket";
 
 pub(super) fn origin_allowed(exam: &Examination<'_>) -> Finding {
-    let known = &exam.app.allowed_origins;
+    let known = &exam.app.cors.allowed_origins;
     if exam.origins.is_empty() {
         return Finding::not_checked(NO_PAGES);
     }

@@ -145,6 +145,7 @@ impl Place<'_> {
             Kind::Timeout | Kind::Unavailable => {
                 "storage is ill, or is not what [Storage] says: look at what it answered".into()
             }
+            Kind::Overloaded => "this machine signs more than it can: try again".into(),
             Kind::Unsupported => "this storage lacks what the gateway needs: other storage".into(),
             Kind::NotFound => {
                 "the object was written and is not there: do several servers answer at \

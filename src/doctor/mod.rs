@@ -98,7 +98,7 @@ impl<'a> Examination<'a> {
             app,
             client,
             bucket,
-            origins: origin.map_or_else(|| app.allowed_origins.clone(), |origin| vec![origin]),
+            origins: origin.map_or_else(|| app.cors.allowed_origins.clone(), |origin| vec![origin]),
             name: format!("safelight-doctor-{random}"),
             written: Vec::new(),
             put: None,
@@ -134,7 +134,11 @@ impl<'a> Examination<'a> {
     /// The CORS configuration that the bucket needs; `None` if no page is to upload.
     #[must_use]
     pub fn cors_configuration(&self) -> Option<CorsConfiguration> {
-        CorsConfiguration::for_origins(self.provider(), &self.app.allowed_origins, &self.origins)
+        CorsConfiguration::for_origins(
+            self.provider(),
+            &self.app.cors.allowed_origins,
+            &self.origins,
+        )
     }
 
     async fn perform(&mut self, check: Check) -> Finding {

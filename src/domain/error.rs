@@ -156,8 +156,8 @@ pub enum Error {
     /// The record store does not answer.
     #[error("the records of uploads cannot be reached at the moment: try again")]
     RecordsUnavailable,
-    /// Storage has as many requests as it may have.
-    #[error("more images are asked for than storage can deliver: try again after Retry-After")]
+    /// Storage has as many requests as it may have, or what signs for it has.
+    #[error("more is asked of storage than it can do now: try again after Retry-After")]
     Overloaded,
     /// Storage failed.
     #[error("storage did not deliver the image: try again")]

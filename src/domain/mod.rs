@@ -6,6 +6,7 @@ mod app_name;
 mod base32;
 mod caching;
 mod caller;
+mod client_network;
 mod conditions;
 mod earned_budget;
 mod error;
@@ -33,6 +34,7 @@ mod upload;
 pub use app_name::{AppName, InvalidAppName};
 pub use caching::{Caching, own_cache_life};
 pub use caller::{Caller, Scope};
+pub use client_network::ClientNetwork;
 pub use conditions::{Conditions, EtagList, IfRange, Precondition, Validators};
 pub use earned_budget::EarnedBudget;
 pub use error::{Error, RateLimitVerdict, VerificationFailure};
@@ -60,7 +62,7 @@ pub use reads::{
 pub use reload::{FileState, ReloadOutcome};
 pub use secret::Secret;
 pub use sweep::{Discrepancy, LookOutcome};
-pub use trusted_proxies::TrustedProxies;
+pub use trusted_proxies::{TrustedProxies, Unbelieved};
 pub use upload::{
     Declared, InvalidTransition, Multipart, MultipartId, Stored, UploadRecord, UploadState,
     UploadToken,

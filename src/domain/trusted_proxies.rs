@@ -30,6 +30,32 @@ impl TrustedProxies {
     }
 }
 
+/// Why what was said about a client is not believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unbelieved {
+    /// Nobody says that the peer is a proxy.
+    UntrustedPeer,
+    /// What a proxy added cannot be read.
+    Malformed,
+    /// It was said in two ways that differ.
+    Contradictory,
+}
+
+impl Unbelieved {
+    /// Every reason.
+    pub const ALL: [Self; 3] = [Self::UntrustedPeer, Self::Malformed, Self::Contradictory];
+
+    /// The name in metrics.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::UntrustedPeer => "untrusted_peer",
+            Self::Malformed => "malformed",
+            Self::Contradictory => "contradictory",
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

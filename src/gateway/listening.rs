@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 use crate::http::FrontDoor;
 use crate::http::admin::AdminDoor;
 use crate::metrics::Metrics;
-use crate::server::{Listening, PerClient, Shutdown, serve, shutdown};
+use crate::server::{Listening, PerClient, Protocols, Shutdown, serve, shutdown};
 use crate::settings::{LimitsSettings, ServerSettings};
 
 use super::Running;
@@ -18,6 +18,7 @@ const MAX_ADMIN_CONNECTIONS: usize = 64;
 /// How the world is listened to.
 pub(super) fn public(
     listener: TcpListener,
+    protocols: Protocols,
     server: &ServerSettings,
     limits: LimitsSettings,
 ) -> Listening {
@@ -28,6 +29,7 @@ pub(super) fn public(
     Listening {
         listener,
         name: "public",
+        protocols,
         max_connections: limits.max_connections.get(),
         per_client,
         idle: server.idle_timeout,
@@ -40,6 +42,7 @@ pub(super) fn admin(listener: TcpListener, server: &ServerSettings) -> Listening
     Listening {
         listener,
         name: "admin",
+        protocols: Protocols::Http1,
         max_connections: MAX_ADMIN_CONNECTIONS,
         per_client: None,
         idle: server.idle_timeout,

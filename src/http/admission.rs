@@ -1,6 +1,7 @@
 //! What is refused by the look of the request head alone, before anything is done for it.
 
 use http::header::{EXPECT, HOST, HeaderName, HeaderValue, UPGRADE};
+use http::uri::Authority;
 use http::{HeaderMap, Request, Version};
 
 use crate::cdn::CDN_LOOP;
@@ -33,11 +34,7 @@ pub fn check<B>(request: &Request<B>, loop_token: &HeaderValue) -> Result<(), Pr
     if headers.iter().map(line).sum::<usize>() > MAX_HEAD_BYTES {
         return Err(Problem::HeadersTooLarge);
     }
-    // RFC 9112 §3.2.
-    let hosts = headers.get_all(HOST).iter().count();
-    if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
-        return Err(Problem::BadRequest("send the Host header exactly once"));
-    }
+    check_host(request)?;
     let is_met = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
     if !headers.get_all(EXPECT).iter().all(is_met) {
         return Err(Problem::ExpectationFailed);
@@ -48,6 +45,31 @@ pub fn check<B>(request: &Request<B>, loop_token: &HeaderValue) -> Result<(), Pr
     }
     if comes_around(headers, loop_token) {
         return Err(Problem::LoopDetected);
+    }
+    Ok(())
+}
+
+/// Whom the request is for must be said once (RFC 9112 §3.2, RFC 9113 §8.3.1).
+fn check_host<B>(request: &Request<B>) -> Result<(), Problem> {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let (host, second) = (hosts.next(), hosts.next());
+    if request.version() == Version::HTTP_2 {
+        let authority = request.uri().authority().map(Authority::as_str);
+        let is_clear = match (authority, host) {
+            // Names no user (RFC 9113 §8.3.1).
+            (Some(authority), _) if authority.contains('@') => false,
+            (Some(authority), Some(host)) => {
+                host.as_bytes().eq_ignore_ascii_case(authority.as_bytes())
+            }
+            (named, host) => named.is_some() || host.is_some(),
+        };
+        return match is_clear && second.is_none() {
+            true => Ok(()),
+            false => Err(Problem::BadRequest("send :authority, and Host not at all or the same")),
+        };
+    }
+    if second.is_some() || (host.is_none() && request.version() == Version::HTTP_11) {
+        return Err(Problem::BadRequest("send the Host header exactly once"));
     }
     Ok(())
 }
@@ -110,6 +132,28 @@ mod tests {
         request.extensions_mut().insert(Refused(Problem::RequestTimeout));
         let checked = check(&request, &HeaderValue::from_static("safelight-1"));
         assert_eq!(checked, Err(Problem::RequestTimeout));
+    }
+
+    #[test]
+    fn authorities_of_http_2() {
+        let token = HeaderValue::from_static("safelight-1");
+        for (uri, hosts, is_clear) in [
+            ("https://media.example.com/x", vec![], true),
+            ("https://media.example.com/x", vec!["MEDIA.example.com"], true),
+            ("https://media.example.com/x", vec!["other.example.com"], false),
+            ("https://media.example.com/x", vec!["media.example.com:443"], false),
+            ("https://media.example.com/x", vec!["media.example.com", "media.example.com"], false),
+            ("https://who@media.example.com/x", vec![], false),
+            ("/x", vec!["media.example.com"], true),
+            ("/x", vec!["media.example.com", "media.example.com"], false),
+            ("/x", vec![], false),
+        ] {
+            let mut request = Request::get(uri).version(Version::HTTP_2).body(()).unwrap();
+            for host in &hosts {
+                request.headers_mut().append(HOST, host.parse().unwrap());
+            }
+            assert_eq!(check(&request, &token).is_ok(), is_clear, "{uri} {hosts:?}");
+        }
     }
 
     #[test]

@@ -226,7 +226,7 @@ impl Problem {
             }
             Self::Action(Error::RateLimited(verdict)) => {
                 headers.insert(RETRY_AFTER, verdict.retry_after.as_secs().max(1).into());
-                limits::add_headers(headers, verdict);
+                limits::add_headers(headers, std::slice::from_ref(verdict));
             }
             _ => {}
         }

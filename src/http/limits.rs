@@ -1,4 +1,5 @@
-//! The rate-limit headers of draft-ietf-httpapi-ratelimit-headers-11.
+//! The rate-limit headers of draft-ietf-httpapi-ratelimit-headers-11: lists, with an item for each
+//! limit that a request took from, or the one that refused it.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -9,17 +10,67 @@ pub const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-poli
 /// `RateLimit`
 pub const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
-/// Says what the limit is, and how much of it is left.
-pub(super) fn add_headers(headers: &mut HeaderMap, verdict: &RateLimitVerdict) {
-    let RateLimitVerdict { limit, quota, remaining, .. } = verdict;
-    let window = verdict.window.as_secs().max(1);
-    let policy = format!("\"{limit}\";q={quota};w={window}");
+/// Says what the limits are, and how much of them is left.
+pub(super) fn add_headers(headers: &mut HeaderMap, verdicts: &[RateLimitVerdict]) {
+    for (name, item) in [(RATELIMIT_POLICY, policy as fn(&_) -> _), (RATELIMIT, state)] {
+        let list = verdicts.iter().map(item).collect::<Vec<String>>().join(", ");
+        if !list.is_empty() {
+            headers.insert(name, HeaderValue::try_from(list).expect("names and digits are ASCII"));
+        }
+    }
+}
+
+fn policy(verdict: &RateLimitVerdict) -> String {
+    let RateLimitVerdict { limit, quota, .. } = verdict;
+    format!("\"{limit}\";q={quota};w={}", verdict.window.as_secs().max(1))
+}
+
+fn state(verdict: &RateLimitVerdict) -> String {
+    let RateLimitVerdict { limit, remaining, .. } = verdict;
     // `t` is when at least one more request is possible; nothing to wait for while some are left.
-    let state = match verdict.retry_after.as_secs() {
+    match verdict.retry_after.as_secs() {
         0 => format!("\"{limit}\";r={remaining}"),
         wait => format!("\"{limit}\";r={remaining};t={wait}"),
-    };
-    for (name, value) in [(RATELIMIT_POLICY, policy), (RATELIMIT, state)] {
-        headers.insert(name, HeaderValue::try_from(value).expect("names and digits are ASCII"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn an_item_for_each_limit() {
+        let owner = RateLimitVerdict {
+            limit: "owner",
+            quota: 20,
+            window: Duration::from_secs(20),
+            remaining: 19,
+            retry_after: Duration::ZERO,
+        };
+        let app = RateLimitVerdict {
+            limit: "app",
+            quota: 600,
+            window: Duration::from_millis(300),
+            remaining: 0,
+            retry_after: Duration::from_secs(2),
+        };
+        for (verdicts, policies, states) in [
+            (&[owner][..], r#""owner";q=20;w=20"#, r#""owner";r=19"#),
+            (
+                &[owner, app],
+                r#""owner";q=20;w=20, "app";q=600;w=1"#,
+                r#""owner";r=19, "app";r=0;t=2"#,
+            ),
+        ] {
+            let mut headers = HeaderMap::new();
+            add_headers(&mut headers, verdicts);
+            assert_eq!(headers[RATELIMIT_POLICY], policies);
+            assert_eq!(headers[RATELIMIT], states);
+        }
+        let mut headers = HeaderMap::new();
+        add_headers(&mut headers, &[]);
+        assert!(headers.is_empty());
     }
 }

@@ -4,6 +4,7 @@
 pub mod admin;
 mod admission;
 mod body;
+mod client;
 pub mod conditions;
 mod cors;
 mod error;
@@ -40,6 +41,8 @@ use crate::metrics::{Metrics, UNKNOWN_APP};
 
 pub use admission::{MAX_HEAD_BYTES, MAX_TARGET_BYTES};
 pub use body::ReplyBody;
+#[doc(hidden)]
+pub use client::believed_address;
 pub use error::Problem;
 pub use exchange::LoggedBody;
 pub use refusal::{Refused, overloaded};
@@ -110,15 +113,17 @@ impl FrontDoor {
             fallback: None,
         };
         let place = Arc::clone(&self.capacity).try_acquire_owned().ok();
-        let has_place = place.is_some();
+        // A preflight costs no more than its refusal, after which no page could read the refusal of
+        // what it asks for.
+        let is_answered = place.is_some() || request.method() == Method::OPTIONS;
         let mut exchange = Exchange::begin(line, Arc::clone(&self.metrics), place);
         let line = &mut exchange.line;
-        let mut response = if has_place {
+        let mut response = if is_answered {
             // Pinned here, where it lies: a future that is handed on takes its room twice.
             line.id.follow(pin!(self.answer(request, peer, line))).await
         } else {
             self.metrics.overloaded.with_label_values(&["requests"]).inc();
-            Problem::Overloaded.into_response(&line.id)
+            of_no_app(Problem::Overloaded, line)
         };
         response.headers_mut().insert(REQUEST_ID, header_of(line.id));
         exchange.answer(response)
@@ -134,10 +139,10 @@ impl FrontDoor {
         B: Body<Data = Bytes> + Unpin,
     {
         if let Err(problem) = admission::check(&request, &self.loop_token) {
-            return problem.into_response(&line.id);
+            return of_no_app(problem, line);
         }
         if known_method(request.method()).is_none() {
-            return Problem::MethodNotAllowed { allow: ALL_METHODS }.into_response(&line.id);
+            return of_no_app(Problem::MethodNotAllowed { allow: ALL_METHODS }, line);
         }
         let (head, body) = request.into_parts();
         if head.method == Method::OPTIONS && head.uri.path() == "*" {
@@ -150,15 +155,17 @@ impl FrontDoor {
         }
         let route = match Route::parse(head.uri.path()) {
             Ok(route) => route,
-            Err(NoRoute::Unknown) => return Problem::UnknownRoute.into_response(&line.id),
-            Err(NoRoute::Hostile) => {
-                return Problem::from(Error::InvalidKey).into_response(&line.id);
-            }
+            Err(_) if head.method == Method::OPTIONS => return cors::preflight_of_no_app(),
+            Err(NoRoute::Unknown) => return of_no_app(Problem::UnknownRoute, line),
+            Err(NoRoute::Hostile) => return of_no_app(Error::InvalidKey.into(), line),
         };
         line.route = route.name();
         // From here to its last byte, a request has the app that it began with.
         let Some(app) = &self.apps.get(route.app()) else {
-            return self.unknown_app(&route, line);
+            return match head.method {
+                Method::OPTIONS => cors::preflight_of_no_app(),
+                _ => self.unknown_app(&route, line),
+            };
         };
         line.app = Some(app.name.clone());
         if head.method == Method::OPTIONS {
@@ -169,7 +176,10 @@ impl FrontDoor {
             return for_browsers(&route, app, &head.headers, problem.into_response(&line.id));
         }
         let (services, trusted_proxies) = (&self.services, self.trusted_proxies.as_ref());
-        let call = uploads::Call { app, services, head: &head, peer: peer.ip(), trusted_proxies };
+        let client = || client::network(peer, &head.headers, trusted_proxies, &self.metrics);
+        let client = route.begins_an_upload().then(client).flatten();
+        let peer = peer.ip();
+        let call = uploads::Call { app, services, head: &head, peer, trusted_proxies, client };
         // Boxed, as all that reads from memory have no use for: every connection has room for the
         // largest of its requests, and fills it anew for each.
         let answered = match route {
@@ -184,12 +194,10 @@ impl FrontDoor {
     }
 
     fn unknown_app(&self, route: &Route<'_>, line: &Line) -> Response<ReplyBody> {
-        let mut response = Problem::from(Error::UnknownApp).into_response(&line.id);
         match route {
             Route::Image { .. } => {
                 let labels = [UNKNOWN_APP, Source::None.label(), "404"];
                 self.metrics.reads.with_label_values(&labels).inc();
-                cors::open(response.headers_mut());
             }
             Route::Presign { .. } => {
                 let labels = [UNKNOWN_APP, Error::UnknownApp.code()];
@@ -214,8 +222,17 @@ impl FrontDoor {
                 self.metrics.signed_urls.with_label_values(&labels).inc();
             }
         }
-        response
+        of_no_app(Error::UnknownApp.into(), line)
     }
+}
+
+/// A refusal before there is an app that could say which pages may read it. It tells nothing of
+/// anybody, so all may: an answer that a page cannot read is no answer to whoever looks for what is
+/// wrong with it.
+fn of_no_app(problem: Problem, line: &Line) -> Response<ReplyBody> {
+    let mut response = problem.into_response(&line.id);
+    cors::open(response.headers_mut());
+    response
 }
 
 /// Adds what browsers need to read an answer that no read made.

@@ -217,6 +217,23 @@ impl<'a> Route<'a> {
         }
     }
 
+    /// Whether it begins an upload, which is what the limits of owner, client and app count.
+    #[must_use]
+    pub const fn begins_an_upload(&self) -> bool {
+        match self {
+            Self::Presign { .. } | Self::Multipart { .. } => true,
+            Self::Upload { .. }
+            | Self::Finalize { .. }
+            | Self::UploadUrl { .. }
+            | Self::PartUrls { .. }
+            | Self::Parts { .. }
+            | Self::Complete { .. }
+            | Self::OwnImage { .. }
+            | Self::SignedUrls { .. }
+            | Self::Image { .. } => false,
+        }
+    }
+
     /// Whether the endpoint takes a method.
     #[must_use]
     pub fn takes(&self, method: &Method) -> bool {

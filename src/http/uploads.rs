@@ -19,9 +19,11 @@ use crate::actions::finalize::finalize;
 use crate::actions::presign::{PresignRequest, Presigned, presign};
 use crate::actions::renew::renew;
 use crate::actions::upload::Right;
-use crate::actions::{Services, upload};
+use crate::actions::{Services, admit, upload};
 use crate::apps::App;
-use crate::domain::{Caller, Error, MintedKey, TrustedProxies, UploadId, UploadRecord};
+use crate::domain::{
+    Caller, ClientNetwork, Error, MintedKey, TrustedProxies, UploadId, UploadRecord,
+};
 use crate::log::of_this_request;
 use crate::storage::SignedRequest;
 
@@ -108,6 +110,8 @@ pub(super) struct Call<'a> {
     pub(super) head: &'a Parts,
     pub(super) peer: IpAddr,
     pub(super) trusted_proxies: Option<&'a TrustedProxies>,
+    /// Who asks, where clients are told apart; looked for only where it counts.
+    pub(super) client: Option<ClientNetwork>,
 }
 
 /// Answers a call.
@@ -210,6 +214,8 @@ where
     let Call { app, services, head: Parts { headers, .. }, .. } = call;
     let owner = identity::owner(app, call.caller().await?.as_ref(), headers)?;
     let idempotency_key = idempotency_key(headers)?;
+    // Before the body: whoever is refused has it read by nobody.
+    let admission = admit(app, &owner, call.client)?;
     let body: PresignBody = read_json(headers, body, MAX_JSON_BYTES).await?;
     let request = PresignRequest {
         owner,
@@ -219,14 +225,14 @@ where
         sha256: body.sha256,
         idempotency_key,
     };
-    let presigned = presign(app, services, request, SystemTime::now()).await?;
+    let presigned = presign(app, services, request, admission, SystemTime::now()).await?;
     let Presigned { key, upload, state, token, .. } = &presigned;
     let data = match upload {
         Some(upload) => granted(app, key, upload, &token.0),
         None => PresignAnswer { state: Some(state.as_str()), ..presign_answer(app, key, &token.0) },
     };
     let mut response = success(data);
-    limits::add_headers(response.headers_mut(), &presigned.quota);
+    limits::add_headers(response.headers_mut(), &presigned.quotas);
     Ok(response)
 }
 

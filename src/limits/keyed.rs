@@ -1,8 +1,7 @@
 //! A bucket for each key: the limits of owners, client addresses and uploads.
 
 use std::hash::{BuildHasher as _, Hash, RandomState};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use governor::clock::{Clock, DefaultClock, Reference as _};
@@ -20,6 +19,10 @@ pub const DEFAULT_MAX_KEYS: usize = 1_000_000;
 /// 14 ms, on the thread of whoever asked.
 const FULL_SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
+/// One bucket of a [`KeyedLimiter`], without the key that it is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bucket(u64);
+
 /// A limit with a bucket for each key, in bounded memory.
 ///
 /// Only a 64-bit hash of a key is kept, keyed by a secret of this process (`SipHash`), so that nobody
@@ -30,9 +33,8 @@ const FULL_SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 pub struct KeyedLimiter<C: Clock = DefaultClock> {
     policy: Policy,
     hasher: RandomState,
+    store: BoundedStore,
     limiter: governor::RateLimiter<u64, BoundedStore, C, StateInformationMiddleware>,
-    /// Shared with the limiter's store.
-    max_keys: Arc<AtomicUsize>,
     created: C::Instant,
     /// When the last sweep began that was made because the limiter was full, in nanoseconds since
     /// `created`.
@@ -53,13 +55,12 @@ impl<C: Clock> KeyedLimiter<C> {
     #[must_use]
     pub fn with_clock(limit: &'static str, rate: Rate, max_keys: usize, clock: C) -> Self {
         let created = clock.now();
-        let max_keys = Arc::new(AtomicUsize::new(max_keys));
-        let store = BoundedStore::new(Arc::clone(&max_keys));
+        let store = BoundedStore::new(max_keys);
         Self {
             policy: Policy { limit, rate },
             hasher: RandomState::new(),
-            limiter: governor::RateLimiter::new(quota(rate), store, clock),
-            max_keys,
+            limiter: governor::RateLimiter::new(quota(rate), store.clone(), clock),
+            store,
             created,
             last_full_sweep: AtomicU64::new(0),
         }
@@ -70,8 +71,27 @@ impl<C: Clock> KeyedLimiter<C> {
     /// # Errors
     /// The verdict again, if there is none.
     pub fn check<K: Hash + ?Sized>(&self, key: &K) -> Result<RateLimitVerdict, RateLimitVerdict> {
+        self.take(self.bucket(key))
+    }
+
+    /// Which bucket is the key's.
+    #[must_use]
+    pub fn bucket<K: Hash + ?Sized>(&self, key: &K) -> Bucket {
+        Bucket(self.hasher.hash_one(key))
+    }
+
+    /// Puts a token back that was taken from this bucket: what it was taken for was not done.
+    pub fn give_back(&self, bucket: Bucket) {
+        self.store.give_back(bucket.0, self.policy.rate.interval().into());
+    }
+
+    /// Takes a token from a bucket.
+    ///
+    /// # Errors
+    /// The verdict again, if there is none.
+    pub fn take(&self, bucket: Bucket) -> Result<RateLimitVerdict, RateLimitVerdict> {
         self.sweep_if_full();
-        match self.limiter.check_key(&self.hasher.hash_one(key)) {
+        match self.limiter.check_key(&bucket.0) {
             Ok(state) => Ok(self.policy.admitted(&state)),
             Err(until) => {
                 Err(self.policy.refused(until.wait_time_from(self.limiter.clock().now())))
@@ -88,7 +108,7 @@ impl<C: Clock> KeyedLimiter<C> {
 
     /// Sets another bound. Keys beyond it are kept until their buckets are full again.
     pub fn set_max_keys(&self, max_keys: usize) {
-        self.max_keys.store(max_keys, Ordering::Relaxed);
+        self.store.set_max_keys(max_keys);
     }
 
     /// How many keys are remembered.
@@ -100,7 +120,7 @@ impl<C: Clock> KeyedLimiter<C> {
     /// Makes room when the bound is reached, at most once an interval; one caller does it, while
     /// the others go on.
     fn sweep_if_full(&self) {
-        if self.limiter.len() < self.max_keys.load(Ordering::Relaxed) {
+        if !self.store.is_full() {
             return;
         }
         let now = self.limiter.clock().now().duration_since(self.created).as_u64();
@@ -153,6 +173,38 @@ mod tests {
         clock.advance(Duration::from_secs(1));
         assert_eq!(limiter.check("ann").unwrap().remaining, 0);
         assert!(limiter.check("ann").is_err());
+    }
+
+    #[test]
+    fn what_is_given_back_was_never_taken() {
+        let (limiter, clock) = limiter("60/m", 2, 1000);
+        let ann = limiter.bucket("ann");
+        limiter.give_back(ann);
+        assert_eq!(limiter.keys(), 0, "whoever is unknown has nothing to get back");
+        for _ in 0..10 {
+            assert_eq!(limiter.take(ann).unwrap().remaining, 1);
+            limiter.give_back(ann);
+        }
+        limiter.give_back(ann);
+        limiter.take(ann).unwrap();
+        limiter.take(ann).unwrap();
+        assert!(limiter.take(ann).is_err(), "a bucket of two never holds three");
+        clock.advance(Duration::from_mins(1));
+        limiter.give_back(ann);
+        assert_eq!(limiter.take(ann).unwrap().remaining, 1, "nor later");
+        assert_eq!(limiter.check("ann").unwrap().remaining, 0, "it is the same bucket");
+    }
+
+    #[test]
+    fn whoever_shares_a_bucket_gives_back_to_it() {
+        let (limiter, _clock) = limiter("1/h", 1, 1);
+        limiter.check("known").unwrap();
+        let newcomer = limiter.bucket("newcomer");
+        for _ in 0..3 {
+            limiter.take(newcomer).unwrap();
+            assert!(limiter.take(newcomer).is_err());
+            limiter.give_back(newcomer);
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Rate limits, in the memory of this process: one bucket for an app as a whole
-//! ([`SingleLimiter`]), or one for each owner, client address or upload ([`KeyedLimiter`]).
+//! ([`SingleLimiter`]), or one for each owner, client address or upload ([`KeyedLimiter`]). Those that
+//! an upload is counted by when it begins are taken from together ([`Quotas`]).
 //!
 //! A bucket holds [`Rate::burst`](crate::domain::Rate::burst) tokens and refills evenly; a request takes one. What a check says
 //! is a [`RateLimitVerdict`], in the terms of draft-ietf-httpapi-ratelimit-headers: the quota is the
@@ -10,6 +11,7 @@
 mod bounded_store;
 mod concurrency;
 mod keyed;
+mod quotas;
 mod single;
 
 use std::time::Duration;
@@ -20,7 +22,8 @@ use governor::middleware::StateSnapshot;
 use crate::domain::{Rate, RateLimitVerdict};
 
 pub use concurrency::{ConcurrencyBounds, ConcurrencyLimit, Overloaded, Permit};
-pub use keyed::{DEFAULT_MAX_KEYS, KeyedLimiter};
+pub use keyed::{Bucket, DEFAULT_MAX_KEYS, KeyedLimiter};
+pub use quotas::{Admission, Quotas, UploadRates};
 pub use single::SingleLimiter;
 
 /// A limit's name and rate: what the verdicts of one limiter have in common.

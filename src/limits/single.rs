@@ -1,16 +1,36 @@
 //! One bucket for everybody: the limit of an app as a whole.
 
+use std::sync::Arc;
+
 use governor::clock::{Clock, DefaultClock};
 use governor::middleware::StateInformationMiddleware;
-use governor::state::{InMemoryState, NotKeyed};
+use governor::nanos::Nanos;
+use governor::state::{InMemoryState, NotKeyed, StateStore};
 
+use super::bounded_store::put_back;
 use super::{Policy, quota};
 use crate::domain::{Rate, RateLimitVerdict};
 
 /// A limit with one bucket.
 pub struct SingleLimiter<C: Clock = DefaultClock> {
     policy: Policy,
-    limiter: governor::RateLimiter<NotKeyed, InMemoryState, C, StateInformationMiddleware>,
+    bucket: OneBucket,
+    limiter: governor::RateLimiter<NotKeyed, OneBucket, C, StateInformationMiddleware>,
+}
+
+/// The bucket. A clone is another handle of it.
+#[derive(Clone, Default)]
+struct OneBucket(Arc<InMemoryState>);
+
+impl StateStore for OneBucket {
+    type Key = NotKeyed;
+
+    fn measure_and_replace<T, F, E>(&self, key: &NotKeyed, decide: F) -> Result<T, E>
+    where
+        F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
+    {
+        self.0.measure_and_replace(key, decide)
+    }
 }
 
 impl SingleLimiter {
@@ -25,8 +45,14 @@ impl<C: Clock> SingleLimiter<C> {
     /// The same, by another clock.
     #[must_use]
     pub fn with_clock(limit: &'static str, rate: Rate, clock: C) -> Self {
-        let limiter = governor::RateLimiter::new(quota(rate), InMemoryState::default(), clock);
-        Self { policy: Policy { limit, rate }, limiter }
+        let bucket = OneBucket::default();
+        let limiter = governor::RateLimiter::new(quota(rate), bucket.clone(), clock);
+        Self { policy: Policy { limit, rate }, bucket, limiter }
+    }
+
+    /// Puts a token back that was taken: what it was taken for was not done.
+    pub fn give_back(&self) {
+        put_back(&self.bucket.0, self.policy.rate.interval().into());
     }
 
     /// Takes a token.
@@ -82,6 +108,23 @@ mod tests {
         assert_eq!(limiter.check().unwrap().remaining, 0);
         clock.advance(Duration::from_mins(10));
         assert_eq!(limiter.check().unwrap().remaining, 2, "a bucket does not overflow");
+    }
+
+    #[test]
+    fn what_is_given_back_was_never_taken() {
+        let (limiter, clock) = limiter("60/m", 2);
+        limiter.give_back();
+        for _ in 0..10 {
+            assert_eq!(limiter.check().unwrap().remaining, 1);
+            limiter.give_back();
+        }
+        limiter.check().unwrap();
+        limiter.check().unwrap();
+        assert!(limiter.check().is_err(), "a bucket of two never holds three");
+        limiter.give_back();
+        assert_eq!(limiter.check().unwrap().remaining, 0);
+        clock.advance(std::time::Duration::from_secs(1));
+        assert_eq!(limiter.check().unwrap().remaining, 0, "the refill goes on as before");
     }
 
     #[test]

@@ -35,6 +35,7 @@ const PRESIGN_OUTCOMES: &[&str] = &[
     "invalid_owner_id",
     "invalid_request",
     "missing_owner_id",
+    "overloaded",
     "public_upload_disabled",
     "rate_limited",
     "records_unavailable",
@@ -298,6 +299,11 @@ impl AppMetrics {
     /// Counts a read that was refused because storage had as many requests as it may have.
     pub fn storage_overloaded(&self) {
         self.all.overloaded.with_label_values(&["storage"]).inc();
+    }
+
+    /// Counts an upload that was refused because more was to be signed than could be in time.
+    pub fn signing_overloaded(&self) {
+        self.all.overloaded.with_label_values(&["signing"]).inc();
     }
 
     /// Counts a read that went straight to storage, so that the fallback is always in use.

@@ -70,6 +70,9 @@ macro_rules! metrics {
                     this.deletions_followed.with_label_values(&[outcome]);
                     this.sweeper_run.with_label_values(&[outcome]);
                 }
+                for reason in crate::domain::Unbelieved::ALL {
+                    this.untrusted_forwarded.with_label_values(&[reason.label()]);
+                }
                 Arc::new(this)
             }
         }
@@ -145,10 +148,18 @@ metrics! {
     uploads: IntCounterVec("safelight_uploads_total", ["app", "state"]),
     /// Requests that a rate limit refused.
     rate_limited: IntCounterVec("safelight_rate_limited_total", ["app", "limit"]),
+    /// Requests to begin an upload with a Forwarded or X-Forwarded-For that was not believed, by reason.
+    untrusted_forwarded: IntCounterVec("safelight_untrusted_forwarded_total", ["reason"]),
     /// Requests refused because the gateway was at its capacity, by which cap.
     overloaded: IntCounterVec("safelight_overloaded_total", ["cap"]),
     /// Open connections, by listener: public or admin.
     connections: IntGaugeVec("safelight_connections", ["listener"]),
+    /// TLS handshakes with clients, by outcome: ok, failed or timeout.
+    tls_handshakes: IntCounterVec("safelight_tls_handshakes_total", ["outcome"]),
+    /// When the certificate of the listener ends, in seconds since 1970.
+    certificate_expiry: IntGaugeVec("safelight_certificate_expiry_seconds", ["listener"]),
+    /// New certificates and keys found in their files, by outcome: ok or failed.
+    certificate_reloads: IntCounterVec("safelight_certificate_reloads_total", ["outcome"]),
     /// Requests that are being answered, bodies included.
     requests_in_flight: IntGauge("safelight_requests_in_flight"),
     /// Records in one commit of the record store.

@@ -6,10 +6,14 @@ mod chunks;
 mod connection;
 mod conversation;
 mod framing;
+mod h2c;
 mod head;
+mod http2;
 mod intake;
 mod patient;
+mod protocols;
 mod shutdown;
+pub mod tls;
 mod turned_away;
 
 use std::io;
@@ -17,6 +21,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
@@ -28,10 +33,11 @@ use tokio::time::{sleep, timeout};
 use crate::metrics::Metrics;
 
 pub use caps::PerClient;
+pub use protocols::Protocols;
 pub use shutdown::{Shutdown, ShutdownTrigger, shutdown};
 
 use caps::Places;
-use connection::serve_http1;
+use protocols::{Service, converse};
 use turned_away::Doorman;
 
 /// How long accepting pauses when the process has run out of file descriptors.
@@ -43,6 +49,8 @@ pub struct Listening {
     pub listener: TcpListener,
     /// Its name in the metrics.
     pub name: &'static str,
+    /// What it speaks.
+    pub protocols: Protocols,
     /// How many connections may be open at once.
     pub max_connections: usize,
     /// How many of one client; `None` for as many as there may be at all.
@@ -63,17 +71,17 @@ pub async fn serve<S, F, B>(
 ) where
     S: Fn(Request<Incoming>, SocketAddr) -> F + Clone + Send + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
-    B: Body + Unpin + Send + 'static,
-    B::Data: Send,
+    B: Body<Data = Bytes> + Unpin + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let Listening { listener, name, max_connections, per_client, idle, drain } = listening;
+    let Listening { listener, name, protocols, max_connections, per_client, idle, drain } =
+        listening;
     let open = metrics.connections.with_label_values(&[name]);
     let places = Places::new(max_connections, per_client);
     let doorman = Doorman::new();
     let graceful = GracefulShutdown::new();
     let (cut, is_cut) = self::shutdown();
-    let mut stop = std::pin::pin!(shutdown.wait());
+    let mut stop = std::pin::pin!(shutdown.clone().wait());
     loop {
         let (stream, peer) = tokio::select! {
             () = &mut stop => break,
@@ -84,17 +92,22 @@ pub async fn serve<S, F, B>(
             Ok(place) => place,
             Err(cap) => {
                 metrics.overloaded.with_label_values(&[cap]).inc();
-                doorman.turn_away(stream);
+                // Who expects a handshake cannot read why.
+                if protocols.are_in_the_clear() {
+                    doorman.turn_away(stream);
+                }
                 continue;
             }
         };
         let open = OpenConnection::new(open.clone());
-        let connection = serve_http1(stream, peer, idle, handler.clone(), graceful.watcher());
+        let (stop, watcher) = (shutdown.clone(), graceful.watcher());
+        let service = Service { peer, idle, handler: handler.clone(), stop, watcher };
+        let (protocols, metrics) = (protocols.clone(), Arc::clone(&metrics));
         let is_cut = is_cut.clone();
         tokio::spawn(async move {
             let _held = (place, open);
             tokio::select! {
-                () = connection => {}
+                () = converse(stream, protocols, &metrics, service) => {}
                 () = is_cut.wait() => {}
             }
         });

@@ -7,7 +7,7 @@ impl Settings {
     /// The sections in which these settings differ from others, as a file names them.
     #[must_use]
     pub fn differences(&self, other: &Self) -> Vec<&'static str> {
-        let Self { server, records, keys, limits, cache_size, sweeper, grants, events } = self;
+        let Self { server, records, keys, limits, cache_size, sweeper, grants, events, tls } = self;
         let sections = [
             ("Server", *server != other.server),
             ("Records", *records != other.records),
@@ -17,6 +17,7 @@ impl Settings {
             ("Sweeper", *sweeper != other.sweeper),
             ("Grants", *grants != other.grants),
             ("Events", *events != other.events),
+            ("TLS", *tls != other.tls),
         ];
         sections.into_iter().filter(|(_, differs)| *differs).map(|(section, _)| section).collect()
     }

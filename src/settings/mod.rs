@@ -10,6 +10,7 @@ mod grants;
 mod keys;
 mod not_built;
 mod sweeper;
+mod tls;
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -28,6 +29,7 @@ use crate::upstream::guard::AddressPolicy;
 pub use events::{EventsSettings, PubSubSettings, SqsSettings, WebhookSettings};
 pub use keys::KeySettings;
 pub use sweeper::{Reconcile, SweeperSettings};
+pub use tls::TlsSettings;
 
 /// The longest life of a signed URL: what AWS Signature Version 4 allows.
 const LONGEST_URL_EXPIRY: Duration = Duration::from_secs(7 * 86_400);
@@ -53,6 +55,8 @@ pub struct Settings {
     pub keys: KeySettings,
     /// `[Limits]`.
     pub limits: LimitsSettings,
+    /// `[TLS]`; `None`: the public listener speaks without.
+    pub tls: Option<TlsSettings>,
     /// `[Cache] Size`: how much memory objects may take that are kept there, in bytes. 0: none is.
     pub cache_size: u64,
     /// `[Sweeper]`.
@@ -68,6 +72,8 @@ pub struct Settings {
 pub struct ServerSettings {
     /// For the world.
     pub listen: SocketAddr,
+    /// Whether a client that knows of it may speak HTTP/2 there without TLS.
+    pub h2c: bool,
     /// For the operator: metrics and health.
     pub admin_listen: SocketAddr,
     /// Where the world finds the gateway; no path.
@@ -144,6 +150,8 @@ impl Settings {
         });
         let keys = file.section("Keys", KeySettings::from_section);
         let limits = file.section("Limits", LimitsSettings::from_section);
+        let h2c = server.as_ref().is_some_and(|server| server.h2c);
+        let tls = file.section("TLS", |section| TlsSettings::from_section(section, h2c));
         let cache_size = file.section("Cache", cache_size);
         let sweeper = file.section("Sweeper", SweeperSettings::from_section);
         let policy = server.as_ref().map(|server| &server.address_policy);
@@ -155,6 +163,7 @@ impl Settings {
             records,
             keys: keys?,
             limits,
+            tls,
             cache_size,
             sweeper,
             grants,
@@ -166,6 +175,7 @@ impl Settings {
 impl ServerSettings {
     fn from_section(section: &mut Section<'_>) -> Option<Self> {
         let listen = section.key("Listen").text(address).or(([0, 0, 0, 0], 8080).into());
+        let h2c = section.key("H2C").boolean().or(false);
         let admin_listen =
             section.key("AdminListen").text(address).or(([127, 0, 0, 1], 9090).into());
         let address_policy = AddressPolicy {
@@ -186,6 +196,7 @@ impl ServerSettings {
         let drain_timeout = section.key("DrainTimeout").duration().check(drain);
         Some(Self {
             listen,
+            h2c,
             admin_listen,
             public_base_url: public_base_url?,
             apps_dir,

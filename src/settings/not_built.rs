@@ -3,11 +3,10 @@
 
 use crate::config::{NotBuilt, When};
 
-pub(super) static NOT_BUILT: [NotBuilt; 6] = [
+pub(super) static NOT_BUILT: [NotBuilt; 5] = [
     NotBuilt::new("Records", "URL", When::BeginsWith("postgres://")),
     NotBuilt::new("Records", "URL", When::BeginsWith("postgresql://")),
     NotBuilt::new("Limits", "URL", When::BeginsWith("redis://")),
     NotBuilt::new("Limits", "URL", When::BeginsWith("rediss://")),
-    NotBuilt::new("", "TLS", When::Set),
     NotBuilt::new("", "Tracing", When::Set),
 ];

@@ -47,6 +47,22 @@ fn defaults_are_the_contracts() {
 }
 
 #[test]
+fn tls_is_there_when_it_is_asked_for() {
+    assert_eq!(load(&with("", ""), &[]).unwrap().tls, None);
+    let file = with("", "[TLS]\nCertificateFile = 'c.pem'\nKeyFile = 'k.pem'");
+    let of_variables =
+        [("SAFELIGHT__TLS__CERTIFICATEFILE", "c.pem"), ("SAFELIGHT__TLS__KEYFILE", "k.pem")];
+    let expected = TlsSettings { certificate_file: "c.pem".into(), key_file: "k.pem".into() };
+    for settings in [load(&file, &[]), load(&with("", ""), &of_variables)] {
+        assert_eq!(settings.unwrap().tls.as_ref(), Some(&expected));
+    }
+    let half = load(&with("", ""), &of_variables[..1]).unwrap_err();
+    assert!(half[0].contains("TLS.KeyFile is missing"), "{half:?}");
+    let missing = load(&with("", "[TLS]"), &[]).unwrap_err();
+    assert_eq!(missing.len(), 2, "a section that is begun is meant: {missing:?}");
+}
+
+#[test]
 fn grants_are_read_one_by_one() {
     let text = "[[Grants]]\nApp = 'shop'\nBucket = 'a'\n[[Grants]]\nApp = 'blog'\nBucket = 'b'\n\
                 Endpoint = 'https://S3.example:443/'";
@@ -72,7 +88,7 @@ fn the_sample_is_the_default() {
     default.server.public_base_url = settings.server.public_base_url.clone();
     assert_eq!(format!("{settings:?}"), format!("{default:?}"));
     // What a reader would be told about each section is what the sample has.
-    for section in ["Server", "Records", "Keys", "Limits", "Sweeper", "Events"] {
+    for section in ["Server", "Records", "Keys", "Limits", "TLS", "Sweeper", "Events"] {
         for key in known_keys(section) {
             assert!(sample.contains(&key), "the sample lacks {section}.{key}");
         }
@@ -152,6 +168,15 @@ fn what_is_wrong_is_told_with_its_line() {
         (
             with("", "[Limits]\nMaxConnections = 0"),
             "F:8: Limits.MaxConnections: write a number from 1 to 10000000",
+        ),
+        (
+            with("", "[TLS]\nCertificateFile = 'c'"),
+            "F:7: TLS.KeyFile is missing: the PEM file of the certificate's private key",
+        ),
+        (
+            with("H2C = true", "[TLS]\nCertificateFile = 'c'\nKeyFile = 'k'"),
+            "F:7: Server.H2C is about a listener without TLS, and this one has it; remove H2C: with \
+             TLS, clients choose HTTP/2 by ALPN",
         ),
         (with("", "[Tracing]"), "F:7: [Tracing] is not available in this version; remove it"),
         (

@@ -184,6 +184,8 @@ pub enum StorageErrorKind {
     Unsupported,
     /// No answer in time.
     Timeout,
+    /// More is to be signed than this machine can sign in time.
+    Overloaded,
     /// No connection, a 5xx, a throttle, or an answer that makes no sense.
     Unavailable,
 }

@@ -1,5 +1,5 @@
 //! What browsers are told: the upload endpoints are open to the origins that an app names, and
-//! public reads to every page. Never with credentials.
+//! public reads to every page. With credentials only where an app says so.
 
 use http::Method;
 use serde_json::json;
@@ -172,7 +172,8 @@ async fn pages_can_read_refusals() {
     ask(Method::POST, PRESIGN, Some("ann"), good).await.assert_success();
     for (answer, status) in [
         (ask(Method::POST, PRESIGN, None, good).await, 400),
-        (ask(Method::POST, PRESIGN, Some("ann"), "{").await, 400),
+        (ask(Method::POST, PRESIGN, Some("bob"), "{").await, 400),
+        (ask(Method::POST, PRESIGN, Some("bob"), &"x".repeat(9000)).await, 413),
         (ask(Method::POST, PRESIGN, Some("ann"), good).await, 429),
         (ask(Method::GET, PRESIGN, None, "").await, 405),
         (ask(Method::GET, &upload, None, "").await, 404),
@@ -208,5 +209,100 @@ async fn reads_are_open_to_every_page() {
         assert_eq!(answer.header("cross-origin-resource-policy"), "cross-origin");
         assert!(words(&answer, "access-control-expose-headers").contains(&"cache-status".into()));
         assert_no_credentials(&answer);
+    }
+}
+
+/// A method and a path that is of no app, and the status.
+const OF_NO_APP: [(&str, &str, u16); 6] = [
+    ("GET", "/nowhere", 404),
+    ("GET", "/darkroom/shop/v3/images/x", 404),
+    ("GET", "/darkroom/shop/v1/uploads/%252e", 400),
+    ("GET", "/darkroom/nobody/v2/images/x.jpg", 404),
+    ("POST", "/darkroom/nobody/v1/images/presigned-urls", 404),
+    ("PURGE", "/darkroom/shop/v2/images/x.jpg", 405),
+];
+
+/// Before there is an app, nobody can say which pages may read a refusal; so all may.
+#[tokio::test]
+async fn pages_can_read_refusals_of_no_app() {
+    let gateway = gateway(&format!("[\"{SHOP}\"]")).await;
+    for (method, path, status) in OF_NO_APP {
+        let ask = |method: &str| {
+            let method = Method::from_bytes(method.as_bytes()).unwrap();
+            gateway.request(method, path).with_header("Origin", Some(STRANGER)).send()
+        };
+        let answer = ask(method).await;
+        assert_eq!(answer.status, status, "{}", answer.text());
+        assert_eq!(answer.header("access-control-allow-origin"), "*", "{method} {path}");
+        assert!(words(&answer, "access-control-expose-headers").contains(&"retry-after".into()));
+        assert_no_credentials(&answer);
+        if method == "PURGE" {
+            continue;
+        }
+        let answer = preflight(&gateway, path, method, STRANGER).await;
+        assert_eq!(answer.header("access-control-allow-origin"), "*", "{path}");
+        assert_eq!(answer.header("access-control-max-age"), "0", "the app may come");
+        let methods = words(&answer, "access-control-allow-methods");
+        assert!(methods.contains(&method.to_ascii_lowercase()), "{path}: {methods:?}");
+        let headers = words(&answer, "access-control-allow-headers");
+        for needed in ["content-type", "x_owner_id", "range"] {
+            assert!(headers.contains(&needed.to_owned()), "{needed} is not among {headers:?}");
+        }
+    }
+    let long = format!("/darkroom/shop/v2/images/{}", "x".repeat(3000));
+    let answer = gateway.get(&long).await;
+    answer.assert_problem(414, "uri_too_long");
+    assert_eq!(answer.header("access-control-allow-origin"), "*");
+}
+
+#[tokio::test]
+async fn an_app_may_allow_more() {
+    let cors = format!(
+        "[CORS]\nAllowedOrigins = [\"{SHOP}\"]\nAllowedHeaders = [\"X-Trace-Id\"]\n\
+         AllowCredentials = true\nMaxAge = \"10m\""
+    );
+    let gateway = Setup::with_app("shop", offline_app_file("", &cors)).start().await;
+    let ask = |method: Method, path: &str, origin: &str| {
+        let request = gateway.request(method, path).with_header("Origin", Some(origin));
+        request
+            .with_header("Access-Control-Request-Method", Some("POST"))
+            .with_header("Access-Control-Request-Private-Network", Some("true"))
+            .send()
+    };
+    let answer = ask(Method::OPTIONS, PRESIGN, SHOP).await;
+    assert_eq!(answer.status, 204);
+    assert_eq!(answer.header("access-control-allow-origin"), SHOP);
+    assert_eq!(answer.header("access-control-allow-credentials"), "true");
+    assert_eq!(answer.header("access-control-max-age"), "600");
+    assert_eq!(answer.header("vary"), "Origin");
+    let headers = words(&answer, "access-control-allow-headers");
+    assert!(["x-trace-id", "x_owner_id"].iter().all(|name| headers.contains(&(*name).into())));
+    assert!(!answer.headers.contains_key("access-control-allow-private-network"));
+
+    let refused = ask(Method::POST, PRESIGN, SHOP).await;
+    refused.assert_problem(400, "missing_owner_id");
+    assert_eq!(refused.header("access-control-allow-credentials"), "true");
+    assert_no_credentials(&ask(Method::OPTIONS, PRESIGN, STRANGER).await);
+
+    // Reads are for every page, and so for none with credentials.
+    let image = format!("/darkroom/shop/v2/images/{}-a.jpg", "0".repeat(26));
+    for method in [Method::OPTIONS, Method::GET] {
+        let answer = ask(method, &image, SHOP).await;
+        assert_eq!(answer.header("access-control-allow-origin"), "*");
+        assert_no_credentials(&answer);
+    }
+}
+
+/// Whoever is no browser asks what there is, and is told.
+#[tokio::test]
+async fn options_without_a_page() {
+    let gateway = gateway(&format!("[\"{SHOP}\"]")).await;
+    for (path, allow) in [
+        (PRESIGN, "POST, OPTIONS"),
+        ("/darkroom/shop/v2/images/a.jpg", "GET, HEAD, OPTIONS"),
+        ("/nowhere", "GET, HEAD, POST, DELETE, OPTIONS"),
+    ] {
+        let answer = gateway.request(Method::OPTIONS, path).send().await;
+        assert_eq!((answer.status.as_u16(), answer.header("allow")), (204, allow), "{path}");
     }
 }

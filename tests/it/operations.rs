@@ -142,6 +142,13 @@ async fn a_request_beyond_the_cap_is_told_to_come_again() {
         assert_eq!(answer.header("retry-after"), "1");
     }
     assert_eq!(gateway.metrics().await.value(r#"safelight_overloaded_total{cap="requests"}"#), 3.0);
+    // Pages can read that: their preflights are answered all the same.
+    let page = |method: Method| {
+        let request = gateway.request(method, "/darkroom/shop/v1/images/presigned-urls");
+        request.with_header("Origin", Some("https://www.shop.example"))
+    };
+    assert_eq!(page(Method::OPTIONS).send().await.status, 204);
+    assert_eq!(page(Method::POST).send().await.header("access-control-allow-origin"), "*");
     // The operator still gets in, and the gateway is still one to send requests to.
     assert_eq!(admin(&gateway, Method::GET, "/readyz").await.status, 200);
 

@@ -4,7 +4,6 @@
 mod abandoning;
 mod finalizing;
 mod granting;
-mod limiting;
 mod multipart;
 mod outages;
 mod refusing;

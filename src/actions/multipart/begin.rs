@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use crate::actions::begin::{
-    MAX_MINTS, admit, check_size, check_type, every_key_was_taken, mint, pending,
+    MAX_MINTS, check_size, check_type, every_key_was_taken, mint, pending,
 };
 use crate::actions::idempotency::earlier;
 use crate::actions::{Services, records_failed};
@@ -14,6 +14,7 @@ use crate::domain::{
     MediaType, MintedKey, Multipart, MultipartId, OwnerId, PartPlan, RateLimitVerdict,
     UploadRecord, UploadState, UploadToken,
 };
+use crate::limits::Admission;
 use crate::records::RecordsError;
 use crate::storage::StorageErrorKind;
 
@@ -54,8 +55,8 @@ pub struct Begun {
     pub state: UploadState,
     /// What proves later that the upload is the caller's.
     pub token: UploadToken,
-    /// What is left of the owner's quota.
-    pub quota: RateLimitVerdict,
+    /// What is left of the quotas that it took from.
+    pub quotas: Vec<RateLimitVerdict>,
 }
 
 /// What there is to upload.
@@ -80,7 +81,7 @@ struct Checked {
     claim: Option<IdempotencyClaim>,
 }
 
-/// Begins an upload in parts.
+/// Begins an upload in parts. What was admitted is spent once the request is found right.
 ///
 /// # Errors
 /// The refusals of the contract, [`Error::MultipartUnsupported`], and
@@ -90,20 +91,21 @@ pub async fn begin(
     app: &App,
     services: &Services,
     request: BeginRequest,
+    admission: Admission,
     now: SystemTime,
 ) -> Result<Begun, Error> {
     let checked = check(app, request, now)?;
-    let quota = admit(app, &checked.owner)?;
+    let quotas = admission.spend();
     for _ in 0..MAX_MINTS {
         if let Some(earlier) = earlier(app, services, checked.claim.as_ref(), now).await? {
-            return again(app, services, earlier, &checked, quota, now).await;
+            return again(app, services, earlier, &checked, quotas, now).await;
         }
         let key = mint(app, services, &checked.file, now)?;
         let record = open_session(app, services, &checked, key, now).await?;
         match record_it(app, services, &record, &checked, now).await {
             Ok(urls) => {
                 app.metrics.upload(UploadState::Pending);
-                return Ok(begun(services, &checked.owner, &record, Some(urls), quota));
+                return Ok(begun(services, &checked.owner, &record, Some(urls), quotas));
             }
             Err(failure) => {
                 give_up(app, &record).await;
@@ -242,7 +244,7 @@ async fn again(
     services: &Services,
     record: UploadRecord,
     checked: &Checked,
-    quota: RateLimitVerdict,
+    quotas: Vec<RateLimitVerdict>,
     now: SystemTime,
 ) -> Result<Begun, Error> {
     let urls = match record.state {
@@ -257,7 +259,7 @@ async fn again(
         | UploadState::Orphaned
         | UploadState::Deleted => None,
     };
-    Ok(begun(services, &checked.owner, &record, urls, quota))
+    Ok(begun(services, &checked.owner, &record, urls, quotas))
 }
 
 fn begun(
@@ -265,7 +267,7 @@ fn begun(
     owner: &OwnerId,
     record: &UploadRecord,
     urls: Option<PartUrls>,
-    quota: RateLimitVerdict,
+    quotas: Vec<RateLimitVerdict>,
 ) -> Begun {
     let session_expires_at = record.session_expires_at;
     let granted = urls.zip(cut(record).ok()).map(|(urls, (_, plan))| Granted {
@@ -278,6 +280,6 @@ fn begun(
         granted,
         state: record.state,
         token: services.tokens.mint(&record.app, record.key.id(), owner),
-        quota,
+        quotas,
     }
 }

@@ -152,6 +152,7 @@ pub(in crate::actions) fn refusal_of(kind: StorageErrorKind) -> Error {
     match kind {
         StorageErrorKind::NotFound => Error::NotFound,
         StorageErrorKind::Timeout => Error::StorageTimeout,
+        StorageErrorKind::Overloaded => Error::Overloaded,
         StorageErrorKind::NotModified
         | StorageErrorKind::PreconditionFailed
         | StorageErrorKind::RangeNotSatisfiable { .. }

@@ -11,6 +11,7 @@ use crate::domain::{
     Conditions, Error, FallbackReason, FallbackResult, RangeRequest, Representation, Source,
 };
 use crate::log::of_this_request;
+use crate::storage::StorageErrorKind;
 
 use super::counted::{CountedFallback, CountedShare};
 use super::plan::{RecordSeen, refusal_of};
@@ -104,8 +105,12 @@ async fn to_storage(app: &App, request: &ReadRequest) -> Result<String, Error> {
     let path = app.key_prefix.path_of(&request.key);
     let signed = app.store.sign_get(&path, URL_LIFE, SystemTime::now()).await;
     signed.map(|signed| signed.url).map_err(|error| {
-        let storage = app.store.source().label();
-        tracing::error!(app = %app.name, storage, %error, "a URL to read from could not be signed");
+        if error.kind == StorageErrorKind::Overloaded {
+            app.metrics.signing_overloaded();
+        } else {
+            let storage = app.store.source().label();
+            tracing::error!(app = %app.name, storage, %error, "a URL to read from could not be signed");
+        }
         refusal_of(error.kind)
     })
 }

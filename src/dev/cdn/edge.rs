@@ -284,6 +284,7 @@ fn failure(error: &StorageError) -> (Outcome, Response<ObjectBody>) {
         | StorageErrorKind::WrongParts
         | StorageErrorKind::NoSuchUpload
         | StorageErrorKind::Unsupported
+        | StorageErrorKind::Overloaded
         | StorageErrorKind::Unavailable => {
             (Outcome::OriginFailed, StatusCode::BAD_GATEWAY, "The origin failed.")
         }

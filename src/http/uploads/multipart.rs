@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use crate::actions::multipart::{
     BeginRequest, Granted, NamedPart, PartUrls, begin, complete, part_urls, uploaded_parts,
 };
-use crate::actions::upload;
+use crate::actions::{admit, upload};
 use crate::apps::App;
 use crate::storage::UploadedPart;
 
@@ -146,6 +146,7 @@ where
     let Call { app, head: Parts { headers, .. }, .. } = call;
     let owner = identity::owner(app, call.caller().await?.as_ref(), headers)?;
     let idempotency_key = idempotency_key(headers)?;
+    let admission = admit(app, &owner, call.client)?;
     let body: BeginBody = read_json(headers, body, MAX_JSON_BYTES).await?;
     let request = BeginRequest {
         owner,
@@ -158,7 +159,7 @@ where
         idempotency_key,
     };
     let begun = call.run_to_end(async move |app, services| {
-        begin(&app, &services, request, SystemTime::now()).await
+        begin(&app, &services, request, admission, SystemTime::now()).await
     });
     let begun = begun.await?;
     let (key, token) = (&begun.key, &begun.token.0);
@@ -178,7 +179,7 @@ where
         complete_url: complete_url(app, key.id().as_str(), token),
         granted: begun.granted.as_ref().map(granted_answer),
     });
-    limits::add_headers(response.headers_mut(), &begun.quota);
+    limits::add_headers(response.headers_mut(), &begun.quotas);
     Ok(response)
 }
 

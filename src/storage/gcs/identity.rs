@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use google_cloud_auth::credentials::AccessTokenCredentials;
 use http::HeaderValue;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use super::credentials::{Key, ServiceAccount};
 use super::process::GcsProcessCredentials;
@@ -13,12 +13,50 @@ use super::sign_blob::{self, SignBlob};
 use super::v4;
 use crate::storage::{StorageError, StorageErrorKind};
 
-/// As many signatures at a time as there are processors: an RSA signature is nothing but their
-/// work, and more threads would only take them from everybody else.
-static SIGNING: LazyLock<Arc<Semaphore>> = LazyLock::new(|| {
+/// Where signatures by keys on this machine wait for their turn.
+static SIGNING: LazyLock<Line> = LazyLock::new(|| {
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    Arc::new(Semaphore::new(processors))
+    Line::new(processors, WAITING)
 });
+
+/// How many signatures may wait for each processor: some 50 ms of its work, by a key of 2048 bits.
+/// Whoever comes then is better told at once: a line that grows under load soon has nobody in it who
+/// still waits for the answer, and all of the work is for nothing.
+const WAITING: usize = 64;
+
+/// A line that no more join than it has places.
+struct Line {
+    /// As many signatures at a time as there are processors: an RSA signature is nothing but their
+    /// work, and more threads would only take them from everybody else.
+    turns: Arc<Semaphore>,
+    /// Those who have their turn and those who wait for it.
+    places: Semaphore,
+}
+
+/// A turn in a line, and the place in it.
+struct Turn<'a> {
+    turn: OwnedSemaphorePermit,
+    _place: SemaphorePermit<'a>,
+}
+
+impl Line {
+    fn new(processors: usize, waiting: usize) -> Self {
+        Self {
+            turns: Arc::new(Semaphore::new(processors)),
+            places: Semaphore::new(processors * (1 + waiting)),
+        }
+    }
+
+    /// Waits for a turn, if there is a place to wait in.
+    async fn enter(&self) -> Result<Turn<'_>, StorageError> {
+        let place = self.places.try_acquire().map_err(|_| {
+            let detail = "more is to be signed than can be in time";
+            StorageError::new(StorageErrorKind::Overloaded, detail)
+        })?;
+        let turn = Arc::clone(&self.turns).acquire_owned().await.expect("it is never closed");
+        Ok(Turn { turn, _place: place })
+    }
+}
 
 /// Who a store is to its server.
 #[derive(Debug, Clone)]
@@ -158,7 +196,7 @@ impl Identity {
         };
         let failed = |detail: String| StorageError::new(StorageErrorKind::Credentials, detail);
         let content = content.as_bytes().to_vec();
-        let turn = Arc::clone(&SIGNING).acquire_owned().await.expect("it is never closed");
+        let Turn { turn, _place } = SIGNING.enter().await?;
         let signed = tokio::task::spawn_blocking(move || {
             let _turn = turn;
             key.sign(&content)
@@ -179,4 +217,29 @@ pub(super) fn bearer(token: &str) -> Option<HeaderValue> {
 /// default provider of cryptography. Whoever installed one before has set it for the same purpose.
 pub(super) fn prepare_cryptography() {
     let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_finds_no_place_in_the_line_is_told_at_once() {
+        let line = Line::new(2, 1);
+        let first = line.enter().await.unwrap();
+        let _second = line.enter().await.unwrap();
+        let (mut third, mut fourth) = (Box::pin(line.enter()), Box::pin(line.enter()));
+        assert!((&mut third).now_or_never().is_none());
+        assert!((&mut fourth).now_or_never().is_none());
+        let refused = line.enter().now_or_never().expect("it does not wait").err().unwrap();
+        assert_eq!(refused.kind, StorageErrorKind::Overloaded);
+
+        drop(fourth);
+        let mut fifth = Box::pin(line.enter());
+        assert!((&mut fifth).now_or_never().is_none(), "whoever leaves makes room");
+        drop(first);
+        third.await.unwrap();
+    }
 }

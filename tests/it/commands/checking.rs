@@ -36,6 +36,17 @@ fn good_files() {
 }
 
 #[test]
+fn limits_that_are_not_in_force_are_told() {
+    let files = Files::good();
+    let note = "Server.TrustedProxies is not set";
+    let ended = check(&files);
+    assert!(ended.code == Some(0) && ended.stdout.contains(note), "{ended:?}");
+    files.replace("safelight.toml", "[Server]", "[Server]\nTrustedProxies = []");
+    let ended = check(&files);
+    assert!(ended.code == Some(0) && !ended.stdout.contains(note), "{ended:?}");
+}
+
+#[test]
 fn the_settings_may_come_from_the_environment() {
     let files = Files::good();
     let settings = files.settings();

@@ -294,6 +294,13 @@ impl TestGateway {
             .await;
     }
 
+    /// Waits until this many requests are being answered: it can only be asked for again and again.
+    pub async fn until_in_flight(&self, requests: f64) {
+        while self.metrics().await.value("safelight_requests_in_flight") != requests {
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// The metrics, as Prometheus sees them.
     pub async fn metrics(&self) -> Metrics {
         let answer = Plain::new(Method::GET, format!("{}/metrics", self.admin)).send().await;

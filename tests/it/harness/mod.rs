@@ -2,12 +2,15 @@
 //! gateway.
 
 pub mod callers;
+pub mod certificates;
 pub mod dead_ends;
 pub mod embedded;
 pub mod fake_gcs;
+pub mod frames;
 pub mod front;
 pub mod gateway;
 pub mod google;
+pub mod http2_client;
 pub mod in_memory;
 pub mod lax_s3;
 pub mod memory_records;
@@ -23,4 +26,5 @@ pub mod relay;
 pub mod seaweed;
 pub mod signed;
 pub mod slow_cdn;
+pub mod tools;
 pub mod wire_cdn;

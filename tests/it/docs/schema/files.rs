@@ -117,7 +117,7 @@ fn mistakes_are_found() {
         ("[Storage]\n", "'Bucket' is a required property"),
         (&format!("AllowPublicUploads = true\n{storage}"), "'AllowPublicUploads' was unexpected"),
         (&format!("AllowPublicUpload = 'yes'\n{storage}"), "is not of type 'boolean'"),
-        (&format!("Visibility = 'private'\n{storage}"), "'public' was expected"),
+        (&format!("{storage}Account = 'x'\n"), "'' was expected"),
         (&format!("{storage}Kind = 's4'\n"), "is not one of"),
         (&format!("{storage}Kind = 'gcs'\nRegion = 'x'\n"), "is not one of"),
         (&format!("{storage}CredentialsFile = 'x'\n"), "is not one of"),

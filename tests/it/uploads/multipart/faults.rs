@@ -8,10 +8,10 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
-use safelight::actions::Services;
 use safelight::actions::abandon::abandon;
 use safelight::actions::multipart::{BeginRequest, Begun, begin, complete, uploaded_parts};
 use safelight::actions::upload::Right;
+use safelight::actions::{Services, admit};
 use safelight::apps::App;
 use safelight::domain::{Error, OwnerId, UploadId, UploadState};
 use safelight::records::{Records as _, Transition};
@@ -54,7 +54,8 @@ impl Sent {
             checksums: checksums.then(|| BTreeMap::from([("1".to_owned(), digest)])),
             idempotency_key: None,
         };
-        let begun = begin(&app, &services, request, SystemTime::now()).await.unwrap();
+        let admission = admit(&app, &request.owner, None).unwrap();
+        let begun = begin(&app, &services, request, admission, SystemTime::now()).await.unwrap();
         let Begun { key, granted, token, .. } = begun;
         let url = &granted.unwrap().urls.urls[0].request;
         Plain::put(url, Bytes::from_static(JPEG.bytes)).send().await.assert_success();

@@ -2,6 +2,7 @@
 //! `serve`, `dev`, the tests — goes through [`Gateway::start`].
 
 mod events;
+mod samples;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -148,7 +149,7 @@ impl Gateway {
     pub async fn start(configuration: Configuration) -> Result<Self, String> {
         let prepared = configuration.prepare().await.map_err(|errors| errors.join("\n"))?;
         let Prepared { settings, apps, metrics, loop_token, client, process } = prepared;
-        metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        metrics.tell_build();
         let listener = bind(settings.server.listen, "Server.Listen").await?;
         let admin_listener = bind(settings.server.admin_listen, "Server.AdminListen").await?;
         let address = local_address(&listener)?;
@@ -182,6 +183,7 @@ impl Gateway {
         let admin = AdminDoor {
             apps: Arc::clone(&apps),
             metrics: Arc::clone(&metrics),
+            sample: samples::sampler(Arc::clone(&apps), Arc::clone(&records), &metrics),
             readiness: readiness.clone(),
         };
         let gateway = Self {

@@ -18,6 +18,7 @@ use crate::upstream::{Client, Timeouts};
 
 use super::config::{AppConfig, CdnConfig, ReadMode, StorageConfig, UploadPolicy};
 use super::guarded_cdn::GuardedCdn;
+use super::observed_store::ObservedStore;
 use super::read_proof::ReadProof;
 
 /// A configured app. Whoever has one need not check anything of it again.
@@ -129,6 +130,7 @@ impl App {
         };
         let cdn = config.cdn.map(build_cdn).transpose()?;
         let metrics = AppMetrics::new(workshop.metrics, &name, store.source(), cdn.is_some());
+        let store = Arc::new(ObservedStore::new(store, metrics.clone()));
         let cdn = cdn.map(|cdn| GuardedCdn::new(cdn, &read, &metrics)).transpose()?;
         let base = config.public_base_url.as_ref().unwrap_or(workshop.public_base_url);
         let base = base.as_str().trim_end_matches('/');
@@ -168,6 +170,15 @@ impl App {
     #[must_use]
     pub fn upload_url_life(&self) -> Duration {
         self.upload.session_expiry.max(self.upload.url_expiry)
+    }
+
+    /// Tells the metrics how many keys its limits remember.
+    pub fn tell_limits(&self) {
+        for (limit, keys) in
+            [("owner", self.owner_limit.keys()), ("upload", self.upload_limit.keys())]
+        {
+            self.metrics.limiter_keys(limit, keys);
+        }
     }
 
     /// Whether nobody can hold a URL any more through which the object of this key could change.

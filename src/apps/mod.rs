@@ -12,6 +12,7 @@ mod file;
 mod guarded_cdn;
 mod load;
 mod not_built;
+mod observed_store;
 mod read_proof;
 mod secrets;
 mod storage_file;

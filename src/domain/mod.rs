@@ -24,6 +24,7 @@ mod range;
 mod rate;
 mod reads;
 mod secret;
+mod storage_calls;
 mod sweep;
 mod trusted_proxies;
 mod upload;
@@ -55,6 +56,7 @@ pub use reads::{
     MemoryRevalidation, Source,
 };
 pub use secret::Secret;
+pub use storage_calls::{StorageOperation, StorageOutcome};
 pub use sweep::{Discrepancy, LookOutcome};
 pub use trusted_proxies::TrustedProxies;
 pub use upload::{

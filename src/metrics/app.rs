@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use prometheus::IntCounter;
+
 use super::Metrics;
 use crate::domain::{
     AbortCause, AppName, Discrepancy, FallbackReason, FallbackResult, HealReason, HedgeWinner,
-    LookOutcome, MemoryFill, MemoryLookup, MemoryRevalidation, Source, UploadState,
+    LookOutcome, MemoryFill, MemoryLookup, MemoryRevalidation, Source, StorageOperation,
+    StorageOutcome, UploadState,
 };
 
 /// The metrics of one app, with the series that it can move present from the start.
@@ -134,6 +137,11 @@ impl AppMetrics {
         let this = Self { app: app.clone(), all: Arc::clone(all) };
         let name = app.as_str();
         all.reads.with_label_values(&[name, storage.label(), "200"]);
+        for failed in ["502", "503", "504"] {
+            all.reads.with_label_values(&[name, Source::None.label(), failed]);
+        }
+        all.read_bytes.with_label_values(&[name, storage.label()]);
+        this.touch_storage();
         for state in UploadState::ALL {
             all.uploads.with_label_values(&[name, state.as_str()]);
         }
@@ -170,8 +178,19 @@ impl AppMetrics {
         this
     }
 
+    fn touch_storage(&self) {
+        let name = self.app.as_str();
+        for operation in StorageOperation::ALL {
+            for outcome in StorageOutcome::ALL.iter().filter(|o| operation.can_have(**o)) {
+                let labels = [name, operation.label(), outcome.label()];
+                self.all.storage_calls.with_label_values(&labels);
+            }
+        }
+    }
+
     fn touch_cdn(&self) {
         let name = self.app.as_str();
+        self.all.read_bytes.with_label_values(&[name, Source::Cdn.label()]);
         self.all.reads.with_label_values(&[name, Source::Cdn.label(), "200"]);
         self.all.cdn_requests.with_label_values(&[name, "ok"]);
         self.all.cdn_breaker_state.with_label_values(&[name]);
@@ -204,6 +223,27 @@ impl AppMetrics {
     pub fn first_byte(&self, source: Source, seconds: f64) {
         let labels = [self.app.as_str(), source.label()];
         self.all.read_first_byte.with_label_values(&labels).observe(seconds);
+    }
+
+    /// The counter of the bytes that come from a source.
+    #[must_use]
+    pub fn bytes_from(&self, source: Source) -> IntCounter {
+        self.all.read_bytes.with_label_values(&[self.app.as_str(), source.label()])
+    }
+
+    /// Counts a call of storage; `took` is its time, if it came to its end.
+    pub fn storage_called(
+        &self,
+        operation: StorageOperation,
+        outcome: StorageOutcome,
+        took: Option<Duration>,
+    ) {
+        let (app, operation) = (self.app.as_str(), operation.label());
+        self.all.storage_calls.with_label_values(&[app, operation, outcome.label()]).inc();
+        if let Some(took) = took {
+            let call = self.all.storage_call.with_label_values(&[app, operation]);
+            call.observe(took.as_secs_f64());
+        }
     }
 
     /// Counts a request to the CDN that gave a usable answer.
@@ -246,6 +286,7 @@ impl AppMetrics {
     pub fn touch_memory(&self) {
         let name = self.app.as_str();
         self.all.reads.with_label_values(&[name, Source::Memory.label(), "200"]);
+        self.all.read_bytes.with_label_values(&[name, Source::Memory.label()]);
         for outcome in MemoryLookup::ALL {
             self.all.memory_lookups.with_label_values(&[name, outcome.label()]);
         }
@@ -307,6 +348,12 @@ impl AppMetrics {
     /// Counts a request that a limit refused.
     pub fn rate_limited(&self, limit: &str) {
         self.all.rate_limited.with_label_values(&[self.app.as_str(), limit]).inc();
+    }
+
+    /// Sets how many keys a limit remembers.
+    pub fn limiter_keys(&self, limit: &str, keys: usize) {
+        let keys = i64::try_from(keys).unwrap_or(i64::MAX);
+        self.all.limiter_keys.with_label_values(&[self.app.as_str(), limit]).set(keys);
     }
 
     /// Counts a look of the sweeper's.

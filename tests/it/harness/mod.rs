@@ -2,6 +2,7 @@
 //! gateway.
 
 pub mod dead_ends;
+pub mod dev_cdn;
 pub mod embedded;
 pub mod fake_gcs;
 pub mod front;
@@ -16,6 +17,7 @@ pub mod peers;
 pub mod photos;
 pub mod plain_client;
 pub mod program;
+pub mod prometheus;
 pub mod published;
 pub mod raw;
 pub mod relay;

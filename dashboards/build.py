@@ -290,6 +290,14 @@ UPLOAD_PANELS = [
           (total("safelight_limiter_keys", "app, limit"), "{{app}} {{limit}}")),
 ]
 
+IDENTITY_PANELS = [
+    Panel("Proofs of who is asking", "reqps",
+          "What came of asking who a request is from, by app. The reference says what each outcome means.",
+          (rate("safelight_identity_total", "app, outcome") + " > 0", "{{app}} {{outcome}}"), stacked=True, width=12),
+    Panel("API keys in use", "reqps", "Requests by API key. A key that stands still can be removed.",
+          (rate("safelight_api_key_requests_total", "app, key_id"), "{{app}} {{key_id}}"), stacked=True, width=12),
+]
+
 STORAGE_PANELS = [
     Panel("Calls of storage by outcome", "reqps",
           "What became of calls of storage. cancelled: nobody waited any more, mostly because the CDN was faster.",
@@ -459,6 +467,7 @@ OVERVIEW = dashboard(
         ("At a glance", GLANCE),
         ("Reads", READ_PANELS),
         ("Uploads", UPLOAD_PANELS),
+        ("Who asked", IDENTITY_PANELS),
         ("Storage", STORAGE_PANELS),
         ("Memory", MEMORY_PANELS + MEMORY_IN_ALL),
         ("Sweeper", SWEEPER_PANELS),
@@ -475,6 +484,7 @@ APP = dashboard(
         ("At a glance", GLANCE),
         ("Reads", READ_PANELS),
         ("Uploads", UPLOAD_PANELS),
+        ("Who asked", IDENTITY_PANELS),
         ("Storage", STORAGE_PANELS),
         ("Memory", MEMORY_PANELS),
         ("Sweeper", SWEEPER_PANELS),

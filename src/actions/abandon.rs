@@ -6,6 +6,7 @@ use crate::apps::App;
 use crate::domain::{Error, UploadId, UploadRecord, UploadState};
 use crate::records::Transition;
 
+use super::upload::Right;
 use super::verify::{MAX_ATTEMPTS, Occasion, change_state, verify};
 use super::{Services, records_failed, upload};
 
@@ -21,10 +22,10 @@ pub async fn abandon(
     app: &App,
     services: &Services,
     id: UploadId,
-    token: &str,
+    right: &Right,
     now: SystemTime,
 ) -> Result<UploadRecord, Error> {
-    let mut record = upload::ask(app, services, id, token).await?;
+    let mut record = upload::ask(app, services, id, right).await?;
     for _ in 0..MAX_ATTEMPTS {
         let deleted = match record.state {
             UploadState::Deleted => Ok(()),

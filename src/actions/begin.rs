@@ -79,7 +79,7 @@ pub(super) fn admit(app: &App, owner: &OwnerId) -> Result<RateLimitVerdict, Erro
     // The owner's limit first: one owner who floods does not use up the app's.
     let quota = app.owner_limit.check(owner.as_str()).map_err(refuse)?;
     app.app_limit.check().map_err(refuse)?;
-    match app.allow_public_upload {
+    match app.takes_uploads() {
         true => Ok(quota),
         false => Err(Error::PublicUploadDisabled),
     }

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use crate::apps::App;
 use crate::domain::{Error, UploadId, UploadRecord, UploadState, VerificationFailure};
 
+use super::upload::Right;
 use super::verify::{Finding, Occasion, verify};
 use super::{Services, upload};
 
@@ -17,10 +18,10 @@ pub async fn finalize(
     app: &App,
     services: &Services,
     id: UploadId,
-    token: &str,
+    right: &Right,
     now: SystemTime,
 ) -> Result<UploadRecord, Error> {
-    upload::ask(app, services, id, token).await?;
+    upload::ask(app, services, id, right).await?;
     answer(verify(app, services, id, Occasion::Asked, now).await?)
 }
 

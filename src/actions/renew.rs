@@ -9,6 +9,7 @@ use crate::records::Renewal;
 use crate::storage::SignedRequest;
 
 use super::presign::sign;
+use super::upload::Right;
 use super::{Services, records_failed, upload};
 
 /// Signs another URL, for the same object and under the same promises.
@@ -21,10 +22,10 @@ pub async fn renew(
     app: &App,
     services: &Services,
     id: UploadId,
-    token: &str,
+    right: &Right,
     now: SystemTime,
 ) -> Result<(UploadRecord, SignedRequest), Error> {
-    let record = upload::ask(app, services, id, token).await?;
+    let record = upload::ask(app, services, id, right).await?;
     if record.multipart.is_some() {
         let text = "this upload comes in parts: ask for the URLs of its parts with part-urls";
         return Err(Error::InvalidRequest(text.into()));

@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::cdn::{Cdn, RequestSigner};
 use crate::domain::{AppName, Caching, KeyPrefix, ObjectKey, Rate};
+use crate::identity::Identity;
 use crate::limits::{
     ConcurrencyBounds, ConcurrencyLimit, DEFAULT_MAX_KEYS, KeyedLimiter, SingleLimiter,
 };
@@ -27,6 +28,8 @@ pub struct App {
     pub name: AppName,
     /// Whether anybody may upload.
     pub allow_public_upload: bool,
+    /// How callers prove who they are, if they can.
+    pub identity: Option<Arc<Identity>>,
     /// `https://host/darkroom/{app}`: what its URLs begin with.
     pub public_base: String,
     /// Whether keys that other systems made are served.
@@ -132,6 +135,11 @@ impl App {
         let metrics = AppMetrics::new(workshop.metrics, &name, store.source(), cdn.is_some());
         let store = Arc::new(ObservedStore::new(store, metrics.clone()));
         let cdn = cdn.map(|cdn| GuardedCdn::new(cdn, &read, &metrics)).transpose()?;
+        let identity = config.identity.map(|config| Identity::open(config, &name, client));
+        let identity = identity.transpose()?.map(Arc::new);
+        if let Some(identity) = &identity {
+            metrics.touch_identity(identity.method(), identity.key_ids());
+        }
         let base = config.public_base_url.as_ref().unwrap_or(workshop.public_base_url);
         let base = base.as_str().trim_end_matches('/');
         // A flood of invented owners at every app at once stays within the bound of one, for up to a
@@ -144,6 +152,7 @@ impl App {
             upload_limit: KeyedLimiter::new("upload", PER_UPLOAD, max_keys),
             app_limit: SingleLimiter::new("app", rate_limit.per_app),
             allow_public_upload: config.allow_public_upload,
+            identity,
             accept_foreign_keys: config.accept_foreign_keys,
             keep_names: config.keep_names,
             upload: config.upload,
@@ -163,6 +172,12 @@ impl App {
             storage_limit: ConcurrencyLimit::new(ConcurrencyBounds::STORAGE),
             name,
         })
+    }
+
+    /// Whether anything may be uploaded at all, be it by callers that prove who they are.
+    #[must_use]
+    pub const fn takes_uploads(&self) -> bool {
+        self.allow_public_upload || self.identity.is_some()
     }
 
     /// How long after its key was minted an object may still be written through a signed URL. A

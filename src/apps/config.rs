@@ -7,6 +7,7 @@ use url::Url;
 
 use crate::cdn::KeyPair;
 use crate::domain::{AppName, HedgeAfter, KeyPrefix, MediaType, Rate};
+use crate::identity::IdentityConfig;
 use crate::storage::StorageKind;
 
 /// A tenant's configuration.
@@ -35,6 +36,8 @@ pub struct AppConfig {
     pub read: ReadPolicy,
     /// `[CORS]`.
     pub cors: Cors,
+    /// `[Identity]`: how callers prove who they are, if they can.
+    pub identity: Option<IdentityConfig>,
 }
 
 impl AppConfig {

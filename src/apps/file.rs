@@ -6,6 +6,7 @@ use http::HeaderValue;
 use url::Url;
 
 use super::config::{AppConfig, CdnConfig, Cors, RateLimits, ReadMode, ReadPolicy, UploadPolicy};
+use super::identity_file::identity;
 use super::load::LoadContext;
 use super::secrets::SecretScope;
 use super::storage_file::storage;
@@ -61,6 +62,7 @@ pub(super) fn app(
     let cors = file.section("CORS", |section| Cors {
         allowed_origins: section.key("AllowedOrigins").texts(parse_origin).or(Vec::new()),
     });
+    let identity = file.section("Identity", |section| identity(section, context, secrets));
     let storage = storage?;
     let cdn = cdn_url.optional().map(|url| CdnConfig {
         url,
@@ -80,6 +82,7 @@ pub(super) fn app(
         rate_limit,
         read,
         cors,
+        identity,
     };
     Some((app, storage_place))
 }

@@ -8,7 +8,7 @@ use super::file;
 use super::not_built::NOT_BUILT;
 use super::secrets::SecretScope;
 use crate::config::{ConfigError, Place, Source, read, read_text};
-use crate::domain::{AppName, Grants};
+use crate::domain::{AppName, Grants, TrustedProxies};
 use crate::upstream::guard::AddressPolicy;
 
 /// What the process's settings say about the apps' files.
@@ -24,6 +24,8 @@ pub struct LoadContext<'a> {
     pub env: &'a dyn Fn(&str) -> Option<String>,
     /// Which apps may use the process's own credentials, and where.
     pub grants: &'a Grants,
+    /// The proxies in front of the gateway, where the operator has said whether there are any.
+    pub trusted_proxies: Option<&'a TrustedProxies>,
 }
 
 /// An app as its file gives it, before it is compared with others.

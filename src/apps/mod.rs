@@ -10,6 +10,7 @@ mod app;
 mod config;
 mod file;
 mod guarded_cdn;
+mod identity_file;
 mod load;
 mod not_built;
 mod observed_store;

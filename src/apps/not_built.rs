@@ -3,9 +3,8 @@
 
 use crate::config::{NotBuilt, When};
 
-pub(super) static NOT_BUILT: [NotBuilt; 7] = [
+pub(super) static NOT_BUILT: [NotBuilt; 6] = [
     NotBuilt::new("", "Visibility", When::NotText("public")),
-    NotBuilt::new("", "Identity", When::Set),
     NotBuilt::new("Storage", "Kind", When::IsText("azure")),
     NotBuilt::new("Storage", "Account", When::NotEmpty),
     NotBuilt::new("Storage", "Container", When::NotEmpty),

@@ -33,7 +33,8 @@ fn context<'a>(address_policy: &'a AddressPolicy, secrets_dir: &'a Path) -> Load
         ])
     });
     let (max_url_expiry, grants) = (Duration::from_secs(900), &*GRANTS);
-    LoadContext { address_policy, max_url_expiry, secrets_dir, env: &env, grants }
+    let trusted_proxies = None;
+    LoadContext { address_policy, max_url_expiry, secrets_dir, env: &env, grants, trusted_proxies }
 }
 
 fn parse_under(policy: &AddressPolicy, text: &str) -> Result<AppConfig, Vec<String>> {
@@ -268,10 +269,6 @@ fn what_is_wrong_is_told_with_its_line() {
         (
             with("Visibility = 'private'", "", ""),
             "1: Visibility other than \"public\" is not available in this version; remove it, or write \"public\"",
-        ),
-        (
-            with("", "", "[Identity]\nApiKeys = ['hunter2']"),
-            "7: [Identity] is not available in this version; remove it",
         ),
         (
             with("", "Kind = 'azure'\nRegion = 7", ""),

@@ -51,6 +51,7 @@ pub(super) fn load_overridden(
         secrets_dir: &server.secrets_dir,
         env: &|name| std::env::var(name).ok(),
         grants: &settings.grants,
+        trusted_proxies: server.trusted_proxies.as_ref(),
     };
     let (apps, errors) = load_apps(&server.apps_dir, &context);
     if errors.is_empty() { Ok(Loaded { settings, apps }) } else { Err(errors) }

@@ -1,5 +1,6 @@
 //! The command line: one file a command.
 
+mod api_key;
 mod backup;
 mod check;
 mod configuration;
@@ -51,6 +52,8 @@ enum Command {
     /// Copy the records to a file, also while a gateway runs. Exit 1 if there is no copy, 78 if the
     /// configuration is bad.
     Backup(backup::BackupArgs),
+    /// Make a key for `[Identity] ApiKeys` of an app's file, and print it with its hash.
+    ApiKey,
     /// Ask a running gateway whether it is ready; exit 1 if not. For container health checks.
     Healthcheck(healthcheck::HealthcheckArgs),
 }
@@ -74,6 +77,7 @@ impl Cli {
             Command::Doctor(args) => doctor::run(&args),
             Command::Sweep(args) => sweep::run(&args),
             Command::Backup(args) => backup::run(&args),
+            Command::ApiKey => api_key::run(),
             Command::Healthcheck(args) => healthcheck::run(&args),
         }
     }

@@ -98,6 +98,9 @@ pub enum Error {
     /// The app does not take uploads from the public.
     #[error("this app does not accept public uploads")]
     PublicUploadDisabled,
+    /// Whoever asks has proved who it is, and may not do this.
+    #[error("this credential gives no right to that: it is another owner's, or too weak")]
+    Forbidden,
     /// No such app.
     #[error("there is no app of that name")]
     UnknownApp,
@@ -181,6 +184,7 @@ impl Error {
             Self::UnsupportedConstraint(_) => "unsupported_constraint",
             Self::InvalidKey => "invalid_key",
             Self::PublicUploadDisabled => "public_upload_disabled",
+            Self::Forbidden => "forbidden",
             Self::UnknownApp => "unknown_app",
             Self::NotFound => "not_found",
             Self::UploadNotFound => "upload_not_found",

@@ -15,6 +15,7 @@ mod file_name;
 mod grant;
 mod hedge_after;
 mod idempotency;
+mod identity;
 mod key;
 mod media_type;
 mod object;
@@ -31,7 +32,7 @@ mod upload;
 
 pub use app_name::{AppName, InvalidAppName};
 pub use caching::Caching;
-pub use caller::Caller;
+pub use caller::{Caller, Scope};
 pub use conditions::{Conditions, EtagList, IfRange, Precondition, Validators};
 pub use earned_budget::EarnedBudget;
 pub use error::{Error, RateLimitVerdict, VerificationFailure};
@@ -41,6 +42,7 @@ pub use file_name::{CleanName, FileName, InvalidFileName};
 pub use grant::{Grant, Grants};
 pub use hedge_after::{HedgeAfter, Percentile};
 pub use idempotency::{IdempotencyClaim, IdempotencyKey};
+pub use identity::{IdentityMethod, IdentityOutcome};
 pub use key::{
     InvalidKey, KeyPrefix, MINT_ENTROPY_BYTES, MintSecrets, MintedKey, ObjectKey, StoragePath,
     UploadId,

@@ -15,6 +15,12 @@ impl TrustedProxies {
         Self(networks)
     }
 
+    /// Whether there is none: clients connect directly.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether this address is one of a proxy. An IPv4 address that came over an IPv6 socket is the
     /// IPv4 address.
     #[must_use]

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use crate::actions::Services;
 use crate::apps::Apps;
-use crate::background::events::{GoogleKeys, Handler, Push, Sender, SqsConsumer};
+use crate::background::events::{Handler, Push, Sender, SqsConsumer};
 use crate::domain::EventSource;
-use crate::identity::google_token::ExpectedToken;
+use crate::identity::RemoteKeys;
+use crate::identity::google_token::{ALGORITHM, ExpectedToken};
 use crate::metrics::{EventMetrics, Metrics};
 use crate::server::shutdown;
 use crate::settings::{EventsSettings, PubSubSettings, WebhookSettings};
@@ -38,7 +39,7 @@ pub(super) fn open_push(
     let mut senders = Vec::new();
     if let Some(PubSubSettings { audience, service_account, jwks_url }) = settings.pubsub.clone() {
         let expected = ExpectedToken { audience, email: service_account };
-        let keys = GoogleKeys::new(&jwks_url, client.clone())?;
+        let keys = RemoteKeys::new("Google", &jwks_url, ALGORITHM, client.clone())?;
         senders.push((Sender::PubSub { keys, expected }, handlers.of(EventSource::PubSub)));
     }
     if let Some(WebhookSettings { secrets }) = settings.webhook.clone() {

@@ -20,8 +20,9 @@ const EXPOSED: HeaderValue = HeaderValue::from_static(
 );
 
 /// What a page may send to the upload endpoints. `X_Owner_Id` is what forces the preflight.
-const UPLOAD_HEADERS: HeaderValue =
-    HeaderValue::from_static("Content-Type, X_Owner_Id, X-Owner-Id, Upload-Token, Idempotency-Key");
+const UPLOAD_HEADERS: HeaderValue = HeaderValue::from_static(
+    "Authorization, Content-Type, X_Owner_Id, X-Owner-Id, Upload-Token, Idempotency-Key",
+);
 
 /// What a page may send to read an image.
 const READ_HEADERS: HeaderValue = HeaderValue::from_static(

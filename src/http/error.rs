@@ -38,6 +38,12 @@ pub enum Problem {
     /// Whoever asks did not prove who it is.
     #[error("prove who you are: send the credential that this endpoint takes")]
     Unauthenticated,
+    /// What it sent to prove it does not prove it. Why, only the metrics say.
+    #[error("this credential is not valid here, or not any more: get another one")]
+    InvalidCredential,
+    /// Nobody can say whether a credential is valid.
+    #[error("whether the credential is valid cannot be found out at the moment: try again")]
+    IdentityUnavailable,
     /// There is nothing at this path.
     #[error("there is nothing at this path")]
     UnknownRoute,
@@ -99,7 +105,8 @@ impl Problem {
             Self::InvalidOwnerId => "invalid_owner_id",
             Self::AmbiguousOwnerId => "ambiguous_owner_id",
             Self::BadRequest(_) => "invalid_request",
-            Self::Unauthenticated => "unauthenticated",
+            Self::Unauthenticated | Self::InvalidCredential => "unauthenticated",
+            Self::IdentityUnavailable => "identity_unavailable",
             Self::UnknownRoute => "unknown_route",
             Self::MethodNotAllowed { .. } => "method_not_allowed",
             Self::RequestTimeout => "request_timeout",
@@ -122,7 +129,7 @@ impl Problem {
             | Self::InvalidOwnerId
             | Self::AmbiguousOwnerId
             | Self::BadRequest(_) => StatusCode::BAD_REQUEST,
-            Self::Unauthenticated => StatusCode::UNAUTHORIZED,
+            Self::Unauthenticated | Self::InvalidCredential => StatusCode::UNAUTHORIZED,
             Self::UnknownRoute => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
@@ -130,7 +137,7 @@ impl Problem {
             Self::UriTooLong => StatusCode::URI_TOO_LONG,
             Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::ExpectationFailed => StatusCode::EXPECTATION_FAILED,
-            Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Overloaded | Self::IdentityUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::LoopDetected => StatusCode::LOOP_DETECTED,
         }
     }
@@ -187,10 +194,16 @@ impl Problem {
             Self::Unauthenticated => {
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
+            // RFC 6750 §3.1: the error only where something was presented.
+            Self::InvalidCredential => {
+                let challenge = HeaderValue::from_static("Bearer error=\"invalid_token\"");
+                headers.insert(WWW_AUTHENTICATE, challenge);
+            }
             Self::MethodNotAllowed { allow } => {
                 headers.insert(ALLOW, HeaderValue::from_static(allow));
             }
             Self::Overloaded
+            | Self::IdentityUnavailable
             | Self::Action(
                 Error::RecordsUnavailable
                 | Error::Overloaded
@@ -223,7 +236,7 @@ const fn status_of(error: &Error) -> StatusCode {
         | Error::SizeRequired
         | Error::UnsupportedConstraint(_)
         | Error::InvalidKey => StatusCode::BAD_REQUEST,
-        Error::PublicUploadDisabled => StatusCode::FORBIDDEN,
+        Error::PublicUploadDisabled | Error::Forbidden => StatusCode::FORBIDDEN,
         Error::UnknownApp | Error::NotFound | Error::UploadNotFound => StatusCode::NOT_FOUND,
         Error::NotUploaded
         | Error::Conflict

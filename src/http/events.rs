@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CACHE_CONTROL, HeaderName, HeaderValue};
+use http::header::{CACHE_CONTROL, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Response, StatusCode};
 use http_body::Body;
 
@@ -12,6 +12,7 @@ use crate::domain::EventSource;
 
 use super::body::{ReplyBody, read_bytes};
 use super::error::Problem;
+use super::identity::bearer;
 
 /// What a webhook proves itself with where it cannot set `Authorization`.
 const WEBHOOK_SECRET: HeaderName = HeaderName::from_static("x-safelight-webhook-secret");
@@ -64,10 +65,7 @@ fn credential(source: EventSource, headers: &HeaderMap) -> Option<&str> {
         let value = values.next()?;
         values.next().is_none().then(|| value.to_str().ok())?
     };
-    let bearer = only(&AUTHORIZATION).and_then(|value| {
-        let (scheme, token) = value.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-    });
+    let bearer = bearer(headers).ok().flatten();
     match source {
         EventSource::Webhook => bearer.or_else(|| only(&WEBHOOK_SECRET)),
         EventSource::PubSub | EventSource::Sqs => bearer,

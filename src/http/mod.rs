@@ -10,6 +10,7 @@ mod error;
 mod events;
 mod exchange;
 mod idempotency;
+mod identity;
 mod limits;
 mod owner;
 mod read;
@@ -58,7 +59,6 @@ pub struct FrontDoor {
     push: Option<Push>,
     /// Whose word on the client's address is believed; `None` where the operator has not said who
     /// stands in front.
-    #[expect(dead_code, reason = "read by what tells clients apart")]
     trusted_proxies: Option<TrustedProxies>,
     /// One permit a request, until its answer has been sent.
     capacity: Arc<Semaphore>,
@@ -91,7 +91,7 @@ impl FrontDoor {
     }
 
     /// Answers one request of this peer.
-    pub async fn handle<B>(&self, request: Request<B>, _peer: SocketAddr) -> Response<LoggedBody>
+    pub async fn handle<B>(&self, request: Request<B>, peer: SocketAddr) -> Response<LoggedBody>
     where
         B: Body<Data = Bytes> + Unpin,
     {
@@ -111,7 +111,7 @@ impl FrontDoor {
         let line = &mut exchange.line;
         let mut response = if has_place {
             // Pinned here, where it lies: a future that is handed on takes its room twice.
-            line.id.follow(pin!(self.answer(request, line))).await
+            line.id.follow(pin!(self.answer(request, peer, line))).await
         } else {
             self.metrics.overloaded.with_label_values(&["requests"]).inc();
             Problem::Overloaded.into_response(&line.id)
@@ -120,7 +120,12 @@ impl FrontDoor {
         exchange.answer(response)
     }
 
-    async fn answer<B>(&self, request: Request<B>, line: &mut Line) -> Response<ReplyBody>
+    async fn answer<B>(
+        &self,
+        request: Request<B>,
+        peer: SocketAddr,
+        line: &mut Line,
+    ) -> Response<ReplyBody>
     where
         B: Body<Data = Bytes> + Unpin,
     {
@@ -159,7 +164,8 @@ impl FrontDoor {
             let services = &self.services;
             return read::handle(app, services, key, &head, line).await;
         }
-        let call = uploads::Call { app, services: &self.services, head: &head };
+        let (services, trusted_proxies) = (&self.services, self.trusted_proxies.as_ref());
+        let call = uploads::Call { app, services, head: &head, peer: peer.ip(), trusted_proxies };
         // Boxed, as all that reads from memory have no use for: every connection has room for the
         // largest of its requests, and fills it anew for each.
         let answered = Box::pin(uploads::handle(call, &route, body)).await;

@@ -13,30 +13,38 @@ use super::error::Problem;
 /// Both spellings of the header.
 pub const SPELLINGS: [&str; 2] = ["x_owner_id", "x-owner-id"];
 
-/// Reads the owner.
+/// Reads the owner, who must be named.
 ///
 /// # Errors
-/// [`Problem::MissingOwnerId`]; [`Problem::AmbiguousOwnerId`] if either spelling is repeated, the
-/// two differ, or one is named in `Connection` and so may be dropped on the way;
-/// [`Problem::InvalidOwnerId`].
+/// [`Problem::MissingOwnerId`], and those of [`named_owner`].
 pub fn owner_id(headers: &HeaderMap) -> Result<OwnerId, Problem> {
+    named_owner(headers)?.ok_or(Problem::MissingOwnerId)
+}
+
+/// Reads the owner, if one is named.
+///
+/// # Errors
+/// [`Problem::AmbiguousOwnerId`] if either spelling is repeated, the two differ, or one is named in
+/// `Connection` and so may be dropped on the way; [`Problem::InvalidOwnerId`].
+pub fn named_owner(headers: &HeaderMap) -> Result<Option<OwnerId>, Problem> {
     let [underscore, dash] = SPELLINGS.map(|name| headers.get_all(name).iter().collect::<Vec<_>>());
-    if underscore.len() > 1 || dash.len() > 1 || is_hop_by_hop(headers) {
+    if underscore.len() > 1 || dash.len() > 1 || is_hop_by_hop(headers, &SPELLINGS) {
         return Err(Problem::AmbiguousOwnerId);
     }
     let value = match (underscore.first(), dash.first()) {
-        (None, None) => return Err(Problem::MissingOwnerId),
+        (None, None) => return Ok(None),
         (Some(one), Some(other)) if one != other => return Err(Problem::AmbiguousOwnerId),
         (Some(value), _) | (None, Some(value)) => value,
     };
-    OwnerId::parse(value.as_bytes()).map_err(|_| Problem::InvalidOwnerId)
+    OwnerId::parse(value.as_bytes()).map(Some).map_err(|_| Problem::InvalidOwnerId)
 }
 
-fn is_hop_by_hop(headers: &HeaderMap) -> bool {
+/// Whether one of these headers is named in `Connection`.
+pub(super) fn is_hop_by_hop(headers: &HeaderMap, names: &[&str]) -> bool {
     let named = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
     named
         .flat_map(|value| value.split(','))
-        .any(|name| SPELLINGS.iter().any(|spelling| name.trim().eq_ignore_ascii_case(spelling)))
+        .any(|name| names.iter().any(|spelling| name.trim().eq_ignore_ascii_case(spelling)))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 mod multipart;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -17,18 +18,18 @@ use crate::actions::abandon::abandon;
 use crate::actions::finalize::finalize;
 use crate::actions::presign::{PresignRequest, Presigned, presign};
 use crate::actions::renew::renew;
+use crate::actions::upload::Right;
 use crate::actions::{Services, upload};
 use crate::apps::App;
-use crate::domain::{Error, MintedKey, UploadId, UploadRecord};
+use crate::domain::{Caller, Error, MintedKey, TrustedProxies, UploadId, UploadRecord};
 use crate::log::of_this_request;
 use crate::storage::SignedRequest;
 
 use super::body::{MAX_JSON_BYTES, ReplyBody, json_response, read_json};
 use super::error::Problem;
 use super::idempotency::idempotency_key;
-use super::limits;
-use super::owner::owner_id;
 use super::route::Route;
+use super::{identity, limits};
 
 /// The header that may carry the upload token instead of the query.
 const UPLOAD_TOKEN: &str = "upload-token";
@@ -105,6 +106,8 @@ pub(super) struct Call<'a> {
     pub(super) app: &'a Arc<App>,
     pub(super) services: &'a Services,
     pub(super) head: &'a Parts,
+    pub(super) peer: IpAddr,
+    pub(super) trusted_proxies: Option<&'a TrustedProxies>,
 }
 
 /// Answers a call.
@@ -135,9 +138,20 @@ where
 }
 
 impl Call<'_> {
-    /// The upload that the call is about, and the token that gives a right to it. Without both,
-    /// nobody learns anything.
-    fn upload(&self, id: &str) -> Result<(UploadId, String), Problem> {
+    /// Who is calling, where that is proved.
+    async fn caller(&self) -> Result<Option<Caller>, Problem> {
+        identity::caller(self.app, self.head, self.peer, self.trusted_proxies).await
+    }
+
+    /// The upload that the call is about, and what gives a right to it. Without either, nobody learns
+    /// anything.
+    async fn upload(&self, id: &str) -> Result<(UploadId, Right), Problem> {
+        let right = Right { token: self.upload_token(), caller: self.caller().await? };
+        let id = UploadId::parse(id).filter(|_| right.is_some());
+        Ok((id.ok_or(Error::UploadNotFound)?, right))
+    }
+
+    fn upload_token(&self) -> Option<String> {
         let from_query = || {
             let query = self.head.uri.query().unwrap_or_default();
             url::form_urlencoded::parse(query.as_bytes())
@@ -146,10 +160,7 @@ impl Call<'_> {
         let headers = &self.head.headers;
         let from_header = headers.get(UPLOAD_TOKEN).and_then(|value| value.to_str().ok());
         let token = from_header.map(str::to_owned).or_else(from_query);
-        match (UploadId::parse(id), token) {
-            (Some(id), Some(token)) if token.len() <= MAX_TOKEN_BYTES => Ok((id, token)),
-            _ => Err(Error::UploadNotFound.into()),
-        }
+        token.filter(|token| token.len() <= MAX_TOKEN_BYTES)
     }
 
     /// Runs an action to its end, also if the client leaves in the middle: half-done it would leave
@@ -194,8 +205,8 @@ async fn handle_presign<B>(call: Call<'_>, body: B) -> Result<Response<ReplyBody
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    let Call { app, services, head: Parts { headers, .. } } = call;
-    let owner = owner_id(headers)?;
+    let Call { app, services, head: Parts { headers, .. }, .. } = call;
+    let owner = identity::owner(app, call.caller().await?.as_ref(), headers)?;
     let idempotency_key = idempotency_key(headers)?;
     let body: PresignBody = read_json(headers, body, MAX_JSON_BYTES).await?;
     let request = PresignRequest {
@@ -259,34 +270,37 @@ fn headers_of(signed: &SignedRequest) -> Map<String, Value> {
 
 /// `GET /darkroom/{app}/v1/uploads/{id}`
 async fn handle_status(call: Call<'_>, id: &str) -> Result<Response<ReplyBody>, Problem> {
-    let (id, token) = call.upload(id)?;
-    let record = upload::ask(call.app, call.services, id, &token).await?;
+    let (id, right) = call.upload(id).await?;
+    let record = upload::ask(call.app, call.services, id, &right).await?;
     Ok(success(upload_answer(call.app, &record)))
 }
 
 /// `DELETE /darkroom/{app}/v1/uploads/{id}`
 async fn handle_abandon(call: Call<'_>, id: &str) -> Result<Response<ReplyBody>, Problem> {
-    let (id, token) = call.upload(id)?;
+    let (id, right) = call.upload(id).await?;
     let abandoned = call.run_to_end(async move |app, services| {
-        abandon(&app, &services, id, &token, SystemTime::now()).await
+        abandon(&app, &services, id, &right, SystemTime::now()).await
     });
     Ok(success(upload_answer(call.app, &abandoned.await?)))
 }
 
 /// `POST /darkroom/{app}/v1/uploads/{id}/finalize`
 async fn handle_finalize(call: Call<'_>, id: &str) -> Result<Response<ReplyBody>, Problem> {
-    let (id, token) = call.upload(id)?;
+    let (id, right) = call.upload(id).await?;
     let finalized = call.run_to_end(async move |app, services| {
-        finalize(&app, &services, id, &token, SystemTime::now()).await
+        finalize(&app, &services, id, &right, SystemTime::now()).await
     });
     Ok(success(upload_answer(call.app, &finalized.await?)))
 }
 
 /// `POST /darkroom/{app}/v1/uploads/{id}/upload-url`
 async fn handle_renewal(call: Call<'_>, id: &str) -> Result<Response<ReplyBody>, Problem> {
-    let (id, token) = call.upload(id)?;
-    let (record, upload) = renew(call.app, call.services, id, &token, SystemTime::now()).await?;
-    Ok(success(granted(call.app, &record.key, &upload, &token)))
+    let (id, right) = call.upload(id).await?;
+    let (record, upload) = renew(call.app, call.services, id, &right, SystemTime::now()).await?;
+    let owner = record.owner.as_ref().ok_or(Error::Internal)?;
+    // The caller may have come without one.
+    let token = call.services.tokens.mint(&call.app.name, id, owner);
+    Ok(success(granted(call.app, &record.key, &upload, &token.0)))
 }
 
 /// The answer to a call that did what it was asked.

@@ -1,15 +1,15 @@
 //! The metrics of one app: what it counts, and which of its series exist from the start.
 
+mod storage;
+
 use std::sync::Arc;
 use std::time::Duration;
-
-use prometheus::IntCounter;
 
 use super::Metrics;
 use crate::domain::{
     AbortCause, AppName, Discrepancy, FallbackReason, FallbackResult, HealReason, HedgeWinner,
-    LookOutcome, MemoryFill, MemoryLookup, MemoryRevalidation, Source, StorageOperation,
-    StorageOutcome, UploadState,
+    IdentityMethod, IdentityOutcome, LookOutcome, MemoryFill, MemoryLookup, MemoryRevalidation,
+    Source, UploadState,
 };
 
 /// The metrics of one app, with the series that it can move present from the start.
@@ -178,14 +178,42 @@ impl AppMetrics {
         this
     }
 
-    fn touch_storage(&self) {
+    /// Lets the series exist that an app with identities can move; its API keys have these names.
+    pub fn touch_identity<'a>(
+        &self,
+        method: IdentityMethod,
+        key_ids: impl Iterator<Item = &'a str>,
+    ) {
         let name = self.app.as_str();
-        for operation in StorageOperation::ALL {
-            for outcome in StorageOutcome::ALL.iter().filter(|o| operation.can_have(**o)) {
-                let labels = [name, operation.label(), outcome.label()];
-                self.all.storage_calls.with_label_values(&labels);
+        for outcome in method.outcomes() {
+            self.all.identity.with_label_values(&[name, method.label(), outcome.label()]);
+        }
+        for key_id in key_ids {
+            self.all.api_key_requests.with_label_values(&[name, key_id]);
+        }
+        let refusals: &[&str] = match method {
+            IdentityMethod::Jwt => &["unauthenticated", "forbidden", "identity_unavailable"],
+            IdentityMethod::ApiKey | IdentityMethod::TrustedProxy => {
+                &["unauthenticated", "forbidden"]
+            }
+        };
+        for outcome in refusals {
+            self.all.presigns.with_label_values(&[name, outcome]);
+            for (request, _) in MULTIPART_OUTCOMES {
+                self.all.multipart_requests.with_label_values(&[name, request, outcome]);
             }
         }
+    }
+
+    /// Counts a request that was asked who it is from.
+    pub fn identity(&self, method: IdentityMethod, outcome: IdentityOutcome) {
+        let labels = [self.app.as_str(), method.label(), outcome.label()];
+        self.all.identity.with_label_values(&labels).inc();
+    }
+
+    /// Counts a request that came with the API key of this name.
+    pub fn api_key(&self, key_id: &str) {
+        self.all.api_key_requests.with_label_values(&[self.app.as_str(), key_id]).inc();
     }
 
     fn touch_cdn(&self) {
@@ -223,27 +251,6 @@ impl AppMetrics {
     pub fn first_byte(&self, source: Source, seconds: f64) {
         let labels = [self.app.as_str(), source.label()];
         self.all.read_first_byte.with_label_values(&labels).observe(seconds);
-    }
-
-    /// The counter of the bytes that come from a source.
-    #[must_use]
-    pub fn bytes_from(&self, source: Source) -> IntCounter {
-        self.all.read_bytes.with_label_values(&[self.app.as_str(), source.label()])
-    }
-
-    /// Counts a call of storage; `took` is its time, if it came to its end.
-    pub fn storage_called(
-        &self,
-        operation: StorageOperation,
-        outcome: StorageOutcome,
-        took: Option<Duration>,
-    ) {
-        let (app, operation) = (self.app.as_str(), operation.label());
-        self.all.storage_calls.with_label_values(&[app, operation, outcome.label()]).inc();
-        if let Some(took) = took {
-            let call = self.all.storage_call.with_label_values(&[app, operation]);
-            call.observe(took.as_secs_f64());
-        }
     }
 
     /// Counts a request to the CDN that gave a usable answer.

@@ -154,6 +154,10 @@ metrics! {
     presigns: IntCounterVec("safelight_presigns_total", ["app", "outcome"]),
     /// Requests for uploads in parts, by what they ask for and by outcome: ok or the error code.
     multipart_requests: IntCounterVec("safelight_multipart_requests_total", ["app", "request", "outcome"]),
+    /// Requests to apps with `[Identity]` that were asked who they are from, by what came of it.
+    identity: IntCounterVec("safelight_identity_total", ["app", "method", "outcome"]),
+    /// Requests that came with an API key of the app's, by the key's ID.
+    api_key_requests: IntCounterVec("safelight_api_key_requests_total", ["app", "key_id"]),
     /// Uploads that entered a state.
     uploads: IntCounterVec("safelight_uploads_total", ["app", "state"]),
     /// Requests that a rate limit refused.

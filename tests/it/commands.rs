@@ -1,5 +1,6 @@
 //! The program's commands, as an operator types them and as an init system runs them.
 
+mod api_keys;
 mod checking;
 mod logging;
 mod serving;

@@ -21,6 +21,7 @@ mod guarding;
 mod harness;
 mod healing;
 mod hostile;
+mod identity;
 mod main_job;
 mod memory;
 mod memory_store;

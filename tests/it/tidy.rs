@@ -17,9 +17,15 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("cdn", &["domain", "upstream"]),
     ("memory", &["domain", "metrics"]),
     ("limits", &["domain"]),
-    ("identity", &["domain"]),
+    ("identity", &["domain", "upstream"]),
     ("settings", &["domain", "config", "upstream"]),
-    ("apps", &["domain", "config", "upstream", "metrics", "storage", "cdn", "memory", "limits"]),
+    (
+        "apps",
+        &[
+            "domain", "config", "upstream", "metrics", "storage", "cdn", "memory", "limits",
+            "identity",
+        ],
+    ),
     (
         "actions",
         &[

@@ -230,6 +230,7 @@ fn app(metrics: &Arc<Metrics>) -> App {
         secrets_dir: Path::new("/nowhere"),
         env: &|_| None,
         grants: &Grants::default(),
+        trusted_proxies: None,
     };
     let file = "[Storage]\nBucket = 'media'\nAccessKeyID = 'a'\nSecretAccessKey = 's'";
     let config = read_app(&shop(), "shop.toml", file, &[], &context).unwrap();

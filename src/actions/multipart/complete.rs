@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use crate::actions::finalize::answer;
 use crate::actions::inspect::head;
+use crate::actions::upload::Right;
 use crate::actions::verify::{Finding, Occasion, verify};
 use crate::actions::{Services, upload};
 use crate::apps::App;
@@ -27,11 +28,11 @@ pub async fn complete(
     app: &App,
     services: &Services,
     id: UploadId,
-    token: &str,
+    right: &Right,
     named: Option<&[NamedPart]>,
     now: SystemTime,
 ) -> Result<UploadRecord, Error> {
-    let record = upload::ask(app, services, id, token).await?;
+    let record = upload::ask(app, services, id, right).await?;
     cut(&record)?;
     // A part that was sent in time may have taken longer. Afterwards the upload is swept.
     let is_open = record.session_expires_at + services.grace > now;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use crate::actions::inspect::head;
+use crate::actions::upload::Right;
 use crate::actions::{Services, upload};
 use crate::apps::App;
 use crate::domain::{ETag, Error, PartPlan, UploadId};
@@ -33,10 +34,10 @@ pub async fn uploaded_parts(
     app: &App,
     services: &Services,
     id: UploadId,
-    token: &str,
+    right: &Right,
     now: SystemTime,
 ) -> Result<Vec<UploadedPart>, Error> {
-    let record = upload::ask(app, services, id, token).await?;
+    let record = upload::ask(app, services, id, right).await?;
     let (multipart, plan) = cut(&record)?;
     still_pending(&record)?;
     if record.session_expires_at <= now {

@@ -7,6 +7,7 @@ use aws_smithy_types::base64;
 
 use crate::actions::begin::parse_sha256;
 use crate::actions::renew::{life_of_next_url, record_life};
+use crate::actions::upload::Right;
 use crate::actions::{Services, upload};
 use crate::apps::App;
 use crate::domain::{Error, PartPlan, UploadId, UploadRecord};
@@ -47,12 +48,12 @@ pub async fn part_urls(
     app: &App,
     services: &Services,
     id: UploadId,
-    token: &str,
+    right: &Right,
     numbers: &[u64],
     checksums: &BTreeMap<String, String>,
     now: SystemTime,
 ) -> Result<PartUrls, Error> {
-    let record = upload::ask(app, services, id, token).await?;
+    let record = upload::ask(app, services, id, right).await?;
     let (multipart, plan) = cut(&record)?;
     still_pending(&record)?;
     let numbers = check_numbers(numbers, plan)?;

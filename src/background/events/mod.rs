@@ -6,14 +6,12 @@
 //! does no harm. Events come from a queue that the gateway asks (`sqs.rs`), or are pushed to it
 //! (`push.rs`).
 
-mod google_keys;
 mod handle;
 mod locate;
 mod notice;
 mod push;
 mod sqs;
 
-pub use google_keys::GoogleKeys;
 pub use handle::{Disposition, Handler};
 pub use locate::locate;
 pub use notice::{Kind, MAX_DOCUMENT_BYTES, Malformed, ObjectNotice, parse};

@@ -6,9 +6,9 @@ use subtle::{Choice, ConstantTimeEq as _};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::domain::{Error, EventOutcome, EventSource, Secret};
-use crate::identity::google_token::{ExpectedToken, TokenRefusal, key_id, verify};
+use crate::identity::google_token::{ExpectedToken, key_id, verify};
+use crate::identity::{RemoteKeys, TokenRefusal};
 
-use super::google_keys::GoogleKeys;
 use super::handle::{Disposition, Handler};
 use super::notice::Malformed;
 
@@ -24,7 +24,7 @@ pub enum Sender {
     /// Pub/Sub, with tokens of Google's.
     PubSub {
         /// Where the keys of the tokens come from.
-        keys: GoogleKeys,
+        keys: RemoteKeys,
         /// Whose tokens they must be.
         expected: ExpectedToken,
     },

@@ -20,9 +20,8 @@ use crate::storage::UploadedPart;
 use super::super::body::{MAX_JSON_BYTES, ReplyBody, read_json, read_json_or_default};
 use super::super::error::Problem;
 use super::super::idempotency::idempotency_key;
-use super::super::limits;
-use super::super::owner::owner_id;
 use super::super::route::Route;
+use super::super::{identity, limits};
 use super::{
     Call, PresignAnswer, counted, headers_of, presign_answer, success, timestamp, upload_answer,
 };
@@ -143,7 +142,7 @@ where
     B: Body<Data = Bytes> + Unpin,
 {
     let Call { app, head: Parts { headers, .. }, .. } = call;
-    let owner = owner_id(headers)?;
+    let owner = identity::owner(app, call.caller().await?.as_ref(), headers)?;
     let idempotency_key = idempotency_key(headers)?;
     let body: BeginBody = read_json(headers, body, MAX_JSON_BYTES).await?;
     let request = BeginRequest {
@@ -211,20 +210,20 @@ async fn handle_part_urls<B>(
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    let (id, token) = call.upload(id)?;
-    let Call { app, services, head } = call;
+    let (id, right) = call.upload(id).await?;
+    let Call { app, services, head, .. } = call;
     let body: PartUrlsBody = read_json(&head.headers, body, MAX_JSON_BYTES).await?;
     let PartUrlsBody { part_numbers, checksums } = body;
     let now = SystemTime::now();
-    let issued = part_urls(app, services, id, &token, &part_numbers, &checksums, now).await?;
+    let issued = part_urls(app, services, id, &right, &part_numbers, &checksums, now).await?;
     Ok(success(part_urls_answer(&issued)))
 }
 
 /// `GET /darkroom/{app}/v1/uploads/{id}/parts`
 async fn handle_parts(call: Call<'_>, id: &str) -> Result<Response<ReplyBody>, Problem> {
-    let (id, token) = call.upload(id)?;
+    let (id, right) = call.upload(id).await?;
     let now = SystemTime::now();
-    let parts = uploaded_parts(call.app, call.services, id, &token, now).await?;
+    let parts = uploaded_parts(call.app, call.services, id, &right, now).await?;
     Ok(success(PartsAnswer { parts: parts.iter().map(part_answer).collect() }))
 }
 
@@ -241,9 +240,9 @@ async fn handle_complete<B>(
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    let (id, token) = call.upload(id)?;
+    let (id, right) = call.upload(id).await?;
     // Nobody's megabyte is read who has no right to the upload.
-    upload::find(call.app, call.services, id, &token).await?;
+    upload::find(call.app, call.services, id, &right).await?;
     let headers = &call.head.headers;
     let body: CompleteBody = read_json_or_default(headers, body, MAX_LIST_BYTES).await?;
     let name = |PartBody { part_number, etag, checksum }| NamedPart {
@@ -253,7 +252,7 @@ where
     };
     let named = body.parts.map(|parts| parts.into_iter().map(name).collect::<Vec<_>>());
     let completed = call.run_to_end(async move |app, services| {
-        complete(&app, &services, id, &token, named.as_deref(), SystemTime::now()).await
+        complete(&app, &services, id, &right, named.as_deref(), SystemTime::now()).await
     });
     Ok(success(upload_answer(call.app, &completed.await?)))
 }

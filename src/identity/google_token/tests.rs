@@ -1,15 +1,20 @@
 //! Tokens that were really signed, and every way in which they can be wrong.
 
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use proptest::prelude::*;
 use ring::rand::SystemRandom;
-use ring::signature::{KeyPair as _, RSA_PKCS1_SHA256, RsaKeyPair};
+use ring::signature::{KeyPair as _, RSA_PKCS1_SHA256, RsaKeyPair, RsaPublicKeyComponents};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
 use sha2::Sha256;
 
 use super::*;
+use crate::identity::jwt::MAX_TOKEN_BYTES;
 
 const KEY: &str = include_str!("../../../tests/keys/second.pem");
 
@@ -30,7 +35,7 @@ fn jwk(id: &str) -> Value {
 
 fn keys() -> PublicKeys {
     let set = json!({"keys": [jwk("one"), {"kty": "EC", "crv": "P-256", "kid": "other"}]});
-    PublicKeys::parse(set.to_string().as_bytes()).unwrap()
+    PublicKeys::parse(set.to_string().as_bytes(), ALGORITHM).unwrap()
 }
 
 fn expected() -> ExpectedToken {
@@ -169,7 +174,7 @@ fn key_sets() {
             json!({"keys": [{"kty": "RSA", "kid": "one", "n": "?", "e": "AQAB"}]}).to_string(),
         ),
     ] {
-        assert!(PublicKeys::parse(document.as_bytes()).is_err(), "{why}");
+        assert!(PublicKeys::parse(document.as_bytes(), ALGORITHM).is_err(), "{why}");
     }
 }
 

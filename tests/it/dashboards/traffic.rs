@@ -13,6 +13,10 @@ use crate::harness::plain_client::Answer;
 
 const WEBHOOK_SECRET: &str = "a-webhook-secret-of-the-tests-0123456789";
 
+/// Who has the key may be anybody; nobody here has it.
+const API_KEY: &str = "[[Identity.ApiKeys]]\nID = \"backend\"\nOwners = \"any\"\n\
+    Hash = \"sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\"\n";
+
 /// Impatient where the CDN is silent, and patient with a loaded machine elsewhere.
 const READ: &str =
     "[Read]\nConnectTimeout = \"10s\"\nFirstByteTimeout = \"1s\"\nStallTimeout = \"500ms\"\n";
@@ -51,10 +55,10 @@ impl Scene {
         let shared =
             app_file(&storage, &head, "[Read]\nOriginShare = 0.5\nMemoryCacheMaxObject = \"0B\"");
         let shared = shared.replace("KeyPrefix = \"images/\"", "KeyPrefix = \"shared/\"");
-        let strict = "[RateLimit]\nPerOwner = { Rate = \"1/h\", Burst = 1 }";
+        let strict = format!("[RateLimit]\nPerOwner = {{ Rate = \"1/h\", Burst = 1 }}\n{API_KEY}");
         let gateway = Setup::with_app("shop", app_file(&storage, &head, READ))
             .and_app("shared", shared)
-            .and_app("broken", offline_app_file("", strict))
+            .and_app("broken", offline_app_file("", &strict))
             .and_settings("[Cache]\nSize = \"64MiB\"\n")
             .and_settings(&format!("[Events.Push.Webhook]\nSecret = \"{WEBHOOK_SECRET}\"\n"))
             .start()

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use safelight::apps::{LoadContext, read_app};
 use safelight::config::ConfigError;
-use safelight::domain::{AppName, Grants};
+use safelight::domain::{AppName, Grants, TrustedProxies};
 use safelight::settings::Settings;
 use safelight::upstream::AddressPolicy;
 
@@ -68,6 +68,7 @@ fn load_app(text: &str) -> Result<String, Vec<ConfigError>> {
         secrets_dir: Path::new("/nowhere"),
         env: &|_| None,
         grants: &Grants::default(),
+        trusted_proxies: Some(&TrustedProxies::new(vec!["10.0.0.0/8".parse().unwrap()])),
     };
     let name = AppName::parse("shop").unwrap();
     read_app(&name, "shop.toml", text, &[], &context).map(|app| format!("{app:#?}"))
@@ -171,7 +172,8 @@ fn the_keys_are_those_that_the_readers_know() {
                 let mut inner = section.as_str();
                 while !inner.is_empty() {
                     let (above, name) = inner.rsplit_once('.').unwrap_or(("", inner));
-                    let name = name.trim_matches(['[', ']']);
+                    let (above, name) =
+                        (above.trim_start_matches('['), name.trim_matches(['[', ']']));
                     told.entry(above.to_owned()).or_default().insert(name.to_owned());
                     inner = above;
                 }

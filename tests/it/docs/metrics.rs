@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use safelight::domain::{
-    AbortCause, AppName, Discrepancy, FallbackReason, FallbackResult, HealReason, LookOutcome,
-    MemoryFill, MemoryLookup, MemoryRevalidation, Source, StorageOperation, StorageOutcome,
+    AbortCause, AppName, Discrepancy, FallbackReason, FallbackResult, HealReason, IdentityMethod,
+    IdentityOutcome, LookOutcome, MemoryFill, MemoryLookup, MemoryRevalidation, Source,
+    StorageOperation, StorageOutcome,
 };
 use safelight::metrics::{AppMetrics, Metrics};
 
@@ -99,6 +100,10 @@ fn the_labels_are_those_of_the_program() {
         labels(FallbackReason::ALL.iter().map(|one| one.label()).collect())
     );
     assert_eq!(
+        table("Who asked", "Proof"),
+        labels(IdentityOutcome::ALL.iter().map(|one| one.label()).collect())
+    );
+    assert_eq!(
         table("What memory had", "Lookup"),
         labels(MemoryLookup::ALL.iter().map(|one| one.label()).collect())
     );
@@ -185,7 +190,7 @@ fn every_name_says_its_unit() {
 /// Labels are closed sets: what a request brings is none.
 #[test]
 fn labels_are_of_closed_sets() {
-    const CLOSED: [&str; 18] = [
+    const CLOSED: [&str; 20] = [
         "app",
         "cap",
         "cause",
@@ -203,6 +208,8 @@ fn labels_are_of_closed_sets() {
         "source",
         "state",
         "version",
+        "method",
+        "key_id",
         "winner",
     ];
     for (name, metric) in declared() {
@@ -218,6 +225,7 @@ fn every_counter_of_an_app_is_there_from_the_start() {
     let metrics = Metrics::new();
     let app = AppMetrics::new(&metrics, &AppName::parse("shop").unwrap(), Source::S3, true);
     app.touch_memory();
+    app.touch_identity(IdentityMethod::ApiKey, ["backend"].into_iter());
     let text = metrics.to_text().unwrap();
     for (name, metric) in declared() {
         if metric.kind == "counter" && metric.labels.contains("app") {

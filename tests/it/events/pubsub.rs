@@ -7,7 +7,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures_util::future::join_all;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::Method;
-use safelight::background::events::GoogleKeys;
+use safelight::identity::RemoteKeys;
+use safelight::identity::google_token::ALGORITHM;
 use safelight::upstream::{AddressPolicy, Client};
 use serde_json::{Value, json};
 use sha2::Sha256;
@@ -158,10 +159,10 @@ async fn what_cannot_be_read_is_not_acknowledged() {
     assert_eq!(counted(&gateway, "pubsub", "malformed").await, 4.0);
 }
 
-fn google_keys(server: &KeyServer) -> GoogleKeys {
+fn google_keys(server: &KeyServer) -> RemoteKeys {
     let policy = AddressPolicy { allow_loopback: true, ..AddressPolicy::default() };
     let client = Client::new(policy).expect("the system has certificate authorities");
-    GoogleKeys::new(&server.url.parse().unwrap(), client).unwrap()
+    RemoteKeys::new("the tests", &server.url.parse().unwrap(), ALGORITHM, client).unwrap()
 }
 
 /// Time is told, so nobody waits for it.

@@ -37,6 +37,8 @@ pub struct TestGateway {
 /// The settings of a gateway and the files of its apps, before it starts.
 pub struct Setup {
     settings: String,
+    /// Lines of `[Server]`.
+    server: String,
     apps: Vec<(String, String)>,
     secrets: Vec<(String, String)>,
     embedded: Option<S3Access>,
@@ -47,6 +49,7 @@ impl Setup {
     pub fn with_app(name: &str, file: impl Into<String>) -> Self {
         Self {
             settings: String::new(),
+            server: String::new(),
             apps: vec![(name.into(), file.into())],
             secrets: Vec::new(),
             embedded: None,
@@ -68,6 +71,12 @@ impl Setup {
     /// More settings, as they stand in `safelight.toml`.
     pub fn and_settings(mut self, settings: &str) -> Self {
         self.settings.push_str(settings);
+        self
+    }
+
+    /// Trusts what these networks say of their clients.
+    pub fn trusting(mut self, networks: &[&str]) -> Self {
+        self.server.push_str(&format!("TrustedProxies = {networks:?}\n"));
         self
     }
 
@@ -265,7 +274,9 @@ fn write_files(folder: &Path, setup: &Setup) -> PathBuf {
         fs::write(path, text).unwrap();
     }
     let settings_file = folder.join("safelight.toml");
-    fs::write(&settings_file, settings_text(folder, &setup.settings)).unwrap();
+    let text = settings_text(folder, &setup.settings);
+    let server = format!("[Server]\n{}", setup.server);
+    fs::write(&settings_file, text.replacen("[Server]\n", &server, 1)).unwrap();
     settings_file
 }
 
@@ -299,6 +310,7 @@ fn configure(folder: &Path, setup: &Setup) -> Configuration {
         secrets_dir: &settings.server.secrets_dir,
         env: &|_| None,
         grants: &settings.grants,
+        trusted_proxies: settings.server.trusted_proxies.as_ref(),
     };
     let (apps, errors) = load_apps(&settings.server.apps_dir, &context);
     assert!(errors.is_empty(), "{errors:#?}");

@@ -109,6 +109,11 @@ impl KeyServer {
         *self.published.lock().unwrap() = Some(json!({"keys": keys}));
     }
 
+    /// Publishes this document.
+    pub fn publish_set(&self, set: Value) {
+        *self.published.lock().unwrap() = Some(set);
+    }
+
     /// Answers nobody any more.
     pub fn fail(&self) {
         *self.published.lock().unwrap() = None;

@@ -11,6 +11,7 @@ use futures_util::FutureExt as _;
 use safelight::actions::Services;
 use safelight::actions::abandon::abandon;
 use safelight::actions::multipart::{BeginRequest, Begun, begin, complete, uploaded_parts};
+use safelight::actions::upload::Right;
 use safelight::apps::App;
 use safelight::domain::{Error, OwnerId, UploadId, UploadState};
 use safelight::records::{Records as _, Transition};
@@ -30,7 +31,7 @@ struct Sent {
     records: Arc<MemoryRecords>,
     store: MemoryStore,
     id: UploadId,
-    token: String,
+    right: Right,
 }
 
 /// A call that a fault is for.
@@ -57,7 +58,7 @@ impl Sent {
         let Begun { key, granted, token, .. } = begun;
         let url = &granted.unwrap().urls.urls[0].request;
         Plain::put(url, Bytes::from_static(JPEG.bytes)).send().await.assert_success();
-        Self { app, services, records, store, id: key.id(), token: token.0 }
+        Self { app, services, records, store, id: key.id(), right: Right::of_token(token.0) }
     }
 
     /// Lets storage do something once, at this moment of the next such call.
@@ -77,13 +78,13 @@ impl Sent {
 
     async fn complete(&self) -> Result<UploadState, Error> {
         let now = SystemTime::now();
-        let done = complete(&self.app, &self.services, self.id, &self.token, None, now).await;
+        let done = complete(&self.app, &self.services, self.id, &self.right, None, now).await;
         done.map(|record| record.state)
     }
 
     async fn abandon(&self) -> Result<UploadState, Error> {
         let now = SystemTime::now();
-        let done = abandon(&self.app, &self.services, self.id, &self.token, now).await;
+        let done = abandon(&self.app, &self.services, self.id, &self.right, now).await;
         done.map(|record| record.state)
     }
 
@@ -193,11 +194,11 @@ async fn after_the_session_whatever_was_assembled_counts_and_nothing_else() {
     let session = begun.session_expires_at.duration_since(begun.created_at).unwrap();
     let at = |after| begun.created_at + session + after;
     let ask = async |now| {
-        let parts = uploaded_parts(&sent.app, &sent.services, sent.id, &sent.token, now).await;
+        let parts = uploaded_parts(&sent.app, &sent.services, sent.id, &sent.right, now).await;
         parts.map(|parts| parts.len())
     };
     let complete = async |now| {
-        complete(&sent.app, &sent.services, sent.id, &sent.token, None, now).await.map(|r| r.state)
+        complete(&sent.app, &sent.services, sent.id, &sent.right, None, now).await.map(|r| r.state)
     };
     let second = Duration::from_secs(1);
     assert_eq!(ask(at(Duration::ZERO) - second).await, Ok(1));

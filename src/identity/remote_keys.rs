@@ -1,4 +1,5 @@
-//! The public keys of Google's tokens: fetched when one is needed that is not there, and kept.
+//! Public keys that an issuer publishes at a URL: fetched when one is needed that is not there, and
+//! kept.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
@@ -10,11 +11,11 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use tokio::sync::Mutex;
 use url::{Position, Url};
 
-use crate::identity::google_token::PublicKeys;
+use super::jwks::{Algorithm, PublicKeys};
 use crate::upstream::{Client, Origin, Timeouts};
 
-/// How long keys are used without another look: one that was withdrawn ends with that. Google lets
-/// them be cached for some hours and announces new ones a day before they sign.
+/// How long keys are used without another look: one that was withdrawn ends with that. Issuers let
+/// them be cached for some hours and announce new ones before they sign.
 const FRESH: Duration = Duration::from_secs(3600);
 
 /// The least time between two fetches, whatever tokens ask for.
@@ -31,13 +32,18 @@ const TIMEOUTS: Timeouts =
 const MAX_BYTES: usize = 128 * 1024;
 
 /// The keys, and where they come from.
-pub struct GoogleKeys {
+pub struct RemoteKeys(Arc<Shared>);
+
+struct Shared {
+    /// Whose keys they are, for the log.
+    whose: String,
+    algorithm: Algorithm,
     client: Client,
     origin: Origin,
     path: PathAndQuery,
     held: RwLock<Held>,
     /// When they were last asked for; held by whoever asks, so that one does for all.
-    asked: Mutex<Option<SystemTime>>,
+    asked: Arc<Mutex<Option<SystemTime>>>,
 }
 
 #[derive(Clone, Default)]
@@ -58,61 +64,83 @@ fn is_within(since: SystemTime, time: Duration, now: SystemTime) -> bool {
     now.duration_since(since).is_ok_and(|passed| passed < time)
 }
 
-impl GoogleKeys {
-    /// Keys that are published at a URL. Nobody is asked before there is a token.
+impl RemoteKeys {
+    /// Keys for signatures of this algorithm that are published at a URL. `whose` they are is for the
+    /// log. Nobody is asked before there is a token.
     ///
     /// # Errors
-    /// A text for the operator.
-    pub fn new(url: &Url, client: Client) -> Result<Self, String> {
+    /// A text for the author of the configuration.
+    pub fn new(
+        whose: impl Into<String>,
+        url: &Url,
+        algorithm: Algorithm,
+        client: Client,
+    ) -> Result<Self, String> {
         let path = url[Position::BeforePath..Position::AfterQuery].parse();
-        Ok(Self {
+        Ok(Self(Arc::new(Shared {
+            whose: whose.into(),
+            algorithm,
             client,
             origin: Origin::from_url(url)?,
             path: path.map_err(|error| format!("the path of {url} cannot be sent: {error}"))?,
             held: RwLock::default(),
-            asked: Mutex::default(),
-        })
+            asked: Arc::default(),
+        })))
     }
 
     /// The keys, with this one among them if there is such a key. Those that were there last are
-    /// used for as long as no others can be had.
+    /// used for as long as no others can be had; without any, nobody could ever be asked.
     pub async fn with(&self, key_id: &str, now: SystemTime) -> Arc<PublicKeys> {
-        let held = self.held();
+        let shared = &self.0;
+        let held = shared.held();
         if held.does_for(key_id, now) {
             return held.keys;
         }
-        let mut asked = match self.asked.try_lock() {
+        let mut asked = match Arc::clone(&shared.asked).try_lock_owned() {
             Ok(asked) => asked,
             // Somebody is asking already: only who has no key waits for that.
             Err(_) if held.keys.has(key_id) => return held.keys,
-            Err(_) => self.asked.lock().await,
+            Err(_) => Arc::clone(&shared.asked).lock_owned().await,
         };
-        let held = self.held();
+        let held = shared.held();
         let too_soon = asked.is_some_and(|asked| is_within(asked, MIN_INTERVAL, now));
         if held.does_for(key_id, now) || too_soon {
             return held.keys;
         }
         *asked = Some(now);
-        match tokio::time::timeout(FETCH_LIMIT, self.fetch()).await {
-            Ok(Ok(keys)) => {
-                let keys = Arc::new(keys);
-                let held = Held { keys: Arc::clone(&keys), since: Some(now) };
-                *self.held.write().unwrap_or_else(PoisonError::into_inner) = held;
-                keys
-            }
-            Ok(Err(error)) => {
-                tracing::warn!(%error, "the keys of Google's tokens cannot be fetched");
-                held.keys
-            }
-            Err(_) => {
-                tracing::warn!(limit = ?FETCH_LIMIT, "the keys of Google's tokens come too slowly");
-                held.keys
-            }
+        // A task of its own: a client that asks with a made-up key and hangs up would else end the
+        // fetch, and with it everybody's until the next interval.
+        let fetching = Arc::clone(shared);
+        let fetched = tokio::spawn(async move {
+            fetching.refresh(now).await;
+            drop(asked);
+        });
+        if let Err(error) = fetched.await {
+            tracing::error!(whose = %shared.whose, %error, "fetching keys ended badly");
         }
+        shared.held().keys
     }
+}
 
+impl Shared {
     fn held(&self) -> Held {
         self.held.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    async fn refresh(&self, now: SystemTime) {
+        let whose = &self.whose;
+        match tokio::time::timeout(FETCH_LIMIT, self.fetch()).await {
+            Ok(Ok(keys)) => {
+                let held = Held { keys: Arc::new(keys), since: Some(now) };
+                *self.held.write().unwrap_or_else(PoisonError::into_inner) = held;
+            }
+            Ok(Err(error)) => {
+                tracing::warn!(%whose, %error, "the keys that sign tokens cannot be fetched");
+            }
+            Err(_) => {
+                tracing::warn!(%whose, limit = ?FETCH_LIMIT, "the keys that sign tokens come too slowly");
+            }
+        }
     }
 
     async fn fetch(&self) -> Result<PublicKeys, String> {
@@ -124,6 +152,7 @@ impl GoogleKeys {
             return Err(format!("the answer is {}", answer.status()));
         }
         let body = Limited::new(answer.into_body(), MAX_BYTES).collect().await;
-        PublicKeys::parse(&body.map_err(|error| error.to_string())?.to_bytes())
+        let body = body.map_err(|error| error.to_string())?.to_bytes();
+        PublicKeys::parse(&body, self.algorithm)
     }
 }

@@ -296,6 +296,12 @@ IDENTITY_PANELS = [
           (rate("safelight_identity_total", "app, outcome") + " > 0", "{{app}} {{outcome}}"), stacked=True, width=12),
     Panel("API keys in use", "reqps", "Requests by API key. A key that stands still can be removed.",
           (rate("safelight_api_key_requests_total", "app, key_id"), "{{app}} {{key_id}}"), stacked=True, width=12),
+    Panel("Deletions", "reqps",
+          "Requests to delete an image, by outcome. storage_failed and storage_timeout: it is deleted, and the sweeper takes its bytes away.",
+          (rate("safelight_deletes_total", "app, outcome") + " > 0", "{{app}} {{outcome}}"), stacked=True, width=12),
+    Panel("Signed URLs of private images", "reqps",
+          "Requests for a URL with which a private image can be read, by outcome.",
+          (rate("safelight_signed_urls_total", "app, outcome") + " > 0", "{{app}} {{outcome}}"), stacked=True, width=12),
 ]
 
 STORAGE_PANELS = [

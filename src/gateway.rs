@@ -21,7 +21,7 @@ use crate::apps::{App, AppConfig, Apps, Workshop};
 use crate::background::sweeper::{Pages, Schedule, Sweeper};
 use crate::http::FrontDoor;
 use crate::http::admin::{AdminDoor, Readiness};
-use crate::identity::UploadTokens;
+use crate::identity::{ReadSignatures, UploadTokens};
 use crate::memory::MemoryCache;
 use crate::metrics::Metrics;
 use crate::records::{Records, SqliteRecords};
@@ -255,6 +255,8 @@ pub async fn services(
         memory: None,
         mint_secrets: settings.keys.mint.clone(),
         tokens: UploadTokens::new(settings.keys.signing.clone())
+            .ok_or("Keys.SigningSecrets is empty")?,
+        read_signatures: ReadSignatures::new(settings.keys.signing.clone())
             .ok_or("Keys.SigningSecrets is empty")?,
         grace: settings.sweeper.grace,
     })

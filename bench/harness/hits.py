@@ -9,6 +9,12 @@ from .servers import Gateway, Nginx, request, start_cdn
 #: The sizes, and the goal: the rate of nginx, times this.
 SIZES = {"10 KiB": (10 * 1024, 1.6), "50 KiB": (50 * 1024, 1.05), "200 KiB": (200 * 1024, 1.0)}
 
+#: What else is asked of memory, by which header, and the goal.
+_ASKED = [
+    ("304", "If-None-Match: {etag}", 1.75),
+    ("16 KiB of 50 KiB", "Range: bytes=0-16383", 1.25),
+]
+
 _READ = """
 MemoryCacheMaxObject = "256KiB"
 OriginShare = 0
@@ -43,7 +49,37 @@ def run(binaries, work, options, say):
         runs = measure(subjects, options.rounds, options.seconds, say)
         goal = f"The goal is {goal} times the rate of nginx."
         parts.append("\n\n".join([goal, beside(size_name, runs, nginx)]))
+    parts += [_asked(name, header, goal, gateways, peer, work, options, say) for name, header, goal in _ASKED]
     return "\n\n".join(parts)
+
+
+def _asked(name, header, goal, gateways, peer, work, options, say):
+    """The same with a header, of an object of 50 KiB."""
+    say(f"hits: {name}")
+    key = gateways["gateway, log to a file"].presign()["key"]
+    content = random.Random(name).randbytes(50 * 1024)
+    (work / "objects/images" / key).write_bytes(content)
+    nginx = "nginx proxy_cache"
+    subjects = []
+    for subject, process, port, path, told in [
+        (nginx, peer.process, peer.port, f"/images/{key}", ("X-Cache", "HIT")),
+        *(
+            (n, g.process, g.port, g.path_of(key), ("Cache-Status", "safelight; hit"))
+            for n, g in gateways.items()
+        ),
+    ]:
+        etag = _warm(port, path, content, *told)
+        subjects.append(Subject(subject, process, port, path, header=header.format(etag=etag)))
+        _answers(subjects[-1], 304 if "None-Match" in header else 206)
+    runs = measure(subjects, options.rounds, options.seconds, say)
+    return "\n\n".join([f"The goal is {goal} times the rate of nginx.", beside(name, runs, nginx)])
+
+
+def _answers(subject, expected):
+    name, _, value = subject.header.partition(": ")
+    status, _, _ = request(subject.port, "GET", subject.path, headers={name: value})
+    if status != expected:
+        raise Unfit(f"GET {subject.path} with {subject.header}: {status}")
 
 
 def _warm(port, path, content, header, hit):
@@ -54,3 +90,4 @@ def _warm(port, path, content, header, hit):
             raise Unfit(f"GET {path}: {status}, {len(body)} bytes")
     if headers.get(header) != hit:
         raise Unfit(f"GET {path} is no hit: {header}: {headers.get(header)}")
+    return headers["ETag"]

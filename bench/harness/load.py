@@ -27,6 +27,8 @@ class Subject:
     presign: bool = False
     #: Whether every answer is to be a refusal.
     refused: bool = False
+    #: A header of every request.
+    header: str = ""
 
 
 @dataclass
@@ -62,6 +64,7 @@ def measure(subjects, rounds, seconds, say):
 def _run(subject, seconds):
     url = f"http://127.0.0.1:{subject.port}{subject.path}"
     command = ["taskset", "-c", str(LOAD_CORE), "wrk", "-t1", f"-c{CLIENTS}", f"-d{seconds}s"]
+    command += ["-H", subject.header] if subject.header else []
     command += ["--timeout", "10s", "-s", str(_SCRIPT), url, "--"]
     command += ["presign"] if subject.presign else []
     cores = (MEASURED_CORE, LOAD_CORE)

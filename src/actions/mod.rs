@@ -3,6 +3,8 @@
 
 pub mod abandon;
 mod begin;
+mod clear;
+pub mod delete;
 pub mod finalize;
 mod idempotency;
 mod inspect;
@@ -12,6 +14,7 @@ pub mod presign;
 pub mod read;
 pub mod reconcile;
 pub mod renew;
+pub mod sign_read;
 pub mod sweep;
 pub mod upload;
 pub mod verify;
@@ -20,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::{Error, MintSecrets};
-use crate::identity::UploadTokens;
+use crate::identity::{ReadSignatures, UploadTokens};
 use crate::memory::MemoryCache;
 use crate::records::{Records, RecordsError};
 
@@ -39,6 +42,8 @@ pub struct Services {
     pub mint_secrets: MintSecrets,
     /// The upload tokens.
     pub tokens: UploadTokens,
+    /// The signatures of private images.
+    pub read_signatures: ReadSignatures,
     /// How long after its end a signed URL may still be at work: what was begun in time goes on.
     pub grace: Duration,
 }

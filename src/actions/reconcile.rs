@@ -114,7 +114,7 @@ async fn adopt(
 }
 
 /// What the key alone tells of an upload.
-fn unowned(app: &App, key: MintedKey, now: SystemTime) -> Option<UploadRecord> {
+pub(super) fn unowned(app: &App, key: MintedKey, now: SystemTime) -> Option<UploadRecord> {
     let minted_at = key.id().minted_at();
     let end = minted_at + app.upload_url_life();
     Some(UploadRecord {

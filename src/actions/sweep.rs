@@ -12,6 +12,7 @@ use crate::apps::App;
 use crate::domain::{Error, LookOutcome, ObjectMeta, UploadRecord, UploadState};
 use crate::records::{Look, RecordsError, Transition};
 
+use super::clear::clear;
 use super::inspect::{failed, head};
 use super::multipart::abort;
 use super::verify::{Finding, Occasion, change_state, verify};
@@ -226,9 +227,12 @@ impl Sweep<'_> {
         Ok(LookOutcome::Orphaned)
     }
 
-    /// Deletes what lies under a key that should have none, if it is still the version that was
-    /// seen.
+    /// Deletes what lies under a key that should have none: under a deleted one whatever it is,
+    /// else only the version that was seen.
     async fn remove(&self, record: &UploadRecord, seen: Option<&ObjectMeta>) -> Result<(), Error> {
+        if record.state == UploadState::Deleted {
+            return clear(self.app, record).await;
+        }
         let path = self.app.key_prefix.path_of_minted(&record.key);
         let deleted = self.app.store.delete(&path, seen).await;
         deleted.map_err(|error| failed(self.app, &error))

@@ -58,11 +58,19 @@ pub async fn ask(
     right: &Right,
 ) -> Result<UploadRecord, Error> {
     let record = find(app, services, id, right).await?;
-    app.upload_limit.check(&id).map_err(|verdict| {
+    take_call(app, id)?;
+    Ok(record)
+}
+
+/// Takes one call from the quota of an upload, for whoever has shown a right to it.
+///
+/// # Errors
+/// [`Error::RateLimited`].
+pub(super) fn take_call(app: &App, id: UploadId) -> Result<(), Error> {
+    app.upload_limit.check(&id).map(drop).map_err(|verdict| {
         app.metrics.rate_limited(verdict.limit);
         Error::RateLimited(verdict)
-    })?;
-    Ok(record)
+    })
 }
 
 /// Finds an upload that there is a right to.

@@ -15,8 +15,8 @@ use crate::domain::{
 use crate::memory::Sought;
 use crate::records::Transition;
 
+use super::clear::clear;
 use super::inspect::{Seen, head, inspect, judge};
-use super::multipart::give_up;
 use super::{Services, records_failed};
 
 /// How often a verification that loses a race looks again. Every loss means that somebody else made
@@ -136,10 +136,7 @@ impl Verification<'_> {
 
     /// Whatever lies under a deleted key goes; also parts, which a signed URL may have brought late.
     async fn keep_deleted(self) -> Result<Finding, Error> {
-        give_up(self.app, &self.record).await;
-        if let Some(meta) = head(self.app, &self.record).await? {
-            self.remove(&meta).await;
-        }
+        clear(self.app, &self.record).await?;
         Ok(Finding::Settled(self.record))
     }
 
@@ -230,8 +227,7 @@ pub(super) async fn change_state(
 ) -> Result<(), Error> {
     let changed = services.records.transition(change.clone()).await;
     // Also where it failed: then somebody else changed the record, or nobody knows.
-    services.known.forget(change.id);
-    forget_in_memory(app, services, &record.key);
+    forget(app, services, &record.key);
     changed.map_err(|error| records_failed(&error))?;
     if change.to == UploadState::Deleted {
         services.known.deleted(change.id);
@@ -246,8 +242,10 @@ pub(super) async fn change_state(
     Ok(())
 }
 
-/// What is kept of an object may be another version by now, or its 404 be over.
-fn forget_in_memory(app: &App, services: &Services, key: &MintedKey) {
+/// Forgets what is remembered of an upload whose record has changed. What is kept of its object may
+/// be another version by now, or its 404 be over.
+pub(super) fn forget(app: &App, services: &Services, key: &MintedKey) {
+    services.known.forget(key.id());
     if let Some(memory) = &services.memory {
         memory.forget(&Sought { sources: app.sources, key: key.as_str() });
     }

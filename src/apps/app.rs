@@ -8,7 +8,7 @@ use http::HeaderValue;
 use sha2::{Digest as _, Sha256};
 
 use crate::cdn::{Cdn, RequestSigner};
-use crate::domain::{AppName, Caching, KeyPrefix, ObjectKey, Rate};
+use crate::domain::{AppName, Caching, KeyPrefix, ObjectKey, Rate, own_cache_life};
 use crate::identity::Identity;
 use crate::limits::{
     ConcurrencyBounds, ConcurrencyLimit, DEFAULT_MAX_KEYS, KeyedLimiter, SingleLimiter,
@@ -17,7 +17,7 @@ use crate::metrics::{AppMetrics, Metrics};
 use crate::storage::{GcsProcessCredentials, Means, ObjectStore, ProcessCredentials, S3Access};
 use crate::upstream::{Client, Timeouts};
 
-use super::config::{AppConfig, CdnConfig, ReadMode, StorageConfig, UploadPolicy};
+use super::config::{AppConfig, CdnConfig, ReadMode, StorageConfig, UploadPolicy, Visibility};
 use super::guarded_cdn::GuardedCdn;
 use super::observed_store::ObservedStore;
 use super::read_proof::ReadProof;
@@ -36,6 +36,8 @@ pub struct App {
     pub accept_foreign_keys: bool,
     /// Whether keys carry the name of the file.
     pub keep_names: bool,
+    /// Who may read its images.
+    pub visibility: Visibility,
     /// What may be uploaded.
     pub upload: UploadPolicy,
     /// Who carries the bytes of its images.
@@ -44,6 +46,8 @@ pub struct App {
     pub cache_control: HeaderValue,
     /// What that says to a shared cache, which this gateway is as well.
     pub caching: Caching,
+    /// For how many seconds the cache of a private image's reader may keep it; `None`: not at all.
+    pub own_cache_life: Option<u64>,
     /// The largest of its objects that is kept in memory, in bytes. 0: none is.
     pub memory_cache_max_object: u64,
     /// A number that stands for where its objects come from: another one for another app, bucket
@@ -155,8 +159,10 @@ impl App {
             identity,
             accept_foreign_keys: config.accept_foreign_keys,
             keep_names: config.keep_names,
+            visibility: config.visibility,
             upload: config.upload,
             caching: Caching::parse(read.cache_control.to_str().unwrap_or("no-store")),
+            own_cache_life: read.cache_control.to_str().ok().and_then(own_cache_life),
             read_mode: read.mode,
             cache_control: read.cache_control,
             memory_cache_max_object: read.memory_cache_max_object,
@@ -172,6 +178,18 @@ impl App {
             storage_limit: ConcurrencyLimit::new(ConcurrencyBounds::STORAGE),
             name,
         })
+    }
+
+    /// Whether a read needs a right, and its answer is for one reader alone.
+    #[must_use]
+    pub fn is_private(&self) -> bool {
+        self.visibility == Visibility::Private
+    }
+
+    /// Whether an image is served only as its record has it: found good, and that version.
+    #[must_use]
+    pub fn serves_only_ready(&self) -> bool {
+        self.upload.serve_only_ready || self.is_private()
     }
 
     /// Whether anything may be uploaded at all, be it by callers that prove who they are.

@@ -26,6 +26,8 @@ pub struct AppConfig {
     pub accept_foreign_keys: bool,
     /// Whether a key keeps the name of the uploaded file.
     pub keep_names: bool,
+    /// Who may read its images.
+    pub visibility: Visibility,
     /// `[Storage]`.
     pub storage: StorageConfig,
     /// `[Upload]`.
@@ -52,6 +54,16 @@ impl AppConfig {
     pub fn uses_google_process_credentials(&self) -> bool {
         self.storage.kind.uses_google_process_credentials()
     }
+}
+
+/// Who may read an app's images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Visibility {
+    /// Everybody who knows the URL.
+    Public,
+    /// Whoever has a signed URL, or proves to own the image. Then nobody is sent elsewhere, a CDN
+    /// answers signed requests only, and no foreign keys are accepted: they have no owner.
+    Private,
 }
 
 /// A CDN in front of the app's storage.

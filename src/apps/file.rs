@@ -5,7 +5,9 @@ use std::time::Duration;
 use http::HeaderValue;
 use url::Url;
 
-use super::config::{AppConfig, CdnConfig, Cors, RateLimits, ReadMode, ReadPolicy, UploadPolicy};
+use super::config::{
+    AppConfig, CdnConfig, Cors, RateLimits, ReadMode, ReadPolicy, UploadPolicy, Visibility,
+};
 use super::identity_file::identity;
 use super::load::LoadContext;
 use super::secrets::SecretScope;
@@ -41,6 +43,7 @@ pub(super) fn app(
     let allow_public_upload = file.key("AllowPublicUpload").boolean().or(false);
     let accept_foreign_keys = file.key("AcceptForeignKeys").boolean().or(false);
     let keep_names = file.key("KeepNames").boolean().or(true);
+    let visibility = file.key("Visibility").text(parse_visibility);
     let public_base_url = file
         .key("PublicBaseURL")
         .non_empty()
@@ -59,10 +62,17 @@ pub(super) fn app(
         let keys = signing_keys(section, secrets, cdn_url.is_present());
         (read_policy(section, upload.serve_only_ready, keys.is_some()), keys)
     });
+    let identity = file.section("Identity", |section| identity(section, context, secrets));
+    let visibility = visibility.check(|visibility| match visibility {
+        Visibility::Public => Ok(()),
+        Visibility::Private => {
+            let open_cdn = cdn_url.is_present() && keys.is_none();
+            may_be_private(open_cdn, read.mode, accept_foreign_keys, identity.is_some())
+        }
+    });
     let cors = file.section("CORS", |section| Cors {
         allowed_origins: section.key("AllowedOrigins").texts(parse_origin).or(Vec::new()),
     });
-    let identity = file.section("Identity", |section| identity(section, context, secrets));
     let storage = storage?;
     let cdn = cdn_url.optional().map(|url| CdnConfig {
         url,
@@ -77,6 +87,7 @@ pub(super) fn app(
         public_base_url,
         accept_foreign_keys,
         keep_names,
+        visibility: visibility.or(Visibility::Public),
         storage,
         upload,
         rate_limit,
@@ -85,6 +96,39 @@ pub(super) fn app(
         identity,
     };
     Some((app, storage_place))
+}
+
+fn parse_visibility(text: &str) -> Result<Visibility, &'static str> {
+    match text {
+        "public" => Ok(Visibility::Public),
+        "private" => Ok(Visibility::Private),
+        _ => Err("write \"public\" or \"private\""),
+    }
+}
+
+/// Whether nothing else in the file shows private images to those who have no right to them.
+fn may_be_private(
+    has_open_cdn: bool,
+    mode: ReadMode,
+    accept_foreign_keys: bool,
+    has_identity: bool,
+) -> Result<(), &'static str> {
+    if has_open_cdn {
+        return Err("the CDN would show private images to whoever knows their keys: restrict the \
+                    distribution and add SigningKeyPairID and SigningKeyFile, or remove \
+                    CloudFrontURL");
+    }
+    if mode == ReadMode::Redirect {
+        return Err("where a client is sent to, nobody asks for its right: write Mode = \"proxy\"");
+    }
+    if accept_foreign_keys {
+        return Err("keys that other systems made have no record and so no owner: give them an \
+                    app of their own, or remove AcceptForeignKeys");
+    }
+    if !has_identity {
+        return Err("nobody could prove to own an image, or get a signed URL: add [Identity]");
+    }
+    Ok(())
 }
 
 fn upload(

@@ -21,6 +21,7 @@ mod storage_file;
 pub use app::{App, Apps, Workshop};
 pub use config::{
     AppConfig, CdnConfig, Cors, RateLimits, ReadMode, ReadPolicy, StorageConfig, UploadPolicy,
+    Visibility,
 };
 pub use file::parse_origin;
 pub use guarded_cdn::GuardedCdn;

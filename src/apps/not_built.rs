@@ -3,8 +3,7 @@
 
 use crate::config::{NotBuilt, When};
 
-pub(super) static NOT_BUILT: [NotBuilt; 6] = [
-    NotBuilt::new("", "Visibility", When::NotText("public")),
+pub(super) static NOT_BUILT: [NotBuilt; 5] = [
     NotBuilt::new("Storage", "Kind", When::IsText("azure")),
     NotBuilt::new("Storage", "Account", When::NotEmpty),
     NotBuilt::new("Storage", "Container", When::NotEmpty),

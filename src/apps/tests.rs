@@ -255,6 +255,20 @@ fn everything_can_be_said() {
 }
 
 #[test]
+fn images_are_public_unless_the_file_says_otherwise() {
+    let hash = "0".repeat(64);
+    let identity =
+        format!("[Identity]\nApiKeys = [{{ ID = 'a', Hash = 'sha256:{hash}', Owner = 'u' }}]");
+    for (line, expected) in [
+        ("", Visibility::Public),
+        ("Visibility = 'public'", Visibility::Public),
+        ("Visibility = 'private'", Visibility::Private),
+    ] {
+        assert_eq!(parse(&with(line, "", &identity)).unwrap().visibility, expected, "{line}");
+    }
+}
+
+#[test]
 fn what_is_wrong_is_told_with_its_line() {
     for (text, expected) in [
         (
@@ -266,9 +280,22 @@ fn what_is_wrong_is_told_with_its_line() {
             "6: unknown key \"KeepNames\" in [Storage]; it belongs above the first [section]",
         ),
         (with("", "", "[Cors]"), "7: unknown section [Cors]; did you mean [CORS]?"),
+        (with("Visibility = 'secret'", "", ""), "1: Visibility: write \"public\" or \"private\""),
+        (
+            with("Visibility = 'private'\nCloudFrontURL = 'https://cdn.example.com'", "", ""),
+            "1: Visibility: the CDN would show private images to whoever knows their keys: restrict the distribution and add SigningKeyPairID and SigningKeyFile, or remove CloudFrontURL",
+        ),
+        (
+            with("Visibility = 'private'", "", "[Read]\nMode = 'redirect'"),
+            "1: Visibility: where a client is sent to, nobody asks for its right: write Mode = \"proxy\"",
+        ),
         (
             with("Visibility = 'private'", "", ""),
-            "1: Visibility other than \"public\" is not available in this version; remove it, or write \"public\"",
+            "1: Visibility: nobody could prove to own an image, or get a signed URL: add [Identity]",
+        ),
+        (
+            with("Visibility = 'private'\nAcceptForeignKeys = true", "", ""),
+            "1: Visibility: keys that other systems made have no record and so no owner: give them an app of their own, or remove AcceptForeignKeys",
         ),
         (
             with("", "Kind = 'azure'\nRegion = 7", ""),

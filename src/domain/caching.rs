@@ -61,6 +61,23 @@ impl Caching {
     }
 }
 
+/// For how many seconds the reader's own cache may keep an answer under a `Cache-Control`: 0 where
+/// nothing says so. `None` if not at all.
+#[must_use]
+pub fn own_cache_life(cache_control: &str) -> Option<u64> {
+    let (mut max_age, mut no_cache) = (None, false);
+    for directive in cache_control.split(',') {
+        let (name, value) = directive.split_once('=').unwrap_or((directive, ""));
+        match name.trim().to_ascii_lowercase().as_str() {
+            "no-store" => return None,
+            "no-cache" => no_cache = true,
+            "max-age" => max_age = Some(seconds(value).min(max_age.unwrap_or(FOR_EVER))),
+            _ => {}
+        }
+    }
+    Some(if no_cache { 0 } else { max_age.unwrap_or(0) })
+}
+
 /// Reads delta-seconds. Some quote them, and their quotes are forgiven.
 fn seconds(text: &str) -> u64 {
     let text = text.trim().trim_matches('"');
@@ -105,6 +122,25 @@ mod tests {
             ("stale-while-revalidate=60", Caching::default()),
         ] {
             assert_eq!(Caching::parse(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_readers_own_cache_may_keep() {
+        for (text, expected) in [
+            ("", Some(0)),
+            ("public", Some(0)),
+            ("public, max-age=31536000, immutable", Some(31_536_000)),
+            ("private, Max-Age = 60", Some(60)),
+            ("max-age=60, s-maxage=600", Some(60)),
+            ("s-maxage=600", Some(0)),
+            ("max-age=60, max-age=10", Some(10)),
+            ("max-age=60, no-cache", Some(0)),
+            ("max-age=ten", Some(0)),
+            ("max-age=60, no-store", None),
+            ("No-Store", None),
+        ] {
+            assert_eq!(own_cache_life(text), expected, "{text:?}");
         }
     }
 

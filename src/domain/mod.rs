@@ -31,7 +31,7 @@ mod trusted_proxies;
 mod upload;
 
 pub use app_name::{AppName, InvalidAppName};
-pub use caching::Caching;
+pub use caching::{Caching, own_cache_life};
 pub use caller::{Caller, Scope};
 pub use conditions::{Conditions, EtagList, IfRange, Precondition, Validators};
 pub use earned_budget::EarnedBudget;

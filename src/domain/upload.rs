@@ -195,9 +195,9 @@ impl UploadRecord {
             UploadState::Uploaded => Some(now + VERDICT_OVERDUE),
             UploadState::Ready | UploadState::Orphaned => self.last_look(grace, now),
             // The object goes after the record has said so; whether it went is looked at as well.
-            UploadState::Failed | UploadState::Deleted => {
-                Some((self.url_expires_at + grace).max(now + VERDICT_OVERDUE))
-            }
+            UploadState::Failed => Some((self.url_expires_at + grace).max(now + VERDICT_OVERDUE)),
+            // Somebody wants it gone: that look does not wait for the end of the URL.
+            UploadState::Deleted => Some(now + VERDICT_OVERDUE),
         }
     }
 
@@ -270,7 +270,7 @@ mod tests {
             (Failed, 990, Some(1050)),
             (Failed, 5000, Some(5060)),
             (Orphaned, 86_500, None),
-            (Deleted, 10, Some(1000)),
+            (Deleted, 10, Some(70)),
             (Deleted, 1001, Some(1061)),
         ] {
             let next = record.next_look(state, grace, at(now));

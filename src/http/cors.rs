@@ -10,6 +10,7 @@ use http::{HeaderMap, Response, StatusCode};
 use crate::apps::App;
 
 use super::body::ReplyBody;
+use super::private::ReadRight;
 use super::route::Route;
 
 const CORP: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
@@ -29,6 +30,11 @@ const READ_HEADERS: HeaderValue = HeaderValue::from_static(
     "Range, If-Match, If-None-Match, If-Modified-Since, If-Unmodified-Since, If-Range",
 );
 
+/// What a page may send to read a private image.
+const PRIVATE_READ_HEADERS: HeaderValue = HeaderValue::from_static(
+    "Authorization, Range, If-Match, If-None-Match, If-Modified-Since, If-Unmodified-Since, If-Range",
+);
+
 /// How long a browser may keep the answer to a preflight, in seconds. Chromium keeps none longer
 /// than two hours.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
@@ -38,6 +44,24 @@ pub(super) fn open(headers: &mut HeaderMap) {
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
     headers.insert(CORP, HeaderValue::from_static("cross-origin"));
+}
+
+/// Opens an answer to a read: that of a public image to all, that of a private one to the origins
+/// that the app's file names. The right that a signed URL gives, whoever has it may use on any page;
+/// a proof that a browser sends by itself is not for pages of other sites.
+pub(super) fn for_reads(
+    app: &App,
+    right: Option<&ReadRight>,
+    request: &HeaderMap,
+    response: &mut HeaderMap,
+) {
+    if !app.is_private() {
+        return open(response);
+    }
+    for_uploads(app, request, response);
+    if !matches!(right, Some(ReadRight::Signed(_))) {
+        response.insert(CORP, HeaderValue::from_static("same-site"));
+    }
 }
 
 /// Opens an answer of an upload endpoint to the origins that the app's file names.
@@ -69,6 +93,9 @@ pub(super) fn preflight(route: &Route<'_>, app: &App, request: &HeaderMap) -> Re
     let sendable = if route.is_of_uploads() {
         for_uploads(app, request, headers);
         UPLOAD_HEADERS
+    } else if app.is_private() {
+        for_uploads(app, request, headers);
+        PRIVATE_READ_HEADERS
     } else {
         open(headers);
         READ_HEADERS

@@ -44,6 +44,12 @@ pub enum Problem {
     /// Nobody can say whether a credential is valid.
     #[error("whether the credential is valid cannot be found out at the moment: try again")]
     IdentityUnavailable,
+    /// Nobody can prove who it is.
+    #[error("nobody can prove here whose an image is: the app's file has no [Identity]")]
+    NoIdentity,
+    /// The signature of a URL is not one that was given for it, or has ended.
+    #[error("this signed URL is not valid, or not any more: ask for another one")]
+    InvalidSignature,
     /// There is nothing at this path.
     #[error("there is nothing at this path")]
     UnknownRoute,
@@ -107,6 +113,7 @@ impl Problem {
             Self::BadRequest(_) => "invalid_request",
             Self::Unauthenticated | Self::InvalidCredential => "unauthenticated",
             Self::IdentityUnavailable => "identity_unavailable",
+            Self::NoIdentity | Self::InvalidSignature => "forbidden",
             Self::UnknownRoute => "unknown_route",
             Self::MethodNotAllowed { .. } => "method_not_allowed",
             Self::RequestTimeout => "request_timeout",
@@ -130,6 +137,7 @@ impl Problem {
             | Self::AmbiguousOwnerId
             | Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::Unauthenticated | Self::InvalidCredential => StatusCode::UNAUTHORIZED,
+            Self::NoIdentity | Self::InvalidSignature => StatusCode::FORBIDDEN,
             Self::UnknownRoute => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,

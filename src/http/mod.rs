@@ -11,8 +11,10 @@ mod events;
 mod exchange;
 mod idempotency;
 mod identity;
+mod images;
 mod limits;
 mod owner;
+mod private;
 mod read;
 mod route;
 mod uploads;
@@ -160,15 +162,17 @@ impl FrontDoor {
             let problem = Problem::MethodNotAllowed { allow: route.allow() };
             return for_browsers(&route, app, &head.headers, problem.into_response(&line.id));
         }
-        if let Route::Image { key, .. } = route {
-            let services = &self.services;
-            return read::handle(app, services, key, &head, line).await;
-        }
         let (services, trusted_proxies) = (&self.services, self.trusted_proxies.as_ref());
         let call = uploads::Call { app, services, head: &head, peer: peer.ip(), trusted_proxies };
         // Boxed, as all that reads from memory have no use for: every connection has room for the
         // largest of its requests, and fills it anew for each.
-        let answered = Box::pin(uploads::handle(call, &route, body)).await;
+        let answered = match route {
+            Route::Image { key, .. } => return read::handle(call, key, line).await,
+            Route::OwnImage { .. } | Route::SignedUrls { .. } => {
+                Box::pin(images::handle(call, &route, body)).await
+            }
+            _ => Box::pin(uploads::handle(call, &route, body)).await,
+        };
         let response = answered.unwrap_or_else(|problem| problem.into_response(&line.id));
         for_browsers(&route, app, &head.headers, response)
     }
@@ -195,6 +199,14 @@ impl FrontDoor {
             | Route::PartUrls { .. }
             | Route::Parts { .. }
             | Route::Complete { .. } => {}
+            Route::OwnImage { .. } => {
+                let labels = [UNKNOWN_APP, Error::UnknownApp.code()];
+                self.metrics.deletes.with_label_values(&labels).inc();
+            }
+            Route::SignedUrls { .. } => {
+                let labels = [UNKNOWN_APP, Error::UnknownApp.code()];
+                self.metrics.signed_urls.with_label_values(&labels).inc();
+            }
         }
         response
     }
@@ -210,7 +222,7 @@ fn for_browsers(
     if route.is_of_uploads() {
         cors::for_uploads(app, request, response.headers_mut());
     } else {
-        cors::open(response.headers_mut());
+        cors::for_reads(app, None, request, response.headers_mut());
     }
     response
 }

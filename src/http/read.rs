@@ -1,6 +1,5 @@
-//! `GET|HEAD /darkroom/{app}/v2/images/{key}`: the stable public URL.
+//! `GET|HEAD /darkroom/{app}/v2/images/{key}`: the stable URL of an image.
 
-use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use http::header::{
@@ -22,8 +21,11 @@ use crate::log::RequestId;
 
 use super::body::ReplyBody;
 use super::conditions;
+use super::cors;
 use super::error::Problem;
 use super::exchange::Line;
+use super::private::{self, ReadRight};
+use super::uploads::Call;
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
@@ -32,6 +34,9 @@ const MAX_READ_HEADERS: usize = 20;
 
 /// What caches may do with an image whose upload URL may still be used.
 const YOUNG: HeaderValue = HeaderValue::from_static("public, max-age=60");
+
+/// The same, in seconds.
+pub(super) const YOUNG_SECONDS: u64 = 60;
 
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
@@ -42,37 +47,50 @@ const TIMING_ALLOW_ORIGIN: HeaderName = HeaderName::from_static("timing-allow-or
 const SANDBOX: HeaderValue = HeaderValue::from_static("default-src 'none'; sandbox");
 
 /// Answers a read.
-pub(super) async fn handle(
-    app: &Arc<App>,
-    services: &Services,
-    raw_key: &str,
-    head: &Parts,
-    line: &mut Line,
-) -> Response<ReplyBody> {
+pub(super) async fn handle(call: Call<'_>, raw_key: &str, line: &mut Line) -> Response<ReplyBody> {
+    let Call { app, services, head, .. } = call;
     let mut counted = CountedRead { app, source: Source::None, code: "499" };
-    let key =
-        match ObjectKey::parse(raw_key, &app.name, &services.mint_secrets, app.accept_foreign_keys)
-        {
-            Ok(key) => key,
-            Err(invalid) => {
-                let error = match invalid {
-                    InvalidKey::Unknown => Error::NotFound,
-                    InvalidKey::Hostile => Error::InvalidKey,
-                };
-                return finish(&mut counted, refusal(error, None, &line.id), line.begun);
-            }
-        };
-    let request = parse(key, head);
+    let now = SystemTime::now();
+    let prepared = match private::right(call, raw_key, now).await {
+        Ok(right) => parse_key(app, services, raw_key).map(|key| (parse(key, head, &right), right)),
+        Err(problem) => Err(problem),
+    };
+    let (request, right) = match prepared {
+        Ok(prepared) => prepared,
+        Err(problem) => {
+            let response = problem.into_response(&line.id);
+            return finish(&mut counted, response, None, head, line.begun);
+        }
+    };
     let reply = read(app, services, &request).await;
     counted.source = reply.source;
     line.source = Some(reply.source.label());
     line.fallback = reply.fallback.map(FallbackReason::label);
-    let mut response = respond(app, &request, reply, &line.id);
+    let mut response = respond(app, &request, &right, reply, &line.id);
     if let Ok(timing) = server_timing(&counted, line) {
         response.headers_mut().insert(SERVER_TIMING, timing);
-        response.headers_mut().insert(TIMING_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+        if !app.is_private() {
+            response.headers_mut().insert(TIMING_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+        }
     }
-    finish(&mut counted, response, line.begun)
+    finish(&mut counted, response, Some(&right), head, line.begun)
+}
+
+/// Parses the key of a URL's path.
+///
+/// # Errors
+/// [`Error::NotFound`] for what cannot be any object's key, [`Error::InvalidKey`] for path tricks.
+pub(super) fn parse_key(
+    app: &App,
+    services: &Services,
+    raw_key: &str,
+) -> Result<ObjectKey, Problem> {
+    let parsed =
+        ObjectKey::parse(raw_key, &app.name, &services.mint_secrets, app.accept_foreign_keys);
+    parsed.map_err(|invalid| match invalid {
+        InvalidKey::Unknown => Error::NotFound.into(),
+        InvalidKey::Hostile => Error::InvalidKey.into(),
+    })
 }
 
 /// Counts a read once: with its status, or as 499 when the client leaves before there is one.
@@ -91,9 +109,11 @@ impl Drop for CountedRead<'_> {
 fn finish(
     counted: &mut CountedRead<'_>,
     mut response: Response<ReplyBody>,
+    right: Option<&ReadRight>,
+    request: &Parts,
     begun: Instant,
 ) -> Response<ReplyBody> {
-    super::cors::open(response.headers_mut());
+    cors::for_reads(counted.app, right, &request.headers, response.headers_mut());
     response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     counted.code = code_label(response.status());
     counted.app.metrics.first_byte(counted.source, begun.elapsed().as_secs_f64());
@@ -122,6 +142,8 @@ fn code_label(status: StatusCode) -> &'static str {
         302 => "302",
         304 => "304",
         400 => "400",
+        401 => "401",
+        403 => "403",
         404 => "404",
         412 => "412",
         416 => "416",
@@ -134,7 +156,7 @@ fn code_label(status: StatusCode) -> &'static str {
 
 /// Reads the conditions and the range of a request. What is malformed is ignored, as RFC 9110 has
 /// it: the client then gets the whole object.
-fn parse(key: ObjectKey, head: &Parts) -> ReadRequest {
+fn parse(key: ObjectKey, head: &Parts, right: &ReadRight) -> ReadRequest {
     let headers = &head.headers;
     let head_only = head.method == Method::HEAD;
     let mut ranges = headers.get_all(RANGE).iter();
@@ -148,12 +170,17 @@ fn parse(key: ObjectKey, head: &Parts) -> ReadRequest {
         conditions.if_range = None;
     }
     let needs_size = head.version < Version::HTTP_11;
-    ReadRequest { key, head_only, range, conditions, needs_size }
+    let owned_by = match right {
+        ReadRight::Proven(owner) => owner.clone(),
+        ReadRight::Everybodys | ReadRight::Signed(_) => None,
+    };
+    ReadRequest { key, head_only, range, conditions, needs_size, owned_by }
 }
 
 fn respond(
     app: &App,
     request: &ReadRequest,
+    right: &ReadRight,
     reply: ReadReply,
     request_id: &RequestId,
 ) -> Response<ReplyBody> {
@@ -182,8 +209,12 @@ fn respond(
             headers.extend(object.age.map(|age| (AGE, age.into())));
         }
     }
+    if *right != ReadRight::Everybodys {
+        // How long it may be kept counts from now, whenever a source had it.
+        headers.remove(AGE);
+    }
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    headers.insert(CACHE_CONTROL, cache_control(app, &request.key, SystemTime::now()));
+    headers.insert(CACHE_CONTROL, cache_control(app, &request.key, right, SystemTime::now()));
     headers.insert(CACHE_STATUS, status);
     match delivery {
         Delivery::Elsewhere(url) => return elsewhere(&url, fallback),
@@ -258,8 +289,12 @@ fn add_type_headers(headers: &mut HeaderMap, object: &Representation) {
 }
 
 /// The app's value, once nobody can hold a URL that may still change the object.
-fn cache_control(app: &App, key: &ObjectKey, now: SystemTime) -> HeaderValue {
-    if app.is_settled(key, now) { app.cache_control.clone() } else { YOUNG }
+fn cache_control(app: &App, key: &ObjectKey, right: &ReadRight, now: SystemTime) -> HeaderValue {
+    match right {
+        ReadRight::Everybodys if app.is_settled(key, now) => app.cache_control.clone(),
+        ReadRight::Everybodys => YOUNG,
+        ReadRight::Signed(_) | ReadRight::Proven(_) => private::cache_control(app, key, right, now),
+    }
 }
 
 /// Who answered, and why the CDN did not (RFC 9211).

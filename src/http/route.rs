@@ -16,6 +16,20 @@ pub enum Route<'a> {
         /// The app.
         app: &'a str,
     },
+    /// `/darkroom/{app}/v1/images/{key}`
+    OwnImage {
+        /// The app.
+        app: &'a str,
+        /// The key, still percent-encoded.
+        key: &'a str,
+    },
+    /// `/darkroom/{app}/v1/images/{key}/signed-urls`
+    SignedUrls {
+        /// The app.
+        app: &'a str,
+        /// The key, still percent-encoded.
+        key: &'a str,
+    },
     /// `/darkroom/{app}/v1/uploads/{id}`
     Upload {
         /// The app.
@@ -94,14 +108,12 @@ impl<'a> Route<'a> {
         if is_hostile(path) {
             return Err(NoRoute::Hostile);
         }
+        if let Some(rest) = rest.strip_prefix("v1/images/") {
+            return Self::of_images(app, rest).ok_or(NoRoute::Unknown);
+        }
         let mut segments = rest.split('/');
         let parts = std::array::from_fn::<_, 5, _>(|_| segments.next());
         let route = match parts {
-            [Some("v1"), Some("images"), Some(what), None, None] => match what {
-                "presigned-urls" => Self::Presign { app },
-                "multipart-uploads" => Self::Multipart { app },
-                _ => return Err(NoRoute::Unknown),
-            },
             [Some("v1"), Some("uploads"), Some(id), None, None] => Self::Upload { app, id },
             [Some("v1"), Some("uploads"), Some(id), Some(what), None] => match what {
                 "finalize" => Self::Finalize { app, id },
@@ -116,6 +128,23 @@ impl<'a> Route<'a> {
         Ok(route)
     }
 
+    /// What stands after `v1/images/`: the two words that are no keys, or a key and what is asked
+    /// of it.
+    fn of_images(app: &'a str, rest: &'a str) -> Option<Self> {
+        match rest.split_once('/').map_or((rest, None), |(first, more)| (first, Some(more))) {
+            ("presigned-urls", None) => Some(Self::Presign { app }),
+            ("multipart-uploads", None) => Some(Self::Multipart { app }),
+            ("presigned-urls" | "multipart-uploads", Some(_)) => None,
+            // A path that is not hostile has an empty segment at its end only.
+            _ if rest.is_empty() || rest.ends_with('/') => None,
+            _ => Some(match rest.strip_suffix("/signed-urls") {
+                Some(key) => Self::SignedUrls { app, key },
+                // The keys of other systems may have several segments.
+                None => Self::OwnImage { app, key: rest },
+            }),
+        }
+    }
+
     /// The app that is named.
     #[must_use]
     pub const fn app(&self) -> &'a str {
@@ -128,6 +157,8 @@ impl<'a> Route<'a> {
             | Self::PartUrls { app, .. }
             | Self::Parts { app, .. }
             | Self::Complete { app, .. }
+            | Self::OwnImage { app, .. }
+            | Self::SignedUrls { app, .. }
             | Self::Image { app, .. } => app,
         }
     }
@@ -144,6 +175,8 @@ impl<'a> Route<'a> {
             Self::PartUrls { .. } => "part_urls",
             Self::Parts { .. } => "parts",
             Self::Complete { .. } => "complete",
+            Self::OwnImage { .. } => "own_image",
+            Self::SignedUrls { .. } => "signed_urls",
             Self::Image { .. } => "image",
         }
     }
@@ -157,14 +190,16 @@ impl<'a> Route<'a> {
             | Self::Finalize { .. }
             | Self::UploadUrl { .. }
             | Self::PartUrls { .. }
-            | Self::Complete { .. } => "POST, OPTIONS",
+            | Self::Complete { .. }
+            | Self::SignedUrls { .. } => "POST, OPTIONS",
+            Self::OwnImage { .. } => "DELETE, OPTIONS",
             Self::Parts { .. } => "GET, OPTIONS",
             Self::Upload { .. } => "GET, DELETE, OPTIONS",
             Self::Image { .. } => "GET, HEAD, OPTIONS",
         }
     }
 
-    /// Whether it is one of the endpoints of uploads, and not a public read.
+    /// Whether it is one of the endpoints of uploads and owners, and not a read.
     #[must_use]
     pub const fn is_of_uploads(&self) -> bool {
         match self {
@@ -175,7 +210,9 @@ impl<'a> Route<'a> {
             | Self::UploadUrl { .. }
             | Self::PartUrls { .. }
             | Self::Parts { .. }
-            | Self::Complete { .. } => true,
+            | Self::Complete { .. }
+            | Self::OwnImage { .. }
+            | Self::SignedUrls { .. } => true,
             Self::Image { .. } => false,
         }
     }
@@ -223,6 +260,13 @@ mod tests {
             ("/darkroom/a/v1/uploads/0123/part-urls", Route::PartUrls { app: "a", id: "0123" }),
             ("/darkroom/a/v1/uploads/0123/parts", Route::Parts { app: "a", id: "0123" }),
             ("/darkroom/a/v1/uploads/0123/complete", Route::Complete { app: "a", id: "0123" }),
+            ("/darkroom/a/v1/images/k-x.jpg", Route::OwnImage { app: "a", key: "k-x.jpg" }),
+            ("/darkroom/a/v1/images/b/c%20d.jpg", Route::OwnImage { app: "a", key: "b/c%20d.jpg" }),
+            (
+                "/darkroom/a/v1/images/k-x.jpg/signed-urls",
+                Route::SignedUrls { app: "a", key: "k-x.jpg" },
+            ),
+            ("/darkroom/a/v1/images/signed-urls", Route::OwnImage { app: "a", key: "signed-urls" }),
             ("/darkroom/a/v2/images/k-x.jpg", Route::Image { app: "a", key: "k-x.jpg" }),
             ("/darkroom/a/v2/images/b/c%20d.jpg", Route::Image { app: "a", key: "b/c%20d.jpg" }),
             ("/darkroom/a/v2/images/../x", Route::Image { app: "a", key: "../x" }),
@@ -240,6 +284,9 @@ mod tests {
             "/darkroom/",
             "/darkroom/a/",
             "/darkroom/a/v1/images",
+            "/darkroom/a/v1/images/",
+            "/darkroom/a/v1/images/k-x.jpg/",
+            "/darkroom/a/v1/images/k-x.jpg/signed-urls/",
             "/darkroom/a/v1/images/presigned-urls/",
             "/darkroom/a/v1/images/presigned-urls/x",
             "/darkroom/a/v2/files/x",
@@ -255,6 +302,8 @@ mod tests {
             "/darkroom//v1/images/presigned-urls",
             "/darkroom/../v1/images/presigned-urls",
             "/darkroom/a/v1/uploads/..",
+            "/darkroom/a/v1/images/../x",
+            "/darkroom/a/v1/images//signed-urls",
             "/darkroom/%2e%2e/v2/images/x",
             "/darkroom/a/v1/uploads/%252e",
             "/darkroom/a\\b/v1/uploads/x",
@@ -275,6 +324,8 @@ mod tests {
         let upload = Route::Upload { app: "a", id: "0123" };
         assert!(upload.takes(&Method::GET) && upload.takes(&Method::DELETE));
         assert!(!image.takes(&Method::DELETE));
+        let own = Route::OwnImage { app: "a", key: "k" };
+        assert!(own.takes(&Method::DELETE) && !own.takes(&Method::GET));
     }
 
     proptest! {

@@ -100,7 +100,7 @@ struct UploadAnswer<'a> {
     expires_at: String,
 }
 
-/// A request to an endpoint of uploads: past admission, of a known app.
+/// A request to an endpoint of an app: past admission.
 #[derive(Clone, Copy)]
 pub(super) struct Call<'a> {
     pub(super) app: &'a Arc<App>,
@@ -133,13 +133,15 @@ where
         | Route::PartUrls { .. }
         | Route::Parts { .. }
         | Route::Complete { .. } => multipart::handle(call, route, body).await,
-        Route::Image { .. } => Err(Problem::UnknownRoute),
+        Route::OwnImage { .. } | Route::SignedUrls { .. } | Route::Image { .. } => {
+            Err(Problem::UnknownRoute)
+        }
     }
 }
 
 impl Call<'_> {
     /// Who is calling, where that is proved.
-    async fn caller(&self) -> Result<Option<Caller>, Problem> {
+    pub(super) async fn caller(&self) -> Result<Option<Caller>, Problem> {
         identity::caller(self.app, self.head, self.peer, self.trusted_proxies).await
     }
 
@@ -165,7 +167,7 @@ impl Call<'_> {
 
     /// Runs an action to its end, also if the client leaves in the middle: half-done it would leave
     /// something in the bucket that nobody asks for.
-    async fn run_to_end<T, F, A>(&self, action: A) -> Result<T, Problem>
+    pub(super) async fn run_to_end<T, F, A>(&self, action: A) -> Result<T, Problem>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, Error>> + Send + 'static,
@@ -181,7 +183,7 @@ impl Call<'_> {
 }
 
 /// Counts a request once by its outcome, also when the client leaves before the answer.
-async fn counted<T>(
+pub(super) async fn counted<T>(
     count: impl Fn(&'static str),
     answering: impl Future<Output = Result<T, Problem>>,
 ) -> Result<T, Problem> {
@@ -304,7 +306,7 @@ async fn handle_renewal(call: Call<'_>, id: &str) -> Result<Response<ReplyBody>,
 }
 
 /// The answer to a call that did what it was asked.
-fn success<T: Serialize>(data: T) -> Response<ReplyBody> {
+pub(super) fn success<T: Serialize>(data: T) -> Response<ReplyBody> {
     json_response(StatusCode::OK, &Success { success: true, data })
 }
 
@@ -327,12 +329,12 @@ fn upload_answer<'a>(app: &App, record: &'a UploadRecord) -> UploadAnswer<'a> {
     }
 }
 
-fn public_url(app: &App, key: &str) -> String {
+pub(super) fn public_url(app: &App, key: &str) -> String {
     format!("{}/v2/images/{key}", app.public_base)
 }
 
 /// RFC 3339 in UTC, to the second.
-fn timestamp(time: SystemTime) -> String {
+pub(super) fn timestamp(time: SystemTime) -> String {
     let since_1970 = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     let seconds = i64::try_from(since_1970).unwrap_or(i64::MAX);
     jiff::Timestamp::from_second(seconds).map(|time| time.to_string()).unwrap_or_default()

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Metrics;
+use super::outcomes::{DELETE_OUTCOMES, SIGNED_URL_OUTCOMES};
 use crate::domain::{
     AbortCause, AppName, Discrepancy, FallbackReason, FallbackResult, HealReason, HedgeWinner,
     IdentityMethod, IdentityOutcome, LookOutcome, MemoryFill, MemoryLookup, MemoryRevalidation,
@@ -147,6 +148,12 @@ impl AppMetrics {
         }
         for outcome in PRESIGN_OUTCOMES {
             all.presigns.with_label_values(&[name, outcome]);
+        }
+        for outcome in DELETE_OUTCOMES {
+            all.deletes.with_label_values(&[name, outcome]);
+        }
+        for outcome in SIGNED_URL_OUTCOMES {
+            all.signed_urls.with_label_values(&[name, outcome]);
         }
         for (request, outcomes) in MULTIPART_OUTCOMES {
             for outcome in *outcomes {
@@ -340,6 +347,16 @@ impl AppMetrics {
     pub fn multipart(&self, request: &str, outcome: &str) {
         let labels = [self.app.as_str(), request, outcome];
         self.all.multipart_requests.with_label_values(&labels).inc();
+    }
+
+    /// Counts a request to delete an image.
+    pub fn delete(&self, outcome: &str) {
+        self.all.deletes.with_label_values(&[self.app.as_str(), outcome]).inc();
+    }
+
+    /// Counts a request for a signed URL.
+    pub fn signed_url(&self, outcome: &str) {
+        self.all.signed_urls.with_label_values(&[self.app.as_str(), outcome]).inc();
     }
 
     /// Counts an upload that entered a state.

@@ -4,6 +4,7 @@
 
 mod app;
 mod events;
+mod outcomes;
 mod process;
 mod sampled;
 
@@ -154,6 +155,10 @@ metrics! {
     presigns: IntCounterVec("safelight_presigns_total", ["app", "outcome"]),
     /// Requests for uploads in parts, by what they ask for and by outcome: ok or the error code.
     multipart_requests: IntCounterVec("safelight_multipart_requests_total", ["app", "request", "outcome"]),
+    /// Requests to delete an image, by outcome: ok or the error code.
+    deletes: IntCounterVec("safelight_deletes_total", ["app", "outcome"]),
+    /// Requests for a signed URL of a private image, by outcome: ok or the error code.
+    signed_urls: IntCounterVec("safelight_signed_urls_total", ["app", "outcome"]),
     /// Requests to apps with `[Identity]` that were asked who they are from, by what came of it.
     identity: IntCounterVec("safelight_identity_total", ["app", "method", "outcome"]),
     /// Requests that came with an API key of the app's, by the key's ID.
@@ -284,6 +289,8 @@ mod tests {
             "safelight_storage_calls_total{app=\"shop\",operation=\"get\",outcome=\"timeout\"} 0",
             "safelight_presigns_total{app=\"shop\",outcome=\"rate_limited\"} 0",
             "safelight_uploads_total{app=\"shop\",state=\"ready\"} 0",
+            "safelight_deletes_total{app=\"shop\",outcome=\"not_found\"} 0",
+            "safelight_signed_urls_total{app=\"shop\",outcome=\"ok\"} 0",
             "safelight_streams_healed_total{app=\"shop\",reason=\"stall\"} 0",
         ] {
             assert!(text.contains(series), "{series} is missing");

@@ -15,12 +15,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use proptest::prelude::*;
 use safelight::actions::Services;
+use safelight::actions::delete::delete;
 use safelight::actions::sweep::look;
 use safelight::actions::verify::{Occasion, verify};
 use safelight::apps::App;
 use safelight::domain::{
-    Declared, Error, MediaType, MintedKey, OwnerId, Source, StoragePath, UploadId, UploadRecord,
-    UploadState,
+    Caller, Declared, Error, MediaType, MintedKey, ObjectKey, OwnerId, Source, StoragePath,
+    UploadId, UploadRecord, UploadState,
 };
 use safelight::records::{Records as _, Renewal};
 use safelight::storage::{
@@ -61,6 +62,8 @@ enum Trigger {
     Sweep,
     /// The sweeper looks after everything has ended.
     SweepLate,
+    /// The owner deletes the image.
+    Delete,
 }
 
 /// One step of a random history.
@@ -78,6 +81,7 @@ enum Step {
     Crash,
 }
 
+/// Any history in which nobody deletes anything.
 fn any_step() -> impl Strategy<Value = Step> {
     let content = prop_oneof![(0u8..3).prop_map(Content::Photo), (0u8..2).prop_map(Content::Junk),];
     let triggers = [Trigger::Finalize, Trigger::Look, Trigger::Sweep, Trigger::SweepLate];
@@ -89,6 +93,11 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Renew),
         1 => Just(Step::Crash),
     ]
+}
+
+/// Any history.
+fn any_step_or_deletion() -> impl Strategy<Value = Step> {
+    prop_oneof![30 => any_step(), 1 => Just(Step::Begin(Trigger::Delete))]
 }
 
 /// A store whose calls give way before and after, and which remembers what it was made to delete.
@@ -260,6 +269,7 @@ impl World {
             Step::Begin(Trigger::Look) => self.begin(Occasion::MayHaveChanged),
             Step::Begin(Trigger::Sweep) => self.sweep(Duration::ZERO),
             Step::Begin(Trigger::SweepLate) => self.sweep(LONG_AFTER),
+            Step::Begin(Trigger::Delete) => self.delete(),
             Step::GoOn(_) if self.actors.is_empty() => {}
             Step::GoOn(who) => {
                 let who = who.index(self.actors.len());
@@ -283,6 +293,14 @@ impl World {
         self.actors.push(Box::pin(async move {
             verify(&app, &services, id, occasion, now).await.map(drop)
         }));
+    }
+
+    fn delete(&mut self) {
+        let (app, services, now) =
+            (Arc::clone(&self.app), self.services.clone(), SystemTime::now());
+        let key = ObjectKey::Minted(self.records.now(self.id).key);
+        let ann = Caller::owner(OwnerId::parse(b"ann").unwrap());
+        self.actors.push(Box::pin(async move { delete(&app, &services, &key, &ann, now).await }));
     }
 
     fn sweep(&mut self, after: Duration) {
@@ -334,13 +352,14 @@ impl World {
                 assert_eq!(record.stored.unwrap().etag, meta.etag, "the verdict is another's");
             }
             Err(_) => assert!(
-                matches!(state, UploadState::Orphaned | UploadState::Failed),
+                matches!(state, UploadState::Orphaned | UploadState::Failed | UploadState::Deleted),
                 "{state:?}, and nothing is there"
             ),
         }
+        let was_deleted = state == UploadState::Deleted;
         for deleted in self.deleted.lock().unwrap().iter() {
             let content = self.written[&tag(deleted)];
-            assert!(matches!(content, Content::Junk(_)), "{content:?} was deleted");
+            assert!(was_deleted || matches!(content, Content::Junk(_)), "{content:?} was deleted");
         }
         let mut before = UploadState::Pending;
         let mut revision = 0;
@@ -348,7 +367,7 @@ impl World {
             assert_eq!(change.from, before);
             assert!(change.from.may_become(change.to) && change.revision >= revision);
             (before, revision) = (change.to, change.revision + 1);
-            if change.to == UploadState::Orphaned {
+            if matches!(change.to, UploadState::Orphaned | UploadState::Deleted) {
                 assert_eq!(change.stored, None);
                 continue;
             }
@@ -405,6 +424,14 @@ proptest! {
     #[test]
     fn whatever_happens_the_record_comes_to_say_what_storage_has(
         steps in proptest::collection::vec(any_step(), 0..150),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(replay(steps));
+    }
+
+    #[test]
+    fn a_deletion_is_the_end_of_every_history(
+        steps in proptest::collection::vec(any_step_or_deletion(), 0..150),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(replay(steps));

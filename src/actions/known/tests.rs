@@ -15,7 +15,7 @@ use crate::domain::{
     AppName, CleanName, Declared, ETag, Grants, IdempotencyClaim, MINT_ENTROPY_BYTES, MediaType,
     MintSecrets, OwnerId, Secret, Stored, UploadRecord, UploadState,
 };
-use crate::identity::UploadTokens;
+use crate::identity::{ReadSignatures, UploadTokens};
 use crate::records::{Claimed, Look, Renewal, SqliteRecords, Transition};
 use crate::upstream::{AddressPolicy, Client};
 
@@ -207,6 +207,7 @@ impl Scene {
             memory: None,
             mint_secrets: MintSecrets::new(secrets()).unwrap(),
             tokens: UploadTokens::new(secrets()).unwrap(),
+            read_signatures: ReadSignatures::new(secrets()).unwrap(),
             grace: Duration::from_secs(3600),
         };
         Self { app: app(&metrics), services, records }

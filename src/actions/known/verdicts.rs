@@ -14,7 +14,7 @@ use futures_util::future::{BoxFuture, FutureExt as _, Shared};
 use moka::sync::Cache;
 use tokio::time::timeout;
 
-use crate::domain::{AppName, Stored, UploadId, UploadRecord, UploadState};
+use crate::domain::{AppName, OwnerId, Stored, UploadId, UploadRecord, UploadState};
 use crate::records::{Look, Records, RecordsError};
 
 /// How much memory verdicts of `ready` may take, in bytes as [`Ready::weight`] counts them: some
@@ -52,6 +52,8 @@ pub struct Ready {
     pub stored: Stored,
     /// The revision of the record that says so.
     pub revision: u32,
+    /// Whose it is; `None` where nobody knows any more.
+    pub owner: Option<OwnerId>,
 }
 
 /// The record store did not answer.
@@ -95,6 +97,7 @@ impl Ready {
             content_type.as_ref().map_or(0, String::capacity),
             etag.as_ref().map_or(0, |etag| etag.as_str().len()),
             version.as_ref().map_or(0, String::capacity),
+            self.owner.as_ref().map_or(0, |owner| owner.as_str().len()),
         ];
         let bytes = mem::size_of::<Self>() + ENTRY_BYTES + texts.iter().sum::<usize>();
         u32::try_from(bytes).unwrap_or(u32::MAX)
@@ -109,8 +112,9 @@ impl Verdict {
                 state: UploadState::Ready,
                 stored: Some(stored),
                 revision,
+                owner,
                 ..
-            }) if stored.etag.is_some() => Self::Ready(Arc::new(Ready { stored, revision })),
+            }) if stored.etag.is_some() => Self::Ready(Arc::new(Ready { stored, revision, owner })),
             _ => Self::NotReady,
         }
     }

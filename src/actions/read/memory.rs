@@ -309,6 +309,7 @@ impl Fetch {
             range: None,
             conditions: Conditions { if_none_match, ..Conditions::default() },
             needs_size: false,
+            owned_by: None,
         };
         Box::pin(async move { deliver(&app, &services, &request).await })
     }
@@ -373,7 +374,7 @@ fn is_recorded(entry: &Entry, recorded: Option<&Stored>) -> bool {
 /// business, and a 404 under a record that says otherwise may be over at any moment.
 fn is_for_others(app: &App, error: &Error, source: Source) -> bool {
     match error {
-        Error::NotFound => source != Source::None && !app.upload.serve_only_ready,
+        Error::NotFound => source != Source::None && !app.serves_only_ready(),
         Error::StorageFailed | Error::StorageTimeout => true,
         _ => false,
     }

@@ -1,4 +1,4 @@
-//! Reading a public image: memory, then the CDN, storage when the CDN fails, and never silently.
+//! Reading an image: memory, then the CDN, storage when the CDN fails, and never silently.
 //!
 //! Deciding is kept apart from doing. `plan` says which source comes next, `settle` says what
 //! an answer means for this client; both are pure and are tested by tables. This file carries the
@@ -22,8 +22,8 @@ use tokio::time::timeout;
 
 use crate::apps::{App, ReadMode};
 use crate::domain::{
-    Conditions, ContentRange, Error, FallbackReason, FallbackResult, ObjectKey, RangeRequest,
-    Representation, Source, Stored,
+    Conditions, ContentRange, Error, FallbackReason, FallbackResult, ObjectKey, OwnerId,
+    RangeRequest, Representation, Source, Stored,
 };
 use crate::records::Records;
 use crate::storage::{StorageError, StorageErrorKind};
@@ -66,6 +66,8 @@ pub struct ReadRequest {
     /// Whether the client can tell the end of the object only by its length (HTTP/1.0): without one
     /// a body that breaks off would look complete.
     pub needs_size: bool,
+    /// Whose the object has to be, where the app is private and the reader has no other right.
+    pub owned_by: Option<OwnerId>,
 }
 
 /// What the client gets.
@@ -126,7 +128,7 @@ async fn drive(
         let recorded = ready.as_ref().map(|ready| &ready.stored);
         match plan::next(&seen) {
             Step::AskRecord => {
-                (seen.record, ready) = record::ask(app, &services.known, &request.key).await;
+                (seen.record, ready) = record::ask(app, &services.known, request).await;
             }
             Step::AskRecordAnew => {
                 let doubted = ready.as_ref().map(|ready| ready.revision);

@@ -4,26 +4,36 @@ use std::sync::Arc;
 
 use crate::actions::known::{Known, NoAnswer, Ready, Verdict};
 use crate::apps::App;
-use crate::domain::ObjectKey;
+use crate::domain::{ObjectKey, OwnerId};
 
+use super::ReadRequest;
 use super::plan::RecordSeen;
 
 /// Whether the record has to be asked before anybody else: where only what is ready is served, and
 /// where the key was probably deleted.
 pub(super) fn is_needed(app: &App, known: &Known, key: &ObjectKey) -> bool {
-    app.upload.serve_only_ready || key.minted().is_some_and(|key| known.may_be_deleted(key))
+    app.serves_only_ready() || key.minted().is_some_and(|key| known.may_be_deleted(key))
 }
 
-/// Asks the record.
+/// Asks the record. What is not the reader's own is to the reader as if it were not there.
 pub(super) async fn ask(
     app: &App,
     known: &Known,
-    key: &ObjectKey,
+    request: &ReadRequest,
 ) -> (RecordSeen, Option<Arc<Ready>>) {
     // There is no record of what others named.
-    let Some(minted) = key.minted() else { return (RecordSeen::NotReady, None) };
+    let Some(minted) = request.key.minted() else { return (RecordSeen::NotReady, None) };
     let verdict = known.verdict(app, minted).await;
-    judge(app.upload.serve_only_ready, known.may_be_deleted(minted), verdict)
+    let judged = judge(app.serves_only_ready(), known.may_be_deleted(minted), verdict);
+    match &judged.1 {
+        Some(ready) if !is_for(request.owned_by.as_ref(), ready) => (RecordSeen::NotReady, None),
+        _ => judged,
+    }
+}
+
+/// Whether an image is one that is asked for, where only one owner's are.
+fn is_for(owner: Option<&OwnerId>, ready: &Ready) -> bool {
+    owner.is_none_or(|owner| ready.owner.as_ref() == Some(owner))
 }
 
 /// Asks the record again, after storage had another object than the revision that is doubted says.
@@ -69,11 +79,30 @@ mod tests {
     use crate::domain::Stored;
 
     #[test]
+    fn an_owner_sees_only_what_is_its_own() {
+        let [ann, bob] = ["ann", "bob"].map(|id| OwnerId::parse(id.as_bytes()).unwrap());
+        let of = |owner: Option<&OwnerId>| {
+            let stored =
+                Stored { size: 1, content_type: None, etag: None, version: None, dimensions: None };
+            Ready { stored, revision: 1, owner: owner.cloned() }
+        };
+        for (asked, owner, expected) in [
+            (None, Some(&ann), true),
+            (None, None, true),
+            (Some(&ann), Some(&ann), true),
+            (Some(&bob), Some(&ann), false),
+            (Some(&ann), None, false),
+        ] {
+            assert_eq!(is_for(asked, &of(owner)), expected, "{asked:?} {owner:?}");
+        }
+    }
+
+    #[test]
     fn what_an_answer_means() {
         let ready = || {
             let stored =
                 Stored { size: 1, content_type: None, etag: None, version: None, dimensions: None };
-            Ok(Verdict::Ready(Arc::new(Ready { stored, revision: 3 })))
+            Ok(Verdict::Ready(Arc::new(Ready { stored, revision: 3, owner: None })))
         };
         let (pending, deleted) = (|| Ok(Verdict::NotReady), || Ok(Verdict::Deleted));
         for (only_ready, may_be_deleted, verdict, seen) in [

@@ -57,7 +57,7 @@ async fn is_deleted(app: &App, services: &Services, request: &ReadRequest) -> Re
     if !record::is_needed(app, &services.known, &request.key) {
         return Ok(());
     }
-    match record::ask(app, &services.known, &request.key).await.0 {
+    match record::ask(app, &services.known, request).await.0 {
         RecordSeen::NotReady => Err(Error::NotFound),
         RecordSeen::NoAnswer => Err(Error::RecordsUnavailable),
         RecordSeen::Unneeded | RecordSeen::Unasked | RecordSeen::Ready | RecordSeen::ReadyAnew => {
@@ -93,6 +93,7 @@ fn spawn_probe(app: &App, guarded: &GuardedCdn, request: &ReadRequest, ticket: T
         range: Some(PROBED_RANGE),
         conditions: Conditions::default(),
         needs_size: false,
+        owned_by: None,
     };
     let (cdn, metrics) = (guarded.cdn.clone(), app.metrics.clone());
     let path = app.cdn_prefix.path_of(&request.key);

@@ -132,6 +132,8 @@ where
         | Route::Upload { .. }
         | Route::Finalize { .. }
         | Route::UploadUrl { .. }
+        | Route::OwnImage { .. }
+        | Route::SignedUrls { .. }
         | Route::Image { .. } => Err(Problem::UnknownRoute),
     }
 }

@@ -73,6 +73,7 @@ impl Scene {
             self.gateway.get(image.public_url()).await.assert_success();
         }
         self.read_in_part(&image).await.assert_success();
+        self.ask_without_a_right(&image).await;
         let image = self.ready("shared").await;
         for _ in 0..40 {
             self.gateway.get(image.public_url()).await.assert_success();
@@ -169,6 +170,17 @@ impl Scene {
     async fn read_in_part(&self, image: &Grant) -> Answer {
         let read = self.gateway.request(Method::GET, image.public_url());
         read.with_header("Range", Some("bytes=1-")).send().await
+    }
+
+    /// Asks for what only an owner who proves it may have.
+    async fn ask_without_a_right(&self, image: &Grant) {
+        let path = format!("/darkroom/shop/v1/images/{}", image.key());
+        for (method, path) in
+            [(Method::DELETE, path.clone()), (Method::POST, format!("{path}/signed-urls"))]
+        {
+            let refused = self.gateway.request(method, &path).send().await;
+            assert!(refused.status.is_client_error(), "{path}: {}", refused.status);
+        }
     }
 
     /// An upload of which storage tells.

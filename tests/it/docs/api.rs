@@ -61,6 +61,8 @@ fn problems() -> Vec<Problem> {
         Problem::Unauthenticated,
         Problem::InvalidCredential,
         Problem::IdentityUnavailable,
+        Problem::NoIdentity,
+        Problem::InvalidSignature,
         Problem::UnknownRoute,
         Problem::MethodNotAllowed { allow: "GET" },
         Problem::RequestTimeout,

@@ -7,7 +7,7 @@ use http::HeaderValue;
 use safelight::actions::Services;
 use safelight::actions::known::Known;
 use safelight::apps::{App, Workshop};
-use safelight::identity::UploadTokens;
+use safelight::identity::{ReadSignatures, UploadTokens};
 use safelight::metrics::Metrics;
 use safelight::storage::ObjectStore;
 use safelight::upstream::Client;
@@ -40,6 +40,7 @@ pub async fn shop(store: impl ObjectStore, records: &Arc<MemoryRecords>) -> (App
         memory: None,
         mint_secrets: settings.keys.mint.clone(),
         tokens: UploadTokens::new(settings.keys.signing.clone()).unwrap(),
+        read_signatures: ReadSignatures::new(settings.keys.signing.clone()).unwrap(),
         grace: Duration::from_secs(3600),
     };
     (app, services)

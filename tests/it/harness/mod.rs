@@ -1,6 +1,7 @@
 //! What the integration tests stand on: real servers, and a client that knows nothing of the
 //! gateway.
 
+pub mod callers;
 pub mod dead_ends;
 pub mod dev_cdn;
 pub mod embedded;

@@ -25,6 +25,7 @@ fn get(range: Option<RangeRequest>, conditions: Conditions) -> ReadRequest {
         range,
         conditions,
         needs_size: false,
+        owned_by: None,
     }
 }
 

@@ -409,14 +409,18 @@ GATEWAY_PANELS = [
           ("sum by (instance) (process_open_fds and on (job, instance) safelight_build_info)", "{{instance}} open"),
           ("sum by (instance) (process_max_fds and on (job, instance) safelight_build_info)", "{{instance}} limit"),
           ("sum by (instance) (process_threads and on (job, instance) safelight_build_info)", "{{instance}} threads")),
-    Panel("Reloads", "ops", "Reloads of the apps' files, by outcome.",
+    Panel("Reloads", "ops",
+          "Reloads of the apps' files, by outcome. Refused: at least one file is not in force; the log and /apps on the admin listener say why.",
           (rate("safelight_config_reloads_total", "outcome", ""), "{{outcome}}"), stacked=True),
+    Panel("Apps by state", "short",
+          "Apps by how they stand to their files. Refused: the app, if there was one, goes on with its last good file. Missing: it is removed when Server.RemovalGrace is over.",
+          (total("safelight_config_apps", "state", ""), "{{state}}"), stacked=True),
     Stat("Running for", "s", "How long each gateway has been running.",
          ("time() - max by (instance) (process_start_time_seconds and on (job, instance) safelight_build_info)", "{{instance}}"),
-         width=8, height=8),
+         width=4, height=8),
     Stat("Version", "none", "Which builds run now.",
          (total("safelight_build_info", "version, commit", ""), "{{version}} {{commit}}"),
-         width=8, height=8, text="name"),
+         width=4, height=8, text="name"),
 ]
 
 

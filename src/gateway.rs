@@ -1,23 +1,25 @@
 //! The composition root: settings and app files in, a running gateway out. Every way to run it —
 //! `serve`, `dev`, the tests — goes through [`Gateway::start`].
 
+mod building;
 mod events;
+mod listening;
+mod reloading;
 mod samples;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderValue;
-use sha2::{Digest as _, Sha256};
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use crate::actions::Services;
 use crate::actions::known::Known;
 use crate::actions::reconcile::Remedy;
-use crate::apps::{App, AppConfig, Apps, Workshop};
+use crate::apps::{AppConfig, AppFiles, LiveApps, Reloader};
 use crate::background::sweeper::{Pages, Schedule, Sweeper};
 use crate::http::FrontDoor;
 use crate::http::admin::{AdminDoor, Readiness};
@@ -25,18 +27,16 @@ use crate::identity::{ReadSignatures, UploadTokens};
 use crate::memory::MemoryCache;
 use crate::metrics::Metrics;
 use crate::records::{Records, SqliteRecords};
-use crate::server::{Listening, Shutdown, ShutdownTrigger, serve, shutdown};
+use crate::server::{ShutdownTrigger, shutdown};
 use crate::settings::{Reconcile, RecordsUrl, Settings};
-use crate::storage::{GcsProcessCredentials, GcsSurroundings, ProcessCredentials, S3Access};
+use crate::storage::{GcsProcessCredentials, ProcessCredentials, S3Access};
 use crate::upstream::Client;
 
+use building::Builder;
 use events::Handlers;
+use reloading::Reloading;
 
-/// How long requests have to finish once no more are accepted.
-const DRAIN: Duration = Duration::from_secs(25);
-
-/// How many admin connections may be open at once.
-const MAX_ADMIN_CONNECTIONS: usize = 64;
+pub use building::app_files;
 
 /// How often the memory of rate limits is tidied.
 const SWEEP_LIMITS_EVERY: Duration = Duration::from_secs(60);
@@ -49,6 +49,8 @@ pub struct Configuration {
     pub apps: Vec<AppConfig>,
     /// How to get at the embedded store, in a process that has one.
     pub embedded: Option<S3Access>,
+    /// Where the files of the apps are, if they may change while the gateway runs.
+    pub files: Option<AppFiles>,
 }
 
 /// What a gateway is made of before it listens anywhere.
@@ -56,13 +58,15 @@ pub struct Prepared {
     /// The settings of the process.
     pub settings: Settings,
     /// The live apps.
-    pub apps: Arc<Apps>,
+    pub apps: Arc<LiveApps>,
     /// The client of every upstream.
     pub client: Client,
     /// What everything is counted in.
     pub metrics: Arc<Metrics>,
-    loop_token: HeaderValue,
-    process: Option<ProcessCredentials>,
+    /// What the apps were made of.
+    configs: Vec<AppConfig>,
+    files: Option<AppFiles>,
+    builder: Builder,
 }
 
 /// A running gateway.
@@ -78,6 +82,9 @@ pub struct Gateway {
     /// What takes events from a queue.
     consumer: Option<Running>,
     sweeper: Running,
+    /// What keeps the apps as their files say, and what asks it to read them now.
+    reloading: Option<Running>,
+    reload_wanted: Arc<Notify>,
     limits_sweeper: JoinHandle<()>,
     follower: JoinHandle<()>,
 }
@@ -96,20 +103,16 @@ impl Configuration {
     /// A text for each app that cannot be built.
     pub async fn prepare(self) -> Result<Prepared, Vec<String>> {
         let told = |error| vec![error];
+        let mut builder = self.builder()?;
         let uses_aws = self.apps.iter().any(AppConfig::uses_aws_process_credentials)
             || self.settings.events.uses_process_credentials();
-        let process = match uses_aws {
-            true => Some(ProcessCredentials::start().await.map_err(told)?),
-            false => None,
-        };
-        let google = match self.apps.iter().any(AppConfig::uses_google_process_credentials) {
-            true => {
-                let surroundings = GcsSurroundings::from_environment().map_err(told)?;
-                Some(GcsProcessCredentials::start(surroundings).await.map_err(told)?)
-            }
-            false => None,
-        };
-        self.build(process, google.as_ref())
+        if uses_aws {
+            builder.find_aws_credentials().await.map_err(told)?;
+        }
+        if self.apps.iter().any(AppConfig::uses_google_process_credentials) {
+            builder.find_google_credentials().await.map_err(told)?;
+        }
+        self.build(builder)
     }
 
     /// Builds the same and throws it away, and asks nothing of anybody: what only shows then is
@@ -121,22 +124,22 @@ impl Configuration {
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn check(self) -> Result<(), Vec<String>> {
-        let (process, google) = (ProcessCredentials::none(), GcsProcessCredentials::none());
-        self.build(Some(process), Some(&google)).map(drop)
+        let mut builder = self.builder()?;
+        builder.process = Some(ProcessCredentials::none());
+        builder.google = Some(GcsProcessCredentials::none());
+        self.build(builder).map(drop)
     }
 
-    fn build(
-        self,
-        process: Option<ProcessCredentials>,
-        google: Option<&GcsProcessCredentials>,
-    ) -> Result<Prepared, Vec<String>> {
-        let Self { settings, apps, embedded } = self;
-        let metrics = Metrics::new();
-        let client = Client::new(settings.server.address_policy.clone()).map_err(|e| vec![e])?;
-        let loop_token = loop_token(&settings);
-        let given = Given { embedded: embedded.as_ref(), process: process.as_ref(), google };
-        let apps = build_apps(apps, &settings, &metrics, &client, &loop_token, given)?;
-        Ok(Prepared { settings, apps, client, metrics, loop_token, process })
+    fn builder(&self) -> Result<Builder, Vec<String>> {
+        Builder::new(&self.settings, self.embedded.clone()).map_err(|error| vec![error])
+    }
+
+    fn build(self, builder: Builder) -> Result<Prepared, Vec<String>> {
+        let Self { settings, apps: configs, files, .. } = self;
+        let apps = Arc::new(LiveApps::fixed(builder.build(&configs)?));
+        let (client, metrics) = (builder.client.clone(), Arc::clone(&builder.metrics));
+        apps.count_in(&metrics);
+        Ok(Prepared { settings, apps, client, metrics, configs, files, builder })
     }
 }
 
@@ -148,7 +151,8 @@ impl Gateway {
     /// store does not open.
     pub async fn start(configuration: Configuration) -> Result<Self, String> {
         let prepared = configuration.prepare().await.map_err(|errors| errors.join("\n"))?;
-        let Prepared { settings, apps, metrics, loop_token, client, process } = prepared;
+        let Prepared { settings, apps, metrics, client, configs, files, builder } = prepared;
+        let (process, loop_token) = (builder.process.clone(), builder.loop_token.clone());
         metrics.tell_build();
         let listener = bind(settings.server.listen, "Server.Listen").await?;
         let admin_listener = bind(settings.server.admin_listen, "Server.AdminListen").await?;
@@ -158,15 +162,26 @@ impl Gateway {
         let records = open_records(&settings.records, &metrics).await?;
         let mut services = services(&settings, Arc::clone(&records), &metrics).await?;
         services.memory = open_memory(settings.cache_size, &apps, &metrics);
-        let known = Arc::clone(&services.known);
-        let schedule = Schedule {
-            interval: settings.sweeper.interval,
-            reconcile: remedy(settings.sweeper.reconcile),
-            pages: Pages::Few,
+        let reload_wanted = Arc::new(Notify::new());
+        let reloading = match files {
+            Some(files) => {
+                let (live, has_memory) = (Arc::clone(&apps), services.memory.is_some());
+                let metrics = Arc::clone(&metrics);
+                let reloader = Reloader::new(files, live, configs, metrics, has_memory);
+                Some(Reloading::begin(reloader, builder, Arc::clone(&reload_wanted)).await)
+            }
+            None => None,
         };
+        let known = Arc::clone(&services.known);
+        let schedule = schedule(&settings);
         let handlers = Handlers { apps: &apps, services: &services, metrics: &metrics };
         let push = events::open_push(&settings.events, &client, &handlers)?;
-        let consumer = events::start_consumer(&settings.events, process, &handlers)?;
+        let consumer = events::start_consumer(
+            &settings.events,
+            process,
+            &handlers,
+            settings.server.drain_timeout,
+        )?;
         let sweeper =
             Sweeper::new(Arc::clone(&apps), services.clone(), Arc::clone(&metrics), schedule);
         let readiness = Readiness::default();
@@ -178,7 +193,7 @@ impl Gateway {
             loop_token,
             limits.max_concurrent_requests.get(),
         )
-        .with_trusted_proxies(settings.server.trusted_proxies)
+        .with_trusted_proxies(settings.server.trusted_proxies.clone())
         .with_push(push);
         let admin = AdminDoor {
             apps: Arc::clone(&apps),
@@ -186,14 +201,18 @@ impl Gateway {
             sample: samples::sampler(Arc::clone(&apps), Arc::clone(&records), &metrics),
             readiness: readiness.clone(),
         };
+        let public_listening = listening::public(listener, &settings.server, limits);
+        let admin_listening = listening::admin(admin_listener, &settings.server);
         let gateway = Self {
             address,
             admin_address,
             records,
-            public: open_public(listener, limits.max_connections.get(), &metrics, public),
-            admin: open_admin(admin_listener, &metrics, admin),
+            public: listening::open_public(public_listening, &metrics, public),
+            admin: listening::open_admin(admin_listening, &metrics, admin),
             consumer,
             sweeper: spawn_sweeper(sweeper),
+            reloading: reloading.map(Reloading::spawn),
+            reload_wanted,
             limits_sweeper: tokio::spawn(sweep_limits(apps)),
             follower: tokio::spawn(async move { known.follow().await }),
             readiness,
@@ -202,11 +221,20 @@ impl Gateway {
         Ok(gateway)
     }
 
+    /// Has the files of the apps read now, whether or not they seem to have changed, and says in the
+    /// log what is wrong with them. Returns at once.
+    pub fn reload(&self) {
+        self.reload_wanted.notify_one();
+    }
+
     /// Stops in order: says that it is not ready, gives load balancers `notice` to see that, stops
     /// accepting, lets requests finish, commits the records.
     pub async fn stop(self, notice: Duration) {
         self.readiness.set(false);
         tokio::time::sleep(notice).await;
+        if let Some(reloading) = self.reloading {
+            reloading.stop().await;
+        }
         self.sweeper.stop().await;
         let consumer = async {
             if let Some(consumer) = self.consumer {
@@ -229,14 +257,6 @@ impl Running {
             tracing::error!(%error, "a task ended badly");
         }
     }
-}
-
-/// The mark of this deployment: the same on all of its nodes, another one for another deployment
-/// that may rightly stand behind it.
-fn loop_token(settings: &Settings) -> HeaderValue {
-    let digest = Sha256::digest(settings.server.public_base_url.as_str());
-    let mark: String = digest[..4].iter().map(|byte| format!("{byte:02x}")).collect();
-    HeaderValue::try_from(format!("safelight-{mark}")).expect("hexadecimal digits are ASCII")
 }
 
 /// What the actions on uploads share.
@@ -262,6 +282,15 @@ pub async fn services(
     })
 }
 
+/// How often the sweeper runs, and what it does besides.
+const fn schedule(settings: &Settings) -> Schedule {
+    Schedule {
+        interval: settings.sweeper.interval,
+        reconcile: remedy(settings.sweeper.reconcile),
+        pages: Pages::Few,
+    }
+}
+
 /// What the setting asks the sweeper to do about what differs.
 #[must_use]
 pub const fn remedy(reconcile: Reconcile) -> Option<Remedy> {
@@ -270,42 +299,6 @@ pub const fn remedy(reconcile: Reconcile) -> Option<Remedy> {
         Reconcile::Report => Some(Remedy::Report),
         Reconcile::Adopt => Some(Remedy::Adopt),
     }
-}
-
-/// What apps may be given to get at storage with, besides keys of their own.
-struct Given<'a> {
-    embedded: Option<&'a S3Access>,
-    process: Option<&'a ProcessCredentials>,
-    google: Option<&'a GcsProcessCredentials>,
-}
-
-fn build_apps(
-    configs: Vec<AppConfig>,
-    settings: &Settings,
-    metrics: &Arc<Metrics>,
-    client: &Client,
-    loop_token: &HeaderValue,
-    given: Given<'_>,
-) -> Result<Arc<Apps>, Vec<String>> {
-    let workshop = Workshop {
-        client,
-        metrics,
-        public_base_url: &settings.server.public_base_url,
-        loop_token,
-        embedded: given.embedded,
-        process: given.process,
-        google: given.google,
-        apps: configs.len(),
-    };
-    let (mut built, mut errors) = (Vec::new(), Vec::new());
-    for config in configs {
-        let name = config.name.clone();
-        match App::build(config, &workshop) {
-            Ok(app) => built.push(app),
-            Err(error) => errors.push(format!("app {name}: {error}")),
-        }
-    }
-    if errors.is_empty() { Ok(Arc::new(built.into_iter().collect())) } else { Err(errors) }
 }
 
 async fn open_records(
@@ -326,11 +319,11 @@ async fn open_records(
 }
 
 /// The memory cache, and the metrics of the apps that use it.
-fn open_memory(size: u64, apps: &Apps, metrics: &Arc<Metrics>) -> Option<Arc<MemoryCache>> {
+fn open_memory(size: u64, apps: &LiveApps, metrics: &Arc<Metrics>) -> Option<Arc<MemoryCache>> {
     if size == 0 {
         return None;
     }
-    for app in apps.iter().filter(|app| app.memory_cache_max_object > 0) {
+    for app in apps.snapshot().iter().filter(|app| app.memory_cache_max_object > 0) {
         app.metrics.touch_memory();
     }
     Some(Arc::new(MemoryCache::new(size, metrics)))
@@ -346,59 +339,18 @@ fn local_address(listener: &TcpListener) -> Result<SocketAddr, String> {
     listener.local_addr().map_err(|error| error.to_string())
 }
 
-fn open_public(
-    listener: TcpListener,
-    max_connections: usize,
-    metrics: &Arc<Metrics>,
-    door: FrontDoor,
-) -> Running {
-    let door = Arc::new(door);
-    let listening = Listening { listener, name: "public", max_connections, drain: DRAIN };
-    spawn_listener(listening, metrics, move |listening, metrics, stop| {
-        serve(listening, metrics, stop, move |request, peer| {
-            let door = Arc::clone(&door);
-            async move { door.handle(request, peer).await }
-        })
-    })
-}
-
-fn open_admin(listener: TcpListener, metrics: &Arc<Metrics>, door: AdminDoor) -> Running {
-    let door = Arc::new(door);
-    let max_connections = MAX_ADMIN_CONNECTIONS;
-    let listening = Listening { listener, name: "admin", max_connections, drain: DRAIN };
-    spawn_listener(listening, metrics, move |listening, metrics, stop| {
-        serve(listening, metrics, stop, move |request, _peer| {
-            let answer = door.handle(&request);
-            async move { answer }
-        })
-    })
-}
-
-fn spawn_listener<F>(
-    listening: Listening,
-    metrics: &Arc<Metrics>,
-    run: impl FnOnce(Listening, Arc<Metrics>, Shutdown) -> F,
-) -> Running
-where
-    F: Future<Output = ()> + Send + 'static,
-{
-    let (trigger, stop) = shutdown();
-    let task = tokio::spawn(run(listening, Arc::clone(metrics), stop));
-    Running { trigger, task }
-}
-
 fn spawn_sweeper(sweeper: Sweeper) -> Running {
     let (trigger, stop) = shutdown();
     Running { trigger, task: tokio::spawn(sweeper.run_until(stop.wait())) }
 }
 
 /// Forgets owners whose quota is full again, away from the workers that serve.
-async fn sweep_limits(apps: Arc<Apps>) {
+async fn sweep_limits(apps: Arc<LiveApps>) {
     let mut ticks = tokio::time::interval(SWEEP_LIMITS_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let apps = Arc::clone(&apps);
+        let apps = apps.snapshot();
         let swept = tokio::task::spawn_blocking(move || {
             for app in apps.iter() {
                 app.owner_limit.sweep();

@@ -7,17 +7,15 @@ use std::time::{Duration, SystemTime};
 use http::HeaderValue;
 use sha2::{Digest as _, Sha256};
 
-use crate::cdn::{Cdn, RequestSigner};
-use crate::domain::{AppName, Caching, KeyPrefix, ObjectKey, Rate, own_cache_life};
+use crate::domain::{AppName, Caching, KeyPrefix, ObjectKey, own_cache_life};
 use crate::identity::Identity;
-use crate::limits::{
-    ConcurrencyBounds, ConcurrencyLimit, DEFAULT_MAX_KEYS, KeyedLimiter, SingleLimiter,
-};
+use crate::limits::{ConcurrencyLimit, KeyedLimiter, SingleLimiter};
 use crate::metrics::{AppMetrics, Metrics};
-use crate::storage::{GcsProcessCredentials, Means, ObjectStore, ProcessCredentials, S3Access};
-use crate::upstream::{Client, Timeouts};
+use crate::storage::{GcsProcessCredentials, ObjectStore, ProcessCredentials, S3Access};
+use crate::upstream::Client;
 
 use super::config::{AppConfig, CdnConfig, ReadMode, StorageConfig, UploadPolicy, Visibility};
+use super::continued::{Before, Limits, Storage, guard_cdn, max_keys, open_identity};
 use super::guarded_cdn::GuardedCdn;
 use super::observed_store::ObservedStore;
 use super::read_proof::ReadProof;
@@ -66,25 +64,20 @@ pub struct App {
     /// Its storage.
     pub store: Arc<dyn ObjectStore>,
     /// Whether reading from it is known to work.
-    pub read_proof: ReadProof,
+    pub read_proof: Arc<ReadProof>,
     /// Its CDN.
-    pub cdn: Option<GuardedCdn>,
+    pub cdn: Option<Arc<GuardedCdn>>,
     /// How many requests its storage has at once for reads that want the head of an answer.
-    pub storage_limit: ConcurrencyLimit,
+    pub storage_limit: Arc<ConcurrencyLimit>,
     /// How often each owner may presign.
-    pub owner_limit: KeyedLimiter,
+    pub owner_limit: Arc<KeyedLimiter>,
     /// How often all owners together may.
-    pub app_limit: SingleLimiter,
+    pub app_limit: Arc<SingleLimiter>,
     /// How often each existing upload may be asked about, finalized or renewed.
-    pub upload_limit: KeyedLimiter,
+    pub upload_limit: Arc<KeyedLimiter>,
     /// Its metrics.
     pub metrics: AppMetrics,
 }
-
-/// How often one upload may be asked about, finalized or renewed: a client that polls every second
-/// for a minute is fine, a loop is not. And one that asks for the URLs of 10,000 parts at once, 100 a
-/// call, is fine twice.
-const PER_UPLOAD: Rate = Rate::per_minute(60, 200);
 
 /// What apps are built with: what they share, and what the process gives them.
 pub struct Workshop<'a> {
@@ -116,45 +109,56 @@ impl App {
     /// # Errors
     /// A text for the tenant.
     pub fn build(config: AppConfig, workshop: &Workshop<'_>) -> Result<Self, String> {
-        let AppConfig { name, storage, read, rate_limit, .. } = config;
-        let Workshop { client, process, google, embedded, .. } = *workshop;
-        let store =
-            storage.kind.open(&storage.bucket, &Means { client, process, google, embedded })?;
-        let timeouts =
-            Timeouts { connect: read.connect_timeout, first_byte: read.first_byte_timeout };
+        Self::build_after(config, workshop, None)
+    }
+
+    /// The same in place of an older version: whatever depends on nothing that has changed goes on,
+    /// with all that it knows: the store, the limits and who has used them up, the CDN's breaker.
+    ///
+    /// # Errors
+    /// A text for the tenant. Then nothing has happened.
+    pub fn build_after(
+        config: AppConfig,
+        workshop: &Workshop<'_>,
+        before: Option<Before<'_>>,
+    ) -> Result<Self, String> {
         let cdn_prefix = match &config.cdn {
             Some(cdn) => KeyPrefix::parse(&cdn.path_prefix)?,
-            None => storage.key_prefix.clone(),
+            None => config.storage.key_prefix.clone(),
         };
-        let sources = sources_of(&name, &storage, config.cdn.as_ref());
-        let build_cdn = |CdnConfig { url, keys, .. }: CdnConfig| {
-            let (client, token) = (workshop.client.clone(), workshop.loop_token.clone());
-            let cdn = Cdn::new(client, &url, timeouts, token)?;
-            Ok::<_, String>(match keys {
-                Some(keys) => cdn.signed_by(RequestSigner::new(keys, &url, &cdn_prefix)),
-                None => cdn,
-            })
+        let storage = Storage::open(&config, workshop, before)?;
+        let has_cdn = config.cdn.is_some();
+        let source = storage.store.source();
+        let metrics = match before {
+            Some(Before { app, .. })
+                if app.store.source() == source && app.cdn.is_some() == has_cdn =>
+            {
+                app.metrics.clone()
+            }
+            Some(Before { app, .. }) => app.metrics.renewed(source, has_cdn),
+            None => AppMetrics::new(workshop.metrics, &config.name, source, has_cdn),
         };
-        let cdn = config.cdn.map(build_cdn).transpose()?;
-        let metrics = AppMetrics::new(workshop.metrics, &name, store.source(), cdn.is_some());
-        let store = Arc::new(ObservedStore::new(store, metrics.clone()));
-        let cdn = cdn.map(|cdn| GuardedCdn::new(cdn, &read, &metrics)).transpose()?;
-        let identity = config.identity.map(|config| Identity::open(config, &name, client));
-        let identity = identity.transpose()?.map(Arc::new);
+        let store: Arc<dyn ObjectStore> = match before {
+            // It counts already.
+            Some(Before { app, .. }) if Arc::ptr_eq(&app.store, &storage.store) => storage.store,
+            _ => Arc::new(ObservedStore::new(storage.store, metrics.clone())),
+        };
+        let cdn = guard_cdn(&config, &cdn_prefix, workshop, &metrics, before)?;
+        let limits = Limits::new(&config, workshop.apps, before);
+        let identity = open_identity(&config, workshop, before)?;
         if let Some(identity) = &identity {
             metrics.touch_identity(identity.method(), identity.key_ids());
         }
         let base = config.public_base_url.as_ref().unwrap_or(workshop.public_base_url);
         let base = base.as_str().trim_end_matches('/');
-        // A flood of invented owners at every app at once stays within the bound of one, for up to a
-        // thousand apps; beyond, each still has room for this many real ones.
-        let max_keys = (DEFAULT_MAX_KEYS / workshop.apps.max(1)).max(1_000);
+        let AppConfig { name, storage: place, read, .. } = config;
         Ok(Self {
             public_base: format!("{base}/darkroom/{name}"),
+            sources: sources_of(&name, &place, config.cdn.as_ref()),
             metrics,
-            owner_limit: KeyedLimiter::new("owner", rate_limit.per_owner, max_keys),
-            upload_limit: KeyedLimiter::new("upload", PER_UPLOAD, max_keys),
-            app_limit: SingleLimiter::new("app", rate_limit.per_app),
+            owner_limit: limits.owner,
+            upload_limit: limits.upload,
+            app_limit: limits.app,
             allow_public_upload: config.allow_public_upload,
             identity,
             accept_foreign_keys: config.accept_foreign_keys,
@@ -166,16 +170,15 @@ impl App {
             read_mode: read.mode,
             cache_control: read.cache_control,
             memory_cache_max_object: read.memory_cache_max_object,
-            sources,
             stall_timeout: read.stall_timeout,
             allowed_origins: config.cors.allowed_origins,
-            bucket: storage.bucket,
-            key_prefix: storage.key_prefix,
+            bucket: place.bucket,
+            key_prefix: place.key_prefix,
             cdn_prefix,
             store,
-            read_proof: ReadProof::default(),
+            read_proof: storage.read_proof,
             cdn,
-            storage_limit: ConcurrencyLimit::new(ConcurrencyBounds::STORAGE),
+            storage_limit: storage.limit,
             name,
         })
     }
@@ -190,6 +193,30 @@ impl App {
     #[must_use]
     pub fn serves_only_ready(&self) -> bool {
         self.upload.serve_only_ready || self.is_private()
+    }
+
+    /// Shares the memory for rate limits with so many apps.
+    pub fn share_memory(&self, apps: usize) {
+        let max_keys = max_keys(apps);
+        self.owner_limit.set_max_keys(max_keys);
+        self.upload_limit.set_max_keys(max_keys);
+    }
+
+    /// Notes that another version has taken this one's place, which goes on for as long as requests
+    /// need it and says nothing more in the metrics about what it no longer is.
+    pub(super) fn replaced_by(&self, next: &Self) {
+        let Some(mine) = &self.cdn else { return };
+        match &next.cdn {
+            Some(theirs) if Arc::ptr_eq(&mine.breaker, &theirs.breaker) => {}
+            Some(theirs) => {
+                mine.mute();
+                self.metrics.breaker(theirs.breaker.state().gauge());
+            }
+            None => {
+                mine.mute();
+                self.metrics.without_cdn();
+            }
+        }
     }
 
     /// Whether anything may be uploaded at all, be it by callers that prove who they are.
@@ -240,14 +267,37 @@ impl Apps {
         self.0.get(name)
     }
 
+    /// Every app, in the order of names, to be kept.
+    pub fn shared(&self) -> impl Iterator<Item = &Arc<App>> {
+        self.0.values()
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Every app, in the order of names.
     pub fn iter(&self) -> impl Iterator<Item = &App> {
         self.0.values().map(|app| &**app)
     }
 }
 
+impl FromIterator<Arc<App>> for Apps {
+    fn from_iter<I: IntoIterator<Item = Arc<App>>>(apps: I) -> Self {
+        Self(apps.into_iter().map(|app| (app.name.clone(), app)).collect())
+    }
+}
+
 impl FromIterator<App> for Apps {
     fn from_iter<I: IntoIterator<Item = App>>(apps: I) -> Self {
-        Self(apps.into_iter().map(|app| (app.name.clone(), Arc::new(app))).collect())
+        apps.into_iter().map(Arc::new).collect()
     }
 }

@@ -11,7 +11,7 @@ use crate::identity::IdentityConfig;
 use crate::storage::StorageKind;
 
 /// A tenant's configuration.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct AppConfig {
     /// The app.
     pub name: AppName,
@@ -78,7 +78,7 @@ pub struct CdnConfig {
 }
 
 /// Where the objects of an app are.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StorageConfig {
     /// The provider, and how to get at it.
     pub kind: StorageKind,

@@ -1,11 +1,14 @@
 //! The files of all apps: which there are, and that no two apps share a part of a bucket.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::config::{AppConfig, StorageConfig};
+use super::config::AppConfig;
 use super::file;
 use super::not_built::NOT_BUILT;
+use super::overlap::{overlap, rivals};
 use super::secrets::SecretScope;
 use crate::config::{ConfigError, Place, Source, read, read_text};
 use crate::domain::{AppName, Grants, TrustedProxies};
@@ -28,12 +31,32 @@ pub struct LoadContext<'a> {
     pub trusted_proxies: Option<&'a TrustedProxies>,
 }
 
-/// An app as its file gives it, before it is compared with others.
-struct Loaded {
-    app: AppConfig,
-    file: String,
-    text: String,
-    storage_place: Place,
+/// The files of a directory, as they were read.
+pub struct Directory {
+    /// Those of apps, in the order of names.
+    pub(super) files: Vec<AppFile>,
+    /// What is wrong with files that cannot be an app's.
+    pub(super) strays: Vec<ConfigError>,
+}
+
+/// The file of an app, as it was read.
+#[derive(Clone)]
+pub(super) struct AppFile {
+    pub name: AppName,
+    /// The directory joined with the file's name.
+    pub file: String,
+    /// What it says, or everything that is wrong with it.
+    pub read: Result<Located, Vec<ConfigError>>,
+    /// The files of secrets that it names.
+    pub secret_files: BTreeSet<PathBuf>,
+}
+
+/// What a file says, and where in its text.
+#[derive(Clone)]
+pub(super) struct Located {
+    pub config: AppConfig,
+    pub text: String,
+    pub storage_place: Place,
 }
 
 /// Reads every `*.toml` in the directory, hidden files aside. The apps come in the order of their
@@ -41,29 +64,46 @@ struct Loaded {
 /// directory joined with the file's name.
 #[must_use]
 pub fn load_apps(dir: &Path, context: &LoadContext<'_>) -> (Vec<AppConfig>, Vec<ConfigError>) {
-    let mut errors = Vec::new();
-    let files = match app_files(dir, &mut errors) {
-        Ok(files) => files,
-        Err(error) => {
-            let name = dir.display().to_string();
-            let error = ConfigError::of_file(name, format!("cannot be read: {error}"));
-            return (Vec::new(), vec![error.with_hint("Server.AppsDir names the directory")]);
-        }
+    let Directory { files, strays: mut errors } = match read_directory(dir, context) {
+        Ok(directory) => directory,
+        Err(error) => return (Vec::new(), vec![error]),
     };
-    let names: Vec<_> = files.iter().map(|(name, _)| name.clone()).collect();
     let mut loaded = Vec::new();
-    for (name, path) in files {
-        let file = path.display().to_string();
-        let read = read_text(&path).map_err(|error| vec![error]).and_then(|text| {
-            let (app, storage_place) = read_located(&name, &file, &text, &names, context)?;
-            Ok(Loaded { app, file, text, storage_place })
-        });
+    for AppFile { file, read, .. } in files {
         match read {
-            Ok(app) => loaded.push(app),
+            Ok(located) => loaded.push((file, located)),
             Err(wrong) => errors.extend(wrong),
         }
     }
     (without_overlaps(loaded, &mut errors), errors)
+}
+
+/// Reads the files of all apps, each by itself.
+///
+/// # Errors
+/// The directory cannot be read.
+pub(super) fn read_directory(
+    dir: &Path,
+    context: &LoadContext<'_>,
+) -> Result<Directory, ConfigError> {
+    let mut strays = Vec::new();
+    let files = app_files(dir, &mut strays).map_err(|error| {
+        let name = dir.display().to_string();
+        let error = ConfigError::of_file(name, format!("cannot be read: {error}"));
+        error.with_hint("Server.AppsDir names the directory")
+    })?;
+    let names: Vec<_> = files.iter().map(|(name, _)| name.clone()).collect();
+    let files = files.into_iter().map(|(name, path)| {
+        let file = path.display().to_string();
+        let secret_files = RefCell::default();
+        let read = read_text(&path).map_err(|error| vec![error]).and_then(|text| {
+            let (config, storage_place) =
+                read_located(&name, &file, &text, &names, context, &secret_files)?;
+            Ok(Located { config, text, storage_place })
+        });
+        AppFile { name, file, read, secret_files: secret_files.into_inner() }
+    });
+    Ok(Directory { files: files.collect(), strays })
 }
 
 /// Reads the text of one app's file. `others` are the apps that there are besides: variables that
@@ -78,7 +118,7 @@ pub fn read_app(
     others: &[AppName],
     context: &LoadContext<'_>,
 ) -> Result<AppConfig, Vec<ConfigError>> {
-    read_located(name, file, text, others, context).map(|(app, _)| app)
+    read_located(name, file, text, others, context, &RefCell::default()).map(|(app, _)| app)
 }
 
 fn read_located(
@@ -87,9 +127,10 @@ fn read_located(
     text: &str,
     apps: &[AppName],
     context: &LoadContext<'_>,
+    files: &RefCell<BTreeSet<PathBuf>>,
 ) -> Result<(AppConfig, Place), Vec<ConfigError>> {
     let LoadContext { secrets_dir, env, grants, .. } = *context;
-    let secrets = SecretScope { app: name, apps, secrets_dir, env, grants };
+    let secrets = SecretScope { app: name, apps, secrets_dir, env, grants, files };
     let source = Source::new(file, text).with_not_built(&NOT_BUILT);
     read(&source, |section| file::app(section, name, context, &secrets))
 }
@@ -102,12 +143,8 @@ fn app_files(
     let mut files = Vec::new();
     for entry in std::fs::read_dir(dir)? {
         let path = entry?.path();
-        let file_name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let Some(stem) = file_name.strip_suffix(".toml").filter(|stem| !stem.starts_with('.'))
-        else {
-            continue;
-        };
-        match AppName::parse(stem) {
+        let Some(stem) = stem_of(&path) else { continue };
+        match AppName::parse(&stem) {
             Ok(name) => files.push((name, path)),
             Err(invalid) => errors.push(
                 ConfigError::of_file(
@@ -123,51 +160,26 @@ fn app_files(
     Ok(files)
 }
 
+/// The name of a file without `.toml`; `None` for every other file, and for hidden ones.
+pub(super) fn stem_of(path: &Path) -> Option<String> {
+    let file_name = path.file_name()?.to_string_lossy();
+    let stem = file_name.strip_suffix(".toml").filter(|stem| !stem.starts_with('.'))?;
+    Some(stem.to_owned())
+}
+
 /// Takes out the apps whose parts of a bucket overlap, all of them: which of two was there first,
 /// a file does not say, and one tenant must not displace another.
-fn without_overlaps(loaded: Vec<Loaded>, errors: &mut Vec<ConfigError>) -> Vec<AppConfig> {
-    let rivals = rivals(&loaded);
+fn without_overlaps(
+    loaded: Vec<(String, Located)>,
+    errors: &mut Vec<ConfigError>,
+) -> Vec<AppConfig> {
+    let parts: Vec<_> = loaded.iter().map(|(_, located)| &located.config.storage).collect();
+    let rivals = rivals(&parts);
     let refused = rivals.iter().enumerate().filter_map(|(index, rival)| {
-        let (one, other) = (&loaded[index], &loaded[(*rival)?]);
-        let message = format!(
-            "the bucket {:?} with the prefix {:?} overlaps with {}, which has the prefix {:?} there",
-            one.app.storage.bucket,
-            one.app.storage.key_prefix.as_str(),
-            other.file,
-            other.app.storage.key_prefix.as_str(),
-        );
-        let error = ConfigError::at_place(&one.file, &one.text, &one.storage_place, message);
-        Some(error.with_hint("give each app a KeyPrefix of its own, such as \"my-app/\""))
+        let ((file, one), (other_file, other)) = (&loaded[index], &loaded[(*rival)?]);
+        Some(overlap(file, one, other_file, &other.config.storage))
     });
     errors.extend(refused);
     let apps = loaded.into_iter().zip(rivals);
-    apps.filter_map(|(one, rival)| rival.is_none().then_some(one.app)).collect()
-}
-
-/// For each app, another one that could write the same object: one of the prefixes begins with
-/// the other. In the order of store, bucket and prefix, whatever begins with a prefix follows it
-/// directly, so that one pass finds all of them.
-fn rivals(loaded: &[Loaded]) -> Vec<Option<usize>> {
-    let mut places: Vec<_> = loaded
-        .iter()
-        .enumerate()
-        .map(|(index, Loaded { app: AppConfig { storage, .. }, .. })| {
-            let StorageConfig { kind, bucket, key_prefix } = storage;
-            (kind.namespace(), bucket.as_str(), key_prefix.as_str(), index)
-        })
-        .collect();
-    places.sort();
-    let mut rivals = vec![None; loaded.len()];
-    let mut shortest: Option<&(String, &str, &str, usize)> = None;
-    for place in &places {
-        let (store, bucket, prefix, index) = place;
-        match shortest {
-            Some((s, b, p, owner)) if s == store && b == bucket && prefix.starts_with(p) => {
-                rivals[*index] = Some(*owner);
-                rivals[*owner].get_or_insert(*index);
-            }
-            _ => shortest = Some(place),
-        }
-    }
-    rivals
+    apps.filter_map(|((_, one), rival)| rival.is_none().then_some(one.config)).collect()
 }

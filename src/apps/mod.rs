@@ -4,17 +4,23 @@
 //! becomes an [`App`], which has its storage, its CDN and its limits in hand. What a tenant's file
 //! may reach is bounded here: its own secrets (`secrets.rs`), upstreams that the operator allows
 //! ([`crate::upstream::AddressPolicy`]), and a part of a bucket that no other app has
-//! ([`load_apps`]).
+//! ([`load_apps`]). While the gateway runs, the files may change: [`Reloader`] puts the new apps where
+//! everybody finds them, in [`LiveApps`].
 
 mod app;
 mod config;
+mod continued;
 mod file;
+mod files;
 mod guarded_cdn;
 mod identity_file;
+mod live;
 mod load;
 mod not_built;
 mod observed_store;
+mod overlap;
 mod read_proof;
+mod reload;
 mod secrets;
 mod storage_file;
 
@@ -23,10 +29,14 @@ pub use config::{
     AppConfig, CdnConfig, Cors, RateLimits, ReadMode, ReadPolicy, StorageConfig, UploadPolicy,
     Visibility,
 };
+pub use continued::Before;
 pub use file::parse_origin;
+pub use files::{AppFiles, Environment, fingerprint};
 pub use guarded_cdn::GuardedCdn;
+pub use live::{LiveApps, Standing};
 pub use load::{LoadContext, load_apps, read_app};
 pub use read_proof::{ReadProof, Reads};
+pub use reload::{LOOK_EVERY, Look, Occasion, Reading, Reloader, Watch};
 
 #[cfg(test)]
 mod tests;

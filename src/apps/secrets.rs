@@ -1,9 +1,11 @@
 //! Secrets that a tenant's file names: `env:NAME` and `file:NAME`. A file can name its own app's
 //! secrets, never the operator's or another tenant's.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read as _;
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 use crate::domain::{AppName, Grants, Secret};
 
@@ -21,6 +23,8 @@ pub(super) struct SecretScope<'a> {
     pub env: &'a dyn Fn(&str) -> Option<String>,
     /// Which apps may use the process's own credentials, and where.
     pub grants: &'a Grants,
+    /// The files that were read, or were to be: a change of theirs is one of the app's.
+    pub files: &'a RefCell<BTreeSet<PathBuf>>,
 }
 
 impl SecretScope<'_> {
@@ -85,6 +89,7 @@ impl SecretScope<'_> {
             return Err(format!("name a file in {place}, without '..' or a leading '/'"));
         }
         let base = self.secrets_dir.join(self.app.as_str());
+        self.files.borrow_mut().insert(base.join(name));
         let unreadable = |error: std::io::Error| format!("{place}{name} cannot be read: {error}");
         // Kubernetes mounts secrets as links to links, so links are followed, and where they end
         // decides. The directory itself is the operator's, who may link it as well.
@@ -138,9 +143,15 @@ mod tests {
             _ => None,
         };
         let apps = [app("my"), app("my-app"), app("shop")];
-        let grants = &Grants::default();
-        let scope =
-            SecretScope { app: &app(name), apps: &apps, secrets_dir: dir, env: &env, grants };
+        let (grants, files) = (&Grants::default(), &RefCell::default());
+        let scope = SecretScope {
+            app: &app(name),
+            apps: &apps,
+            secrets_dir: dir,
+            env: &env,
+            grants,
+            files,
+        };
         scope.resolve(value).map(|secret| secret.expose_str().unwrap().to_owned())
     }
 

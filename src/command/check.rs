@@ -17,7 +17,7 @@ pub(super) fn run(args: &ConfigArgs) -> ExitCode {
     };
     let names: Vec<_> = loaded.apps.iter().map(|app| app.name.clone()).collect();
     let configuration =
-        Configuration { settings: loaded.settings, apps: loaded.apps, embedded: None };
+        Configuration { settings: loaded.settings, apps: loaded.apps, embedded: None, files: None };
     // What only shows when the apps are built is found here too.
     if let Err(errors) = block_on(async { configuration.check() }) {
         errors.iter().for_each(|error| eprintln!("{error}"));

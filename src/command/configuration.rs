@@ -1,15 +1,36 @@
 //! Settings and app files, loaded as every command loads them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use crate::apps::{AppConfig, LoadContext, load_apps};
+use std::sync::Arc;
+
+use crate::apps::{AppConfig, AppFiles, LoadContext, load_apps};
 use crate::config::ConfigError;
+use crate::gateway::app_files;
 use crate::settings::Settings;
+
+use super::reloading::RunningSettings;
 
 /// What a process is configured with, as far as it could be read.
 pub(super) struct Loaded {
     pub(super) settings: Settings,
     pub(super) apps: Vec<AppConfig>,
+}
+
+impl Loaded {
+    /// Where the files of the apps are, for a process that takes up their changes.
+    pub(super) fn files(&self) -> AppFiles {
+        app_files(&self.settings, Arc::new(|name| std::env::var(name).ok()))
+    }
+
+    /// The settings, as they are in force from now on.
+    pub(super) fn running(
+        &self,
+        config: Option<PathBuf>,
+        variables: Vec<(String, String)>,
+    ) -> RunningSettings {
+        RunningSettings { settings: self.settings.clone(), config, variables }
+    }
 }
 
 /// Loads the settings and the file of every app.
@@ -28,7 +49,7 @@ pub(super) fn load_settings(config: Option<&Path>) -> Result<Settings, Vec<Confi
     Settings::load(config, environment().into_iter())
 }
 
-fn environment() -> Vec<(String, String)> {
+pub(super) fn environment() -> Vec<(String, String)> {
     // Variables that are not text cannot be ours.
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))

@@ -22,6 +22,7 @@ use crate::storage::{AccessKey, Provider, S3Access, S3Config, S3Credentials, S3S
 use crate::upstream::{AddressPolicy, Client};
 
 use super::configuration::{load_overridden, report};
+use super::reloading::Hangups;
 use super::serve::{Signals, until_stopped};
 use super::{EX_CONFIG, block_on};
 
@@ -68,6 +69,7 @@ struct Dev {
     gateway: Gateway,
     upstreams: Vec<(ShutdownTrigger, JoinHandle<()>)>,
     signals: Signals,
+    hangups: Hangups,
 }
 
 impl Dev {
@@ -99,17 +101,20 @@ impl Dev {
                 report(&errors);
                 "the data folder's configuration is bad".to_owned()
             })?;
+        let hangups =
+            Hangups::listen(loaded.running(Some(folder.settings_file()), overrides(args)))?;
+        let (files, embedded) = (Some(loaded.files()), Some(access));
         let configuration =
-            Configuration { settings: loaded.settings, apps: loaded.apps, embedded: Some(access) };
+            Configuration { settings: loaded.settings, apps: loaded.apps, embedded, files };
         let gateway = Gateway::start(configuration).await?;
         let (address, admin) = (gateway.address, gateway.admin_address);
         let addresses = Addresses { gateway: address, admin, store, cdn };
         println!("{}", walkthrough::text(&addresses, &folder.photo()));
-        Ok(Self { gateway, upstreams, signals })
+        Ok(Self { gateway, upstreams, signals, hangups })
     }
 
     async fn until_stopped(self) -> ExitCode {
-        let code = until_stopped(self.gateway, self.signals, Duration::ZERO).await;
+        let code = until_stopped(self.gateway, self.signals, self.hangups, Duration::ZERO).await;
         // The CDN first: it holds connections to the store.
         for (trigger, task) in self.upstreams.into_iter().rev() {
             trigger.pull();

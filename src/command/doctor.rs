@@ -79,8 +79,8 @@ pub(super) fn run(args: &DoctorArgs) -> ExitCode {
 }
 
 async fn examine(args: &DoctorArgs, loaded: Loaded, config: &AppConfig) -> ExitCode {
-    let configuration =
-        Configuration { settings: loaded.settings, apps: vec![config.clone()], embedded: None };
+    let (settings, apps) = (loaded.settings, vec![config.clone()]);
+    let configuration = Configuration { settings, apps, embedded: None, files: None };
     let Prepared { apps, client, .. } = match configuration.prepare().await {
         Ok(prepared) => prepared,
         Err(errors) => {
@@ -88,7 +88,7 @@ async fn examine(args: &DoctorArgs, loaded: Loaded, config: &AppConfig) -> ExitC
             return ExitCode::from(EX_CONFIG);
         }
     };
-    let app = apps.get(&args.app).expect("it was built");
+    let app = &apps.get(&args.app).expect("it was built");
     let bucket = &config.storage.bucket;
     let prepared = Examination::new(app, &client, bucket, args.origin.clone());
     let (mut examination, mut signals) = match (prepared, Signals::listen()) {

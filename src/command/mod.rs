@@ -7,6 +7,7 @@ mod configuration;
 mod dev;
 mod doctor;
 mod healthcheck;
+mod reloading;
 mod serve;
 mod sweep;
 

@@ -8,11 +8,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::gateway::{Configuration, Gateway};
 use crate::log;
 
-use super::configuration::{load, report};
+use super::configuration::{environment, load, report};
+use super::reloading::{Hangups, RunningSettings};
 use super::{ConfigArgs, EX_CONFIG, EX_OSERR, block_on};
-
-/// How long load balancers have to see that the gateway is no longer ready.
-const NOTICE: Duration = Duration::from_secs(2);
 
 pub(super) fn run(args: &ConfigArgs) -> ExitCode {
     let loaded = match load(args.config.as_deref()) {
@@ -26,13 +24,16 @@ pub(super) fn run(args: &ConfigArgs) -> ExitCode {
         eprintln!("the log cannot be kept: {error}");
         return ExitCode::from(EX_OSERR);
     }
+    let files = Some(loaded.files());
+    let running = loaded.running(args.config.clone(), environment());
+    let notice = loaded.settings.server.drain_notice;
     let configuration =
-        Configuration { settings: loaded.settings, apps: loaded.apps, embedded: None };
+        Configuration { settings: loaded.settings, apps: loaded.apps, embedded: None, files };
     let code = block_on(async {
-        match start(configuration).await {
-            Ok((gateway, signals)) => {
+        match start(configuration, running).await {
+            Ok((gateway, signals, hangups)) => {
                 tracing::info!(address = %gateway.address, admin = %gateway.admin_address, "listening");
-                until_stopped(gateway, signals, NOTICE).await
+                until_stopped(gateway, signals, hangups, notice).await
             }
             Err(error) => {
                 tracing::error!(error, "cannot start");
@@ -45,18 +46,25 @@ pub(super) fn run(args: &ConfigArgs) -> ExitCode {
 }
 
 /// Starts a gateway that signals can stop in order from its first moment.
-async fn start(configuration: Configuration) -> Result<(Gateway, Signals), String> {
-    let signals = Signals::listen()?;
-    Ok((Gateway::start(configuration).await?, signals))
+async fn start(
+    configuration: Configuration,
+    running: RunningSettings,
+) -> Result<(Gateway, Signals, Hangups), String> {
+    let (signals, hangups) = (Signals::listen()?, Hangups::listen(running)?);
+    Ok((Gateway::start(configuration).await?, signals, hangups))
 }
 
-/// Runs until a signal, then drains; a second signal ends it at once.
+/// Runs until a signal to end, and reloads at each hangup until then; then drains; a second signal ends it at once.
 pub(super) async fn until_stopped(
     gateway: Gateway,
     mut signals: Signals,
+    mut hangups: Hangups,
     notice: Duration,
 ) -> ExitCode {
-    signals.next().await;
+    tokio::select! {
+        () = signals.next() => {}
+        () = hangups.follow(&gateway) => {}
+    }
     tracing::info!("draining");
     tokio::select! {
         () = gateway.stop(notice) => {

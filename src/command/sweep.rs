@@ -63,7 +63,7 @@ pub(super) fn run(args: &SweepArgs) -> ExitCode {
 
 async fn sweep(args: &SweepArgs, loaded: Loaded) -> ExitCode {
     let configuration =
-        Configuration { settings: loaded.settings, apps: loaded.apps, embedded: None };
+        Configuration { settings: loaded.settings, apps: loaded.apps, embedded: None, files: None };
     let prepared = match configuration.prepare().await {
         Ok(prepared) => prepared,
         Err(errors) => {
@@ -140,7 +140,7 @@ async fn real_run(args: &SweepArgs, prepared: Prepared, services: Services) -> b
 async fn dry_run(args: &SweepArgs, prepared: Prepared, services: Services) -> bool {
     let mut rows = Vec::new();
     let mut succeeded = true;
-    for app in prepared.apps.iter() {
+    for app in prepared.apps.snapshot().iter() {
         succeeded &= preview_app(app, &services, &mut rows).await;
     }
     print_table(["APP", "UPLOAD", "STATE", "WOULD"], &rows, "nothing is due");

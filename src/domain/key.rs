@@ -37,7 +37,7 @@ const MAX_KEY_BYTES: usize = 900;
 pub struct UploadId([u8; ID_SYMBOLS]);
 
 /// The secrets of key minting: the first mints, all verify.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MintSecrets(Arc<[Secret]>);
 
 /// A key that this gateway minted, with its MAC verified.

@@ -24,6 +24,7 @@ mod parts;
 mod range;
 mod rate;
 mod reads;
+mod reload;
 mod secret;
 mod storage_calls;
 mod sweep;
@@ -57,6 +58,7 @@ pub use reads::{
     AbortCause, FallbackReason, FallbackResult, HealReason, HedgeWinner, MemoryFill, MemoryLookup,
     MemoryRevalidation, Source,
 };
+pub use reload::{FileState, ReloadOutcome};
 pub use secret::Secret;
 pub use storage_calls::{StorageOperation, StorageOutcome};
 pub use sweep::{Discrepancy, LookOutcome};

@@ -1,9 +1,10 @@
 //! How events of storage come in: who may push them, and what asks a queue for them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::actions::Services;
-use crate::apps::Apps;
+use crate::apps::LiveApps;
 use crate::background::events::{Handler, Push, Sender, SqsConsumer};
 use crate::domain::EventSource;
 use crate::identity::RemoteKeys;
@@ -14,11 +15,11 @@ use crate::settings::{EventsSettings, PubSubSettings, WebhookSettings};
 use crate::storage::ProcessCredentials;
 use crate::upstream::Client;
 
-use super::{DRAIN, Running};
+use super::Running;
 
 /// What handlers of storage events are made of.
 pub(super) struct Handlers<'a> {
-    pub(super) apps: &'a Arc<Apps>,
+    pub(super) apps: &'a Arc<LiveApps>,
     pub(super) services: &'a Services,
     pub(super) metrics: &'a Arc<Metrics>,
 }
@@ -53,6 +54,7 @@ pub(super) fn start_consumer(
     settings: &EventsSettings,
     process: Option<ProcessCredentials>,
     handlers: &Handlers<'_>,
+    drain: Duration,
 ) -> Result<Option<Running>, String> {
     let Some((sqs, process)) = settings.sqs.as_ref().zip(process) else { return Ok(None) };
     let client = Client::unrestricted()?;
@@ -63,7 +65,7 @@ pub(super) fn start_consumer(
         let stopped = stop.clone();
         let overdue = async move {
             stopped.wait().await;
-            tokio::time::sleep(DRAIN).await;
+            tokio::time::sleep(drain).await;
         };
         tokio::select! {
             () = consumer.run(stop.wait()) => {}

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
-use crate::apps::Apps;
+use crate::apps::LiveApps;
 use crate::metrics::{Metrics, Sampler};
 use crate::records::Records;
 
 /// What brings the metrics up to date that are not counted as things happen.
 pub(super) fn sampler(
-    apps: Arc<Apps>,
+    apps: Arc<LiveApps>,
     records: Arc<dyn Records>,
     metrics: &Arc<Metrics>,
 ) -> Box<dyn Fn() + Send + Sync> {
@@ -19,7 +19,7 @@ pub(super) fn sampler(
     Box::new(move || {
         process.sample();
         queue.set(i64::try_from(records.waiting_writes()).unwrap_or(i64::MAX));
-        for app in apps.iter() {
+        for app in apps.snapshot().iter() {
             app.tell_limits();
         }
     })

@@ -3,12 +3,14 @@
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, HeaderName, HeaderValue, ORIGIN, VARY,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW, HeaderName, HeaderValue, ORIGIN,
+    VARY,
 };
 use http::{HeaderMap, Response, StatusCode};
 
 use crate::apps::App;
 
+use super::ALL_METHODS;
 use super::body::ReplyBody;
 use super::private::ReadRight;
 use super::route::Route;
@@ -75,6 +77,14 @@ pub(super) fn for_uploads(app: &App, request: &HeaderMap, response: &mut HeaderM
         response.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         response.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
     }
+}
+
+/// What the server takes at all, for `OPTIONS *` (RFC 9110 §9.3.7): no browser asks it.
+pub(super) fn of_the_server() -> Response<ReplyBody> {
+    let mut response = Response::new(ReplyBody::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(ALL_METHODS));
+    response
 }
 
 fn allowed_origin(app: &App, request: &HeaderMap) -> Option<HeaderValue> {

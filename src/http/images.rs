@@ -17,7 +17,8 @@ use super::error::Problem;
 use super::private::query_of;
 use super::read::parse_key;
 use super::route::Route;
-use super::uploads::{Call, counted, public_url, success, timestamp};
+use super::timestamp;
+use super::uploads::{Call, counted, public_url, success};
 
 #[derive(Serialize)]
 struct Deleted<'a> {

@@ -16,13 +16,14 @@ mod limits;
 mod owner;
 mod private;
 mod read;
+mod refusal;
 mod route;
 mod uploads;
 
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use http::header::HeaderName;
@@ -31,16 +32,17 @@ use http_body::Body;
 use tokio::sync::Semaphore;
 
 use crate::actions::Services;
-use crate::apps::{App, Apps};
+use crate::apps::{App, LiveApps};
 use crate::background::events::Push;
 use crate::domain::{Error, Source, TrustedProxies};
 use crate::log::RequestId;
 use crate::metrics::{Metrics, UNKNOWN_APP};
 
-pub use admission::HEAD_BUFFER_BYTES;
+pub use admission::{MAX_HEAD_BYTES, MAX_TARGET_BYTES};
 pub use body::ReplyBody;
 pub use error::Problem;
 pub use exchange::LoggedBody;
+pub use refusal::{Refused, overloaded};
 
 use exchange::{Exchange, Line};
 use route::{NoRoute, Route};
@@ -52,7 +54,7 @@ const ALL_METHODS: &str = "GET, HEAD, POST, DELETE, OPTIONS";
 
 /// What the public listener serves.
 pub struct FrontDoor {
-    apps: Arc<Apps>,
+    apps: Arc<LiveApps>,
     services: Services,
     metrics: Arc<Metrics>,
     /// The mark by which a request that comes around is recognised.
@@ -70,7 +72,7 @@ impl FrontDoor {
     /// Opens the front door, for at most `max_concurrent` requests at a time.
     #[must_use]
     pub fn new(
-        apps: Arc<Apps>,
+        apps: Arc<LiveApps>,
         services: Services,
         metrics: Arc<Metrics>,
         loop_token: HeaderValue,
@@ -138,6 +140,9 @@ impl FrontDoor {
             return Problem::MethodNotAllowed { allow: ALL_METHODS }.into_response(&line.id);
         }
         let (head, body) = request.into_parts();
+        if head.method == Method::OPTIONS && head.uri.path() == "*" {
+            return cors::of_the_server();
+        }
         if let Some((push, source)) = self.push.as_ref().zip(events::source_of(head.uri.path())) {
             line.route = events::route_of(source);
             let answered = Box::pin(events::handle(push, source, &head, body)).await;
@@ -151,7 +156,8 @@ impl FrontDoor {
             }
         };
         line.route = route.name();
-        let Some(app) = self.apps.get(route.app()) else {
+        // From here to its last byte, a request has the app that it began with.
+        let Some(app) = &self.apps.get(route.app()) else {
             return self.unknown_app(&route, line);
         };
         line.app = Some(app.name.clone());
@@ -246,4 +252,11 @@ fn text_response(status: StatusCode, text: impl Into<Bytes>) -> Response<ReplyBo
     let plain = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(http::header::CONTENT_TYPE, plain);
     response
+}
+
+/// RFC 3339 in UTC, to the second.
+fn timestamp(time: SystemTime) -> String {
+    let since_1970 = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let seconds = i64::try_from(since_1970).unwrap_or(i64::MAX);
+    jiff::Timestamp::from_second(seconds).map(|time| time.to_string()).unwrap_or_default()
 }

@@ -29,7 +29,7 @@ use super::body::{MAX_JSON_BYTES, ReplyBody, json_response, read_json};
 use super::error::Problem;
 use super::idempotency::idempotency_key;
 use super::route::Route;
-use super::{identity, limits};
+use super::{identity, limits, timestamp};
 
 /// The header that may carry the upload token instead of the query.
 const UPLOAD_TOKEN: &str = "upload-token";
@@ -331,11 +331,4 @@ fn upload_answer<'a>(app: &App, record: &'a UploadRecord) -> UploadAnswer<'a> {
 
 pub(super) fn public_url(app: &App, key: &str) -> String {
     format!("{}/v2/images/{key}", app.public_base)
-}
-
-/// RFC 3339 in UTC, to the second.
-pub(super) fn timestamp(time: SystemTime) -> String {
-    let since_1970 = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-    let seconds = i64::try_from(since_1970).unwrap_or(i64::MAX);
-    jiff::Timestamp::from_second(seconds).map(|time| time.to_string()).unwrap_or_default()
 }

@@ -8,8 +8,8 @@
 //! owners a second). One shared bucket would lock newcomers out at once, and admitting them
 //! unlimited would hand a flood the way around the limit.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use governor::nanos::Nanos;
 use governor::state::keyed::{DashMapStateStore, ShrinkableKeyedStateStore};
@@ -26,12 +26,12 @@ pub(super) struct BoundedStore {
     own: DashMapStateStore<u64>,
     /// The number of buckets in `own`. The map's own `len` locks each of its shards.
     count: AtomicUsize,
-    max_keys: usize,
+    max_keys: Arc<AtomicUsize>,
     shared: OnceLock<Box<[InMemoryState]>>,
 }
 
 impl BoundedStore {
-    pub(super) fn new(max_keys: usize) -> Self {
+    pub(super) fn new(max_keys: Arc<AtomicUsize>) -> Self {
         Self {
             own: DashMapStateStore::default(),
             count: AtomicUsize::new(0),
@@ -59,7 +59,7 @@ impl StateStore for BoundedStore {
         if let Some(bucket) = self.own.get(key) {
             return bucket.measure_and_replace(&NotKeyed::NonKey, decide);
         }
-        if self.count.load(Ordering::Relaxed) >= self.max_keys {
+        if self.count.load(Ordering::Relaxed) >= self.max_keys.load(Ordering::Relaxed) {
             return self.shared_bucket(*key).measure_and_replace(&NotKeyed::NonKey, decide);
         }
         let bucket = self.own.entry(*key).or_insert_with(|| {

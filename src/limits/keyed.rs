@@ -1,7 +1,8 @@
 //! A bucket for each key: the limits of owners, client addresses and uploads.
 
 use std::hash::{BuildHasher as _, Hash, RandomState};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use governor::clock::{Clock, DefaultClock, Reference as _};
@@ -30,7 +31,8 @@ pub struct KeyedLimiter<C: Clock = DefaultClock> {
     policy: Policy,
     hasher: RandomState,
     limiter: governor::RateLimiter<u64, BoundedStore, C, StateInformationMiddleware>,
-    max_keys: usize,
+    /// Shared with the limiter's store.
+    max_keys: Arc<AtomicUsize>,
     created: C::Instant,
     /// When the last sweep began that was made because the limiter was full, in nanoseconds since
     /// `created`.
@@ -51,7 +53,8 @@ impl<C: Clock> KeyedLimiter<C> {
     #[must_use]
     pub fn with_clock(limit: &'static str, rate: Rate, max_keys: usize, clock: C) -> Self {
         let created = clock.now();
-        let store = BoundedStore::new(max_keys);
+        let max_keys = Arc::new(AtomicUsize::new(max_keys));
+        let store = BoundedStore::new(Arc::clone(&max_keys));
         Self {
             policy: Policy { limit, rate },
             hasher: RandomState::new(),
@@ -83,6 +86,11 @@ impl<C: Clock> KeyedLimiter<C> {
         self.limiter.shrink_to_fit();
     }
 
+    /// Sets another bound. Keys beyond it are kept until their buckets are full again.
+    pub fn set_max_keys(&self, max_keys: usize) {
+        self.max_keys.store(max_keys, Ordering::Relaxed);
+    }
+
     /// How many keys are remembered.
     #[must_use]
     pub fn keys(&self) -> usize {
@@ -92,7 +100,7 @@ impl<C: Clock> KeyedLimiter<C> {
     /// Makes room when the bound is reached, at most once an interval; one caller does it, while
     /// the others go on.
     fn sweep_if_full(&self) {
-        if self.limiter.len() < self.max_keys {
+        if self.limiter.len() < self.max_keys.load(Ordering::Relaxed) {
             return;
         }
         let now = self.limiter.clock().now().duration_since(self.created).as_u64();
@@ -215,6 +223,21 @@ mod tests {
         clock.advance(Duration::from_secs(2));
         limiter.check("late").unwrap();
         assert_eq!(limiter.keys(), 1, "all the others were forgotten");
+    }
+
+    #[test]
+    fn the_bound_may_change_and_takes_nobodys_bucket() {
+        let (limiter, _clock) = limiter("1/h", 3, 1000);
+        for owner in 0..100 {
+            limiter.check(&owner).unwrap();
+        }
+        limiter.set_max_keys(50);
+        let _ = limiter.check("late");
+        assert_eq!(limiter.keys(), 100, "who is known stays, and nobody joins");
+        assert_eq!(limiter.check(&7).unwrap().remaining, 1);
+        limiter.set_max_keys(200);
+        limiter.check("later").unwrap();
+        assert_eq!(limiter.keys(), 101);
     }
 
     #[test]

@@ -3,10 +3,11 @@
 mod storage;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::Metrics;
-use super::outcomes::{DELETE_OUTCOMES, SIGNED_URL_OUTCOMES};
+use super::outcomes::{DELETE_OUTCOMES, MULTIPART_OUTCOMES, PRESIGN_OUTCOMES, SIGNED_URL_OUTCOMES};
 use crate::domain::{
     AbortCause, AppName, Discrepancy, FallbackReason, FallbackResult, HealReason, HedgeWinner,
     IdentityMethod, IdentityOutcome, LookOutcome, MemoryFill, MemoryLookup, MemoryRevalidation,
@@ -18,131 +19,51 @@ use crate::domain::{
 pub struct AppMetrics {
     app: AppName,
     all: Arc<Metrics>,
+    /// Whether the app was removed: its gauges are gone then, and nobody brings them back.
+    retired: Arc<AtomicBool>,
 }
-
-/// The outcomes of a presign that has reached an app.
-const PRESIGN_OUTCOMES: &[&str] = &[
-    "ok",
-    "ambiguous_owner_id",
-    "body_too_large",
-    "conflict",
-    "file_too_large",
-    "idempotency_conflict",
-    "internal",
-    "invalid_file_name",
-    "invalid_json",
-    "invalid_owner_id",
-    "invalid_request",
-    "missing_owner_id",
-    "public_upload_disabled",
-    "rate_limited",
-    "records_unavailable",
-    "request_timeout",
-    "size_required",
-    "storage_failed",
-    "type_mismatch",
-    "unsupported_constraint",
-    "unsupported_image_type",
-    "upload_expired",
-];
-
-/// The outcomes of a request for an upload in parts that has reached an app, by what it asks for.
-const MULTIPART_OUTCOMES: &[(&str, &[&str])] = &[
-    (
-        "begin",
-        &[
-            "ok",
-            "ambiguous_owner_id",
-            "body_too_large",
-            "conflict",
-            "file_too_large",
-            "idempotency_conflict",
-            "internal",
-            "invalid_file_name",
-            "invalid_json",
-            "invalid_owner_id",
-            "invalid_request",
-            "missing_owner_id",
-            "multipart_unsupported",
-            "public_upload_disabled",
-            "rate_limited",
-            "records_unavailable",
-            "request_timeout",
-            "size_required",
-            "storage_failed",
-            "storage_timeout",
-            "type_mismatch",
-            "unsupported_constraint",
-            "unsupported_image_type",
-            "upload_expired",
-        ],
-    ),
-    (
-        "part_urls",
-        &[
-            "ok",
-            "body_too_large",
-            "conflict",
-            "internal",
-            "invalid_json",
-            "invalid_request",
-            "rate_limited",
-            "records_unavailable",
-            "request_timeout",
-            "storage_failed",
-            "upload_expired",
-            "upload_not_found",
-        ],
-    ),
-    (
-        "parts",
-        &[
-            "ok",
-            "conflict",
-            "internal",
-            "invalid_request",
-            "rate_limited",
-            "records_unavailable",
-            "storage_failed",
-            "storage_timeout",
-            "upload_expired",
-            "upload_not_found",
-        ],
-    ),
-    (
-        "complete",
-        &[
-            "ok",
-            "body_too_large",
-            "conflict",
-            "internal",
-            "invalid_json",
-            "invalid_request",
-            "rate_limited",
-            "records_unavailable",
-            "request_timeout",
-            "storage_failed",
-            "storage_timeout",
-            "upload_expired",
-            "upload_not_found",
-            "verification_failed",
-            "wrong_parts",
-        ],
-    ),
-];
 
 impl AppMetrics {
     /// The metrics of an app that reads from `storage` and, if it has one, from a CDN.
     #[must_use]
     pub fn new(all: &Arc<Metrics>, app: &AppName, storage: Source, has_cdn: bool) -> Self {
-        let this = Self { app: app.clone(), all: Arc::clone(all) };
-        let name = app.as_str();
+        let this = Self { app: app.clone(), all: Arc::clone(all), retired: Arc::default() };
+        this.touch(storage, has_cdn);
+        this
+    }
+
+    /// The same for a new version of the app, with the series that only it can move.
+    #[must_use]
+    pub fn renewed(&self, storage: Source, has_cdn: bool) -> Self {
+        self.touch(storage, has_cdn);
+        self.clone()
+    }
+
+    /// Takes the app's gauges away, for good: what they say of an app that is no more would stay
+    /// what it was. Its counters stay until the process ends, so that they never go back.
+    pub fn retire(&self) {
+        self.retired.store(true, Ordering::Release);
+        self.without_cdn();
+        // Absent where it never was.
+        let _ = self.all.sweeper_overdue.remove_label_values(&[self.app.as_str()]);
+        for limit in ["owner", "upload"] {
+            let _ = self.all.limiter_keys.remove_label_values(&[self.app.as_str(), limit]);
+        }
+    }
+
+    /// Takes away the gauge of a CDN that the app no longer has.
+    pub fn without_cdn(&self) {
+        let _ = self.all.cdn_breaker_state.remove_label_values(&[self.app.as_str()]);
+    }
+
+    fn touch(&self, storage: Source, has_cdn: bool) {
+        let (all, name) = (&self.all, self.app.as_str());
         all.reads.with_label_values(&[name, storage.label(), "200"]);
         for failed in ["502", "503", "504"] {
             all.reads.with_label_values(&[name, Source::None.label(), failed]);
         }
         all.read_bytes.with_label_values(&[name, storage.label()]);
-        this.touch_storage();
+        self.touch_storage();
         for state in UploadState::ALL {
             all.uploads.with_label_values(&[name, state.as_str()]);
         }
@@ -180,9 +101,8 @@ impl AppMetrics {
         }
         all.sweeper_overdue.with_label_values(&[name]);
         if has_cdn {
-            this.touch_cdn();
+            self.touch_cdn();
         }
-        this
     }
 
     /// Lets the series exist that an app with identities can move; its API keys have these names.
@@ -287,6 +207,9 @@ impl AppMetrics {
 
     /// Sets the state of the CDN's breaker: 0 closed, 1 half-open, 2 open.
     pub fn breaker(&self, state: i64) {
+        if self.retired.load(Ordering::Acquire) {
+            return;
+        }
         self.all.cdn_breaker_state.with_label_values(&[self.app.as_str()]).set(state);
     }
 
@@ -376,6 +299,9 @@ impl AppMetrics {
 
     /// Sets how many keys a limit remembers.
     pub fn limiter_keys(&self, limit: &str, keys: usize) {
+        if self.retired.load(Ordering::Acquire) {
+            return;
+        }
         let keys = i64::try_from(keys).unwrap_or(i64::MAX);
         self.all.limiter_keys.with_label_values(&[self.app.as_str(), limit]).set(keys);
     }
@@ -387,6 +313,9 @@ impl AppMetrics {
 
     /// Sets for how long the oldest look has been due.
     pub fn overdue(&self, time: Duration) {
+        if self.retired.load(Ordering::Acquire) {
+            return;
+        }
         let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
         self.all.sweeper_overdue.with_label_values(&[self.app.as_str()]).set(seconds);
     }

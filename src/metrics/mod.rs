@@ -15,6 +15,8 @@ use prometheus::{
     TextEncoder,
 };
 
+use crate::domain::{FileState, ReloadOutcome};
+
 pub use app::AppMetrics;
 pub use events::EventMetrics;
 pub use sampled::Sampler;
@@ -72,11 +74,16 @@ macro_rules! metrics {
                 $( let $field = build!($kind, $name, $help.trim() $(, $labels)? $(; $edges)?);
                 registry.register(Box::new($field.clone())).expect("names are distinct"); )+
                 let this = Self { registry, $( $field, )+ };
-                for cap in ["requests", "connections", "storage"] {
+                for cap in ["requests", "connections", "connections_per_ip", "storage"] {
                     this.overloaded.with_label_values(&[cap]);
                 }
+                for outcome in ReloadOutcome::ALL {
+                    this.config_reloads.with_label_values(&[outcome.label()]);
+                }
+                for state in FileState::ALL {
+                    this.config_apps.with_label_values(&[state.label()]);
+                }
                 for outcome in ["ok", "failed"] {
-                    this.config_reloads.with_label_values(&[outcome]);
                     this.deletions_followed.with_label_values(&[outcome]);
                     this.sweeper_run.with_label_values(&[outcome]);
                 }
@@ -203,8 +210,10 @@ metrics! {
     event_lag: HistogramVec("safelight_event_lag_seconds", ["source"]; LAG_EDGES),
     /// Questions to the queue of events, by outcome: ok or failed.
     event_polls: IntCounterVec("safelight_event_polls_total", ["outcome"]),
-    /// Reloads of the apps' files, by outcome: ok or failed.
+    /// Reloads of the apps' files, by outcome: ok, unchanged, refused or failed.
     config_reloads: IntCounterVec("safelight_config_reloads_total", ["outcome"]),
+    /// Apps by how they stand to their files: live, refused or missing.
+    config_apps: IntGaugeVec("safelight_config_apps", ["state"]),
     /// Which build this is; always 1.
     build_info: IntGaugeVec("safelight_build_info", ["version", "commit"]),
     /// Threads that requests are answered on.

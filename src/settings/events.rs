@@ -22,7 +22,7 @@ const VISIBILITY: Duration = Duration::from_secs(120);
 const LONGEST_VISIBILITY: Duration = Duration::from_secs(12 * 3600);
 
 /// `[Events]`: the sources of storage events; any number of them.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EventsSettings {
     /// A queue that the gateway asks.
     pub sqs: Option<SqsSettings>,
@@ -58,7 +58,7 @@ pub struct PubSubSettings {
 }
 
 /// A webhook that sends a shared secret.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebhookSettings {
     /// Whoever knows one of these may send events. Never empty.
     pub secrets: Vec<Secret>,

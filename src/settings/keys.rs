@@ -9,7 +9,7 @@ use crate::domain::{MintSecrets, Secret};
 const SHORTEST: usize = 32;
 
 /// The secrets of the gateway itself.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeySettings {
     /// The first mints keys, all verify. Append-only: back it up like data.
     pub mint: MintSecrets,

@@ -3,6 +3,7 @@
 //! Paths in the file are relative to the working directory of the process, as those on its command
 //! line are.
 
+mod differences;
 mod environment;
 mod events;
 mod grants;
@@ -33,11 +34,14 @@ const LONGEST_URL_EXPIRY: Duration = Duration::from_secs(7 * 86_400);
 const SMALLEST_CACHE: u64 = 1 << 20;
 const LARGEST_CACHE: u64 = 1 << 40;
 
+/// A minute: as long as a deployment takes that deletes files before it writes them anew.
+const REMOVAL_GRACE: Duration = Duration::from_secs(60);
+
 /// What stands for the file's name in messages where there is no file.
 const NO_FILE: &str = "settings";
 
 /// The settings of the process, checked.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// `[Server]`.
     pub server: ServerSettings,
@@ -58,7 +62,7 @@ pub struct Settings {
 }
 
 /// `[Server]`: where the gateway listens, and what it may reach.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerSettings {
     /// For the world.
     pub listen: SocketAddr,
@@ -76,6 +80,14 @@ pub struct ServerSettings {
     pub trusted_proxies: Option<TrustedProxies>,
     /// The longest life that an app may give its upload URLs. Whole seconds.
     pub max_url_expiry: Duration,
+    /// For how long an app goes on whose file is gone.
+    pub removal_grace: Duration,
+    /// How long a client's connection may be idle between two requests.
+    pub idle_timeout: Duration,
+    /// How long load balancers have to see that the gateway is no longer ready.
+    pub drain_notice: Duration,
+    /// How long requests have to finish once no more are accepted.
+    pub drain_timeout: Duration,
 }
 
 /// `[Records] URL`: where the records of uploads are kept.
@@ -90,6 +102,8 @@ pub enum RecordsUrl {
 pub struct LimitsSettings {
     /// Connections of clients.
     pub max_connections: NonZeroUsize,
+    /// Connections of one client, where it is known who is one.
+    pub max_connections_per_ip: NonZeroUsize,
     /// Requests that are being answered.
     pub max_concurrent_requests: NonZeroUsize,
 }
@@ -158,6 +172,10 @@ impl ServerSettings {
         let secrets_dir = section.key("SecretsDir").text(path).or("/run/secrets/safelight".into());
         let trusted_proxies = section.key("TrustedProxies").texts(proxy_network).optional();
         let max_url_expiry = section.key("MaxURLExpiry").duration().check(url_expiry);
+        let removal_grace = section.key("RemovalGrace").duration().check(removal_grace);
+        let idle_timeout = section.key("IdleTimeout").duration().check(idle);
+        let drain_notice = section.key("DrainNotice").duration().check(drain);
+        let drain_timeout = section.key("DrainTimeout").duration().check(drain);
         Some(Self {
             listen,
             admin_listen,
@@ -167,6 +185,10 @@ impl ServerSettings {
             address_policy,
             trusted_proxies: trusted_proxies.map(TrustedProxies::new),
             max_url_expiry: max_url_expiry.or(Duration::from_secs(15 * 60)),
+            removal_grace: removal_grace.or(REMOVAL_GRACE),
+            idle_timeout: idle_timeout.or(Duration::from_secs(75)),
+            drain_notice: drain_notice.or(Duration::from_secs(2)),
+            drain_timeout: drain_timeout.or(Duration::from_secs(25)),
         })
     }
 }
@@ -205,6 +227,7 @@ impl LimitsSettings {
         };
         Self {
             max_connections: count(section.key("MaxConnections").integer(), 10_000),
+            max_connections_per_ip: count(section.key("MaxConnectionsPerIP").integer(), 256),
             max_concurrent_requests: count(section.key("MaxConcurrentRequests").integer(), 4096),
         }
     }
@@ -232,6 +255,26 @@ fn url_expiry(expiry: &Duration) -> Result<(), &'static str> {
     let allowed = expiry.subsec_nanos() == 0
         && (Duration::from_secs(1)..=LONGEST_URL_EXPIRY).contains(expiry);
     if allowed { Ok(()) } else { Err("write whole seconds, from \"1s\" to \"7d\"") }
+}
+
+fn removal_grace(grace: &Duration) -> Result<(), &'static str> {
+    if *grace <= Duration::from_secs(86_400) {
+        Ok(())
+    } else {
+        Err("write a time of at most \"1d\"")
+    }
+}
+
+/// Less than a client needs to ask again is a slip, and more than a day is no limit.
+fn idle(time: &Duration) -> Result<(), &'static str> {
+    let allowed = (Duration::from_secs(1)..=Duration::from_secs(86_400)).contains(time);
+    if allowed { Ok(()) } else { Err("write a time from \"1s\" to \"1d\"") }
+}
+
+/// Whoever ends a process waits for minutes at most.
+fn drain(time: &Duration) -> Result<(), &'static str> {
+    let allowed = *time <= Duration::from_secs(3600);
+    if allowed { Ok(()) } else { Err("write a time up to \"1h\"") }
 }
 
 fn proxy_network(text: &str) -> Result<IpNet, String> {

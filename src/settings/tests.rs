@@ -37,6 +37,9 @@ fn defaults_are_the_contracts() {
     assert_eq!(settings.keys.signing, [crate::domain::Secret::new(SIGN)]);
     assert_eq!(settings.limits.max_connections.get(), 10_000);
     assert_eq!(settings.limits.max_concurrent_requests.get(), 4096);
+    assert_eq!(settings.limits.max_connections_per_ip.get(), 256);
+    let ServerSettings { idle_timeout, drain_notice, drain_timeout, .. } = settings.server;
+    assert_eq!([idle_timeout, drain_notice, drain_timeout].map(|time| time.as_secs()), [75, 2, 25]);
     let hour = Duration::from_secs(3600);
     let (interval, reconcile) = (hour / 12, Reconcile::Off);
     assert_eq!(settings.sweeper, SweeperSettings { interval, grace: hour, reconcile });
@@ -137,6 +140,15 @@ fn what_is_wrong_is_told_with_its_line() {
             with("", "[Sweeper]\nReconcile = 'on'"),
             "F:8: Sweeper.Reconcile: write \"off\", \"report\" or \"adopt\"",
         ),
+        (
+            with("", "[Limits]\nMaxConnectionsPerIP = 0"),
+            "F:8: Limits.MaxConnectionsPerIP: write a number from 1 to 10000000",
+        ),
+        (
+            with("IdleTimeout = '0s'", ""),
+            "F:2: Server.IdleTimeout: write a time from \"1s\" to \"1d\"",
+        ),
+        (with("DrainTimeout = '2h'", ""), "F:2: Server.DrainTimeout: write a time up to \"1h\""),
         (
             with("", "[Limits]\nMaxConnections = 0"),
             "F:8: Limits.MaxConnections: write a number from 1 to 10000000",

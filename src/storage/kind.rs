@@ -22,7 +22,7 @@ pub enum Kind {
 }
 
 /// A provider, and how to get at it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StorageKind {
     /// Amazon S3, or something that speaks its protocol.
     S3(S3Access),

@@ -30,7 +30,7 @@ impl Rows {
             setup.configuration().prepare().await.unwrap_or_else(|errors| panic!("{errors:#?}"));
         let app = apps.get("shop").expect("it was built");
         let origin = origin.map(str::to_owned);
-        let mut examination = Examination::new(app, &client, bucket, origin).unwrap();
+        let mut examination = Examination::new(&app, &client, bucket, origin).unwrap();
         Self::from(examination.run().await)
     }
 

@@ -32,6 +32,7 @@ mod process_credentials;
 mod reads;
 mod ready;
 mod redirects;
+mod reload;
 mod s3;
 mod signed_cdn;
 mod signing;

@@ -1,6 +1,8 @@
 //! What an operator sees: health, readiness, apps and metrics on the admin listener, and the caps
 //! that keep a gateway alive.
 
+mod draining;
+
 use http::Method;
 use serde_json::json;
 
@@ -29,11 +31,19 @@ async fn the_admin_listener() {
         assert_eq!((head.status.as_u16(), head.body.len()), (200, 0));
     }
     let apps = admin(&gateway, Method::GET, "/apps").await;
+    let mut apps = apps.json();
+    for app in apps.as_array_mut().unwrap() {
+        let app = app.as_object_mut().unwrap();
+        assert_eq!(app.remove("fingerprint").unwrap().as_str().unwrap().len(), 16);
+        assert!(app.remove("since").unwrap().as_str().unwrap().ends_with('Z'));
+        let file = format!("apps.d/{}.toml", app["app"].as_str().unwrap());
+        assert!(app.remove("file").unwrap().as_str().unwrap().ends_with(&file));
+    }
     let expected = json!([
-        {"app": "archive", "storage": "s3", "cdn": true, "uploads": false},
-        {"app": "shop", "storage": "s3", "cdn": false, "uploads": true},
+        {"app": "archive", "storage": "s3", "cdn": true, "uploads": false, "state": "live"},
+        {"app": "shop", "storage": "s3", "cdn": false, "uploads": true, "state": "live"},
     ]);
-    assert_eq!(apps.json(), expected, "and nothing of what is secret");
+    assert_eq!(apps, expected, "and nothing of what is secret");
     let metrics = admin(&gateway, Method::GET, "/metrics").await;
     assert_eq!(metrics.header("content-type"), "text/plain; version=0.0.4; charset=utf-8");
     assert_eq!(admin(&gateway, Method::GET, "/darkroom/shop/v2/images/x").await.status, 404);
@@ -155,7 +165,7 @@ async fn a_client_that_hangs_up_gives_its_place_back() {
 }
 
 #[tokio::test]
-async fn a_connection_beyond_the_cap_is_closed() {
+async fn a_connection_beyond_the_cap_is_told_to_come_again() {
     let setup = Setup::with_app("shop", offline_app_file("", ""));
     let gateway = setup.and_settings("[Limits]\nMaxConnections = 2").start().await;
     let mut held = Vec::new();
@@ -165,8 +175,7 @@ async fn a_connection_beyond_the_cap_is_closed() {
         assert_eq!(raw.answer().await.expect("an answer").status, 404);
         held.push(raw);
     }
-    let mut beyond = Raw::connect(&gateway.base).await;
-    assert!(beyond.is_closed().await);
+    assert_turned_away(Raw::connect(&gateway.base).await).await;
     let closed = r#"safelight_overloaded_total{cap="connections"}"#;
     assert_eq!(gateway.metrics().await.value(closed), 1.0);
 
@@ -177,8 +186,64 @@ async fn a_connection_beyond_the_cap_is_closed() {
     loop {
         let mut next = Raw::connect(&gateway.base).await;
         next.send("GET /nowhere HTTP/1.1\r\nHost: h\r\n\r\n").await;
-        if let Some(answer) = next.answer().await {
-            break assert_eq!(answer.status, 404);
+        match next.answer().await {
+            Some(answer) if answer.status == 404 => break,
+            answer => assert_eq!(answer.expect("an answer").status, 503),
         }
+    }
+}
+
+/// One that is not let in: it is told so before it has asked for anything.
+async fn assert_turned_away(mut raw: Raw) {
+    let answer = raw.answer().await.expect("an answer");
+    assert_eq!((answer.status, answer.code().as_str()), (503, "overloaded"));
+    let headers = ["retry-after", "connection", "cache-control"].map(|name| answer.header(name));
+    assert_eq!(headers, ["1", "close", "no-store"]);
+    raw.send("GET /nowhere HTTP/1.1\r\nHost: h\r\n\r\n").await;
+    assert!(raw.is_closed().await);
+}
+
+/// Has a request answered on it.
+async fn use_it(raw: &mut Raw) {
+    raw.send("GET /nowhere HTTP/1.1\r\nHost: h\r\n\r\n").await;
+    assert_eq!(raw.answer().await.expect("an answer").status, 404);
+}
+
+#[tokio::test]
+async fn a_client_has_only_so_many_connections() {
+    let gateway = Setup::with_app("shop", offline_app_file("", ""))
+        .and_server("TrustedProxies = [\"127.0.0.3/32\"]")
+        .and_settings("[Limits]\nMaxConnectionsPerIP = 2")
+        .start()
+        .await;
+    let mut held = Vec::new();
+    // Another client, and a proxy that brings many.
+    for (from, count) in [("127.0.0.1", 2), ("127.0.0.2", 2), ("127.0.0.3", 5)] {
+        for _ in 0..count {
+            let mut raw = Raw::connect_from(from, &gateway.base).await;
+            use_it(&mut raw).await;
+            held.push(raw);
+        }
+    }
+    for from in ["127.0.0.1", "127.0.0.2"] {
+        assert_turned_away(Raw::connect_from(from, &gateway.base).await).await;
+    }
+    let refused = r#"safelight_overloaded_total{cap="connections_per_ip"}"#;
+    assert_eq!(gateway.metrics().await.value(refused), 2.0);
+    for raw in &mut held {
+        use_it(raw).await;
+    }
+}
+
+/// Without a word on who stands in front, one address may be that of everybody.
+#[tokio::test]
+async fn where_nobody_says_who_stands_in_front_nobody_is_counted() {
+    let setup = Setup::with_app("shop", offline_app_file("", ""));
+    let gateway = setup.and_settings("[Limits]\nMaxConnectionsPerIP = 1").start().await;
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        let mut raw = Raw::connect(&gateway.base).await;
+        use_it(&mut raw).await;
+        held.push(raw);
     }
 }

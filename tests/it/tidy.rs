@@ -55,7 +55,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "log",
         ],
     ),
-    ("server", &["http", "metrics"]),
+    ("server", &["domain", "http", "metrics"]),
     ("gateway", &["*"]),
     ("doctor", &["domain", "upstream", "storage", "cdn", "apps"]),
     ("dev", &["*"]),

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use crate::actions::verify::{Finding, Occasion, verify};
 use crate::actions::{Services, records_failed};
-use crate::apps::Apps;
+use crate::apps::LiveApps;
 use crate::domain::{Error, EventOutcome, EventSource, Stored, UploadState};
 use crate::metrics::EventMetrics;
 
@@ -27,7 +27,7 @@ pub enum Disposition {
 #[derive(Clone)]
 pub struct Handler {
     source: EventSource,
-    apps: Arc<Apps>,
+    apps: Arc<LiveApps>,
     services: Services,
     metrics: EventMetrics,
 }
@@ -37,7 +37,7 @@ impl Handler {
     #[must_use]
     pub const fn new(
         source: EventSource,
-        apps: Arc<Apps>,
+        apps: Arc<LiveApps>,
         services: Services,
         metrics: EventMetrics,
     ) -> Self {
@@ -94,7 +94,8 @@ impl Handler {
             Kind::Removed | Kind::Other => return Ok(EventOutcome::Ignored),
         }
         let secrets = &self.services.mint_secrets;
-        let Some((app, key)) = locate(&self.apps, secrets, &notice.bucket, &notice.key) else {
+        let apps = self.apps.snapshot();
+        let Some((app, key)) = locate(&apps, secrets, &notice.bucket, &notice.key) else {
             return Ok(EventOutcome::Unknown);
         };
         let record = self.services.records.get(&app.name, key.id()).await;

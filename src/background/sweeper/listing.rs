@@ -62,7 +62,7 @@ impl Sweeper {
     pub async fn compare(&self) -> Vec<AppReport> {
         let mut reports = Vec::new();
         if let Some(remedy) = self.schedule.reconcile {
-            for app in self.apps.iter() {
+            for app in self.live().iter() {
                 let mut report = AppReport::new(app.name.clone());
                 self.compare_bucket(app, remedy, &mut report).await;
                 reports.push(report);
@@ -148,6 +148,11 @@ impl Passes {
     fn get(&self, app: &AppName) -> Pass {
         let passes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         passes.get(app).cloned().unwrap_or_default()
+    }
+
+    /// Begins anew with an app.
+    pub(super) fn forget(&self, app: &AppName) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(app);
     }
 
     fn set(&self, app: &AppName, pass: Pass) {

@@ -10,6 +10,7 @@
 
 mod listing;
 mod pauses;
+mod places;
 mod queue;
 mod report;
 
@@ -21,11 +22,12 @@ use futures_util::{FutureExt as _, StreamExt as _};
 
 use crate::actions::Services;
 use crate::actions::reconcile::Remedy;
-use crate::apps::{App, Apps};
+use crate::apps::{App, Apps, LiveApps};
 use crate::metrics::Metrics;
 
 use self::listing::Passes;
 use self::pauses::Pauses;
+use self::places::Places;
 
 pub use self::listing::Pages;
 pub use self::report::{AppReport, Failing, Report};
@@ -53,25 +55,27 @@ pub struct Schedule {
 
 /// The sweeper of a process.
 pub struct Sweeper {
-    apps: Arc<Apps>,
+    apps: Arc<LiveApps>,
     services: Services,
     metrics: Arc<Metrics>,
     schedule: Schedule,
     pauses: Pauses,
     passes: Passes,
+    places: Places,
 }
 
 impl Sweeper {
     /// A sweeper of these apps, which has not run yet.
     #[must_use]
     pub fn new(
-        apps: Arc<Apps>,
+        apps: Arc<LiveApps>,
         services: Services,
         metrics: Arc<Metrics>,
         schedule: Schedule,
     ) -> Self {
         let (pauses, passes) = (Pauses::default(), Passes::default());
-        Self { apps, services, metrics, schedule, pauses, passes }
+        let places = Places::default();
+        Self { apps, services, metrics, schedule, pauses, passes, places }
     }
 
     /// Runs again and again, until `stop`. A run that is under way then is broken off.
@@ -98,7 +102,8 @@ impl Sweeper {
     /// Runs once: through every app's queue as it is now, as far as one run may go.
     pub async fn run(&self) -> Report {
         let begun = Instant::now();
-        let sweeps: Vec<_> = self.apps.iter().map(|app| self.sweep_app(app).boxed()).collect();
+        let live = self.live();
+        let sweeps: Vec<_> = live.iter().map(|app| self.sweep_app(app).boxed()).collect();
         let mut apps: Vec<AppReport> =
             stream::iter(sweeps).buffer_unordered(APPS_AT_ONCE).collect().await;
         apps.sort_by(|one, other| one.app.cmp(&other.app));
@@ -109,6 +114,16 @@ impl Sweeper {
         self.metrics.sweeper_run.with_label_values(&[outcome]).observe(seconds);
         report.log(seconds);
         report
+    }
+
+    /// The apps as they are now. What was learnt of storage that an app has no longer is forgotten.
+    fn live(&self) -> Arc<Apps> {
+        let apps = self.apps.snapshot();
+        for name in self.places.left(&apps) {
+            self.pauses.forget(&name);
+            self.passes.forget(&name);
+        }
+        apps
     }
 
     async fn sweep_app(&self, app: &App) -> AppReport {
@@ -126,7 +141,7 @@ impl Sweeper {
                 self.pauses.failed(&app.name, self.schedule.interval, Instant::now());
                 return report;
             }
-            None => self.pauses.worked(&app.name),
+            None => self.pauses.forget(&app.name),
         }
         if let Some(remedy) = self.schedule.reconcile {
             self.compare_bucket(app, remedy, &mut report).await;

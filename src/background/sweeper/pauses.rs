@@ -34,7 +34,7 @@ impl Pauses {
     }
 
     /// Forgets the app's pauses.
-    pub(super) fn worked(&self, app: &AppName) {
+    pub(super) fn forget(&self, app: &AppName) {
         self.lock().remove(app);
     }
 
@@ -62,7 +62,7 @@ mod tests {
             now += length;
             assert!(!pauses.is_paused(&shop, now), "{seconds}");
         }
-        pauses.worked(&shop);
+        pauses.forget(&shop);
         pauses.failed(&shop, interval, now);
         assert!(!pauses.is_paused(&shop, now + interval));
     }

@@ -9,7 +9,7 @@ use crate::domain::Grant;
 use crate::storage::kind::{FileContext, Means};
 
 /// How to get at Google Cloud Storage.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GcsAccess {
     /// Scheme, host and port of a server other than Google's; no path.
     pub endpoint: Option<Url>,
@@ -18,7 +18,7 @@ pub struct GcsAccess {
 }
 
 /// Who the gateway is to Google Cloud Storage.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GcsAccount {
     /// The app's own service account.
     Own(ServiceAccount),

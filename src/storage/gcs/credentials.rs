@@ -105,6 +105,15 @@ pub(super) fn is_address(email: &str) -> bool {
     email.contains('@') && email.bytes().all(graphic)
 }
 
+/// Everything of an account comes from its key file.
+impl PartialEq for ServiceAccount {
+    fn eq(&self, other: &Self) -> bool {
+        self.document == other.document
+    }
+}
+
+impl Eq for ServiceAccount {}
+
 impl std::fmt::Debug for ServiceAccount {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ServiceAccount")

@@ -11,7 +11,7 @@ use crate::domain::{Grant, Secret, Source};
 use crate::storage::kind::{FileContext, Means};
 
 /// How to get at an S3 store.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct S3Access {
     /// Who runs it: what it cannot do is refused.
     pub provider: Provider,

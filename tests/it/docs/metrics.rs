@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use safelight::domain::{
-    AbortCause, AppName, Discrepancy, FallbackReason, FallbackResult, HealReason, IdentityMethod,
-    IdentityOutcome, LookOutcome, MemoryFill, MemoryLookup, MemoryRevalidation, Source,
-    StorageOperation, StorageOutcome,
+    AbortCause, AppName, Discrepancy, FallbackReason, FallbackResult, FileState, HealReason,
+    IdentityMethod, IdentityOutcome, LookOutcome, MemoryFill, MemoryLookup, MemoryRevalidation,
+    ReloadOutcome, Source, StorageOperation, StorageOutcome,
 };
 use safelight::metrics::{AppMetrics, Metrics};
 
@@ -136,6 +136,14 @@ fn the_labels_are_those_of_the_program() {
         labels(LookOutcome::ALL.iter().map(|one| one.label()).collect())
     );
     assert_eq!(
+        table("Reloads", "Reload"),
+        labels(ReloadOutcome::ALL.iter().map(|one| one.label()).collect())
+    );
+    assert_eq!(
+        table("Reloads", "State"),
+        labels(FileState::ALL.iter().map(|one| one.label()).collect())
+    );
+    assert_eq!(
         table("What the sweeper does", "Finding"),
         labels(Discrepancy::ALL.iter().map(|one| one.label()).collect())
     );
@@ -160,7 +168,8 @@ fn promql(document: &str) -> Vec<&str> {
 /// of things, and has its place in the list.
 #[test]
 fn every_name_says_its_unit() {
-    const THINGS: [&str; 16] = [
+    const THINGS: [&str; 17] = [
+        "safelight_config_apps",
         "safelight_cdn_breaker_state",
         "safelight_memory_entries",
         "safelight_connections",

@@ -57,7 +57,7 @@ async fn printed_for(storage: &S3Config) -> S3Cors {
     let prepared = app_on(storage, "", "", "").configuration().prepare().await;
     let Prepared { apps, client, .. } = prepared.unwrap_or_else(|errors| panic!("{errors:#?}"));
     let app = apps.get("shop").unwrap();
-    let examination = Examination::new(app, &client, &storage.bucket, None).unwrap();
+    let examination = Examination::new(&app, &client, &storage.bucket, None).unwrap();
     match examination.cors_configuration() {
         Some(CorsConfiguration::S3(cors)) => cors,
         other => panic!("{other:?}"),
@@ -214,7 +214,7 @@ async fn an_examination_that_is_interrupted_leaves_nothing() {
     let setup = app_on(&storage, "interrupted/", &head, patient);
     let Prepared { apps, client, .. } = setup.configuration().prepare().await.ok().unwrap();
     let app = apps.get("shop").unwrap();
-    let mut examination = Examination::new(app, &client, &storage.bucket, None).unwrap();
+    let mut examination = Examination::new(&app, &client, &storage.bucket, None).unwrap();
     tokio::select! {
         _ = examination.run() => panic!("the CDN never answers"),
         () = cdn.until(|seen| !seen.requests.is_empty()) => {}

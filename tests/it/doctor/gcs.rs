@@ -36,7 +36,7 @@ async fn printed() -> Value {
     let prepared = app_on(&bucket, "", "", "").configuration().prepare().await;
     let Prepared { apps, client, .. } = prepared.unwrap_or_else(|errors| panic!("{errors:#?}"));
     let app = apps.get("shop").unwrap();
-    let examination = Examination::new(app, &client, BUCKET, None).unwrap();
+    let examination = Examination::new(&app, &client, BUCKET, None).unwrap();
     serde_json::to_value(examination.cors_configuration()).unwrap()
 }
 

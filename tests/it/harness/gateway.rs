@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use http::Method;
-use safelight::apps::{LoadContext, load_apps};
+use safelight::apps::{LoadContext, fingerprint, load_apps};
 use safelight::domain::{AppName, CleanName, MINT_ENTROPY_BYTES, MintSecrets, MintedKey, Secret};
-use safelight::gateway::{Configuration, Gateway};
+use safelight::gateway::{Configuration, Gateway, app_files};
 use safelight::settings::Settings;
 use safelight::storage::{S3Access, S3Config};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::task::JoinHandle;
 
 use super::plain_client::{Answer, Plain};
 use super::program::{Ended, Program};
@@ -71,6 +72,12 @@ impl Setup {
     /// More settings, as they stand in `safelight.toml`.
     pub fn and_settings(mut self, settings: &str) -> Self {
         self.settings.push_str(settings);
+        self
+    }
+
+    /// More lines of `[Server]`.
+    pub fn and_server(mut self, lines: &str) -> Self {
+        self.server.push_str(&format!("{lines}\n"));
         self
     }
 
@@ -134,11 +141,73 @@ impl TestGateway {
         Self::start(folder, setup).await
     }
 
+    /// Begins to stop it in order; the task ends when it has stopped.
+    pub fn begin_to_stop(&mut self, notice: Duration) -> JoinHandle<()> {
+        let gateway = self.gateway.take().expect("it runs");
+        tokio::spawn(gateway.stop(notice))
+    }
+
+    /// The memory of the program itself that is resident now, in KiB.
+    pub fn resident_kib(&self) -> u64 {
+        let id = self.program.as_ref().expect("the program itself runs").id();
+        let status = fs::read_to_string(format!("/proc/{id}/status")).expect("this is Linux");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let number = line.and_then(|line| line.split_whitespace().next());
+        number.and_then(|number| number.parse().ok()).expect("a number of KiB")
+    }
+
     /// Ends the program in order, and says how it ended.
     pub fn terminate(mut self) -> Ended {
         let program = self.program.take().expect("the program itself runs");
         program.terminate();
         program.ended()
+    }
+
+    /// The folder of everything that it has.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Writes an app's file anew, as an editor does it: beside it, and then in its place.
+    pub fn write_app(&self, name: &str, file: &str) {
+        let dir = self.folder.path().join("apps.d");
+        fs::write(dir.join(".next"), file).unwrap();
+        fs::rename(dir.join(".next"), dir.join(format!("{name}.toml"))).unwrap();
+    }
+
+    /// Takes an app's file away.
+    pub fn delete_app(&self, name: &str) {
+        fs::remove_file(self.folder.path().join(format!("apps.d/{name}.toml"))).unwrap();
+    }
+
+    /// What the operator is told of every app.
+    pub async fn apps(&self) -> Vec<Value> {
+        let answer = Plain::new(Method::GET, format!("{}/apps", self.admin)).send().await;
+        answer.assert_success();
+        answer.json().as_array().expect("a list").clone()
+    }
+
+    /// What the operator is told of an app.
+    pub async fn app(&self, name: &str) -> Option<Value> {
+        self.apps().await.into_iter().find(|app| app["app"] == name)
+    }
+
+    /// Asks until an app stands to its file in this way; gives what is told of it then.
+    pub async fn until_app(&self, name: &str, state: &str) -> Value {
+        eventually(&format!("{name} is {state}"), async || {
+            self.app(name).await.filter(|app| app["state"] == state)
+        })
+        .await
+    }
+
+    /// Asks until an app is what this file says; gives what is told of it then.
+    pub async fn until_live(&self, name: &str, file: &str) -> Value {
+        let expected = fingerprint(file);
+        eventually(&format!("{name} has changed"), async || {
+            let app = self.app(name).await?;
+            (app["state"] == "live" && app["fingerprint"] == *expected).then_some(app)
+        })
+        .await
     }
 
     /// The file of its settings, for a command beside it.
@@ -314,7 +383,8 @@ fn configure(folder: &Path, setup: &Setup) -> Configuration {
     };
     let (apps, errors) = load_apps(&settings.server.apps_dir, &context);
     assert!(errors.is_empty(), "{errors:#?}");
-    Configuration { settings, apps, embedded: setup.embedded.clone() }
+    let files = Some(app_files(&settings, std::sync::Arc::new(|_| None)));
+    Configuration { settings, apps, embedded: setup.embedded.clone(), files }
 }
 
 /// The settings of a gateway whose files are in a folder. Unless they say more of it, nothing is kept

@@ -126,10 +126,25 @@ impl Program {
         (base("address"), base("admin"))
     }
 
+    /// The id of the process.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Sends the signal that asks a process to end.
     pub fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    /// Sends the signal that asks a process to read its files again.
+    pub fn hang_up(&self) {
+        self.signal("HUP");
+    }
+
+    fn signal(&self, name: &str) {
         let id = self.process.id().to_string();
-        let sent = Command::new("sh").args(["-c", "kill -TERM \"$1\"", "sh", &id]).status();
+        let script = format!("kill -{name} \"$1\"");
+        let sent = Command::new("sh").args(["-c", &script, "sh", &id]).status();
         assert!(sent.expect("sh starts").success(), "the process is gone already");
     }
 

@@ -1,9 +1,10 @@
 //! A client that sends bytes as they are: what no HTTP library would send.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 /// After this a server is taken for one that never answers. Nothing is measured by it.
@@ -29,6 +30,15 @@ impl Raw {
     pub async fn connect(base: &str) -> Self {
         let address = base.strip_prefix("http://").expect("a base is http://address");
         let stream = TcpStream::connect(address).await.expect("the server listens");
+        Self { stream, buffer: Vec::new() }
+    }
+
+    /// Connects to `http://address` from another address of this machine.
+    pub async fn connect_from(from: &str, base: &str) -> Self {
+        let address = base.strip_prefix("http://").expect("a base is http://address");
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind((from.parse::<Ipv4Addr>().unwrap(), 0).into()).expect("an own address");
+        let stream = socket.connect(address.parse().unwrap()).await.expect("the server listens");
         Self { stream, buffer: Vec::new() }
     }
 

@@ -1,0 +1,67 @@
+//! One connection, on a stream of any kind.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{CONNECTION, HeaderValue};
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use hyper_util::server::graceful::Watcher;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::http::Refused;
+
+use super::conversation::{Answer, Conversation};
+use super::intake::Intake;
+use super::patient::Patient;
+
+/// How much is buffered of what a client sends, or does not take, in bytes. More than the largest
+/// head that is let through.
+const BUFFER_BYTES: usize = 64 * 1024;
+
+/// Speaks HTTP/1 on a stream until its end; after the watcher's signal, only until the answer to
+/// what has been asked.
+pub(super) async fn serve_http1<T, S, F, B>(
+    stream: T,
+    peer: SocketAddr,
+    idle: Duration,
+    handler: S,
+    watcher: Watcher,
+) where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Fn(Request<Incoming>, SocketAddr) -> F,
+    F: Future<Output = Response<B>>,
+    B: Body + Unpin + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let conversation = Arc::new(Conversation::default());
+    let stream = Intake::new(Patient::new(stream), idle, Arc::clone(&conversation));
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        let (unanswered, refused) = conversation.serve();
+        let is_last = refused.is_some();
+        if let Some(problem) = refused {
+            request.extensions_mut().insert(Refused(problem));
+        }
+        let answer = handler(request, peer);
+        async move {
+            let mut response = answer.await;
+            if is_last {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(response.map(|body| Answer { body, _unanswered: unanswered }))
+        }
+    });
+    let connection = http1::Builder::new()
+        .max_buf_size(BUFFER_BYTES)
+        .serve_connection(TokioIo::new(stream), service);
+    if let Err(error) = watcher.watch(connection).await {
+        // A client that went away, or a body that was broken off on purpose.
+        tracing::debug!(%error, "a connection ended early");
+    }
+}

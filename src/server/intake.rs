@@ -1,0 +1,303 @@
+//! A client's connection as hyper reads it: whole heads that were judged, the bodies that belong to
+//! them, and nothing else.
+//!
+//! A head that is refused is replaced by one that means nothing, and the service is told the reason
+//! ([`Conversation::refuse`]): so every answer takes the same way out, in its turn, with an id, a
+//! line in the log, and its form. Not a byte is passed on after it.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf as _, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
+
+use crate::http::Problem;
+
+use super::conversation::Conversation;
+use super::framing::{Framing, Step};
+
+/// How long a head may take to come, from its first byte; of the first one, from the connection's
+/// beginning.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long, and for how many bytes, a client is heard out that still sends when its connection
+/// ends. Closing while it sends would reset the connection, and the answer could be lost on the way.
+const FAREWELL: Duration = Duration::from_secs(2);
+const FAREWELL_BYTES: usize = 256 * 1024;
+
+/// What stands for a head that is refused. No client's own: the method is none that is known.
+const REFUSED_HEAD: &[u8] = b"REFUSED / HTTP/1.1\r\nHost: refused\r\n\r\n";
+
+/// A stream that gives hyper what it may read.
+pub(super) struct Intake<S> {
+    stream: S,
+    conversation: Arc<Conversation>,
+    framing: Framing,
+    /// What has come and was not passed on: empty with a client that sends one request at a time,
+    /// each in one piece.
+    held: BytesMut,
+    /// How much of it may be passed on.
+    ready: usize,
+    /// When the head that is not whole began, or the connection before its first head.
+    head_begun: Instant,
+    /// When the last bytes came or went, or a request was still without its whole answer.
+    active: Instant,
+    /// How long a connection may be idle between two requests.
+    idle: Duration,
+    /// Made with the first wait, then used again. It may ring early; then it is set again.
+    alarm: Option<Pin<Box<Sleep>>>,
+    /// The end of the farewell, and how many bytes are still heard.
+    farewell: Option<(Pin<Box<Sleep>>, usize)>,
+}
+
+/// How much of what was looked through may be passed on, and what comes after it.
+struct Clear {
+    length: usize,
+    then: Then,
+}
+
+/// What follows what may be passed on.
+enum Then {
+    /// Whatever else comes.
+    More,
+    /// What stands for the head that is refused.
+    Refused,
+    /// Nothing.
+    Nothing,
+}
+
+/// What to do when time is up.
+enum TimeIsUp {
+    /// The head does not come to an end.
+    SlowHead,
+    /// There is nobody to answer.
+    Idle,
+}
+
+impl<S> Intake<S> {
+    pub(super) fn new(stream: S, idle: Duration, conversation: Arc<Conversation>) -> Self {
+        let now = Instant::now();
+        Self {
+            stream,
+            conversation,
+            framing: Framing::new(),
+            held: BytesMut::new(),
+            ready: 0,
+            head_begun: now,
+            active: now,
+            idle,
+            alarm: None,
+            farewell: None,
+        }
+    }
+
+    /// Passes on what is ready; whether there was anything.
+    fn give(&mut self, buffer: &mut ReadBuf<'_>) -> bool {
+        let given = self.ready.min(buffer.remaining());
+        buffer.put_slice(&self.held[..given]);
+        self.held.advance(given);
+        self.ready -= given;
+        if self.held.is_empty() {
+            self.held = BytesMut::new();
+        }
+        given > 0
+    }
+
+    /// Takes what was just received into `buffer` after its first `before` bytes, and leaves there
+    /// what may be passed on at once.
+    fn take(&mut self, buffer: &mut ReadBuf<'_>, before: usize) {
+        let was_within_head = self.framing.is_within_head();
+        self.active = Instant::now();
+        let received = &buffer.filled()[before..];
+        if self.held.is_empty() {
+            let clear = self.clear(received);
+            self.held.extend_from_slice(&received[clear.length..]);
+            buffer.set_filled(before + clear.length);
+            self.hold(0, clear.then);
+        } else {
+            let mut held = std::mem::take(&mut self.held);
+            held.extend_from_slice(received);
+            buffer.set_filled(before);
+            let clear = self.clear(&held);
+            self.held = held;
+            self.hold(clear.length, clear.then);
+        }
+        if self.framing.is_within_head() && !was_within_head && self.conversation.has_begun() {
+            self.head_begun = self.active;
+        }
+    }
+
+    /// Looks through bytes that were not passed on.
+    fn clear(&mut self, bytes: &[u8]) -> Clear {
+        let mut length = 0;
+        let then = loop {
+            match self.framing.step(&bytes[length..]) {
+                Step::Wait if self.framing == Framing::Lost => break Then::Nothing,
+                Step::Wait => break Then::More,
+                Step::Head(of_head) => {
+                    self.conversation.begin();
+                    self.head_begun = self.active;
+                    length += of_head;
+                }
+                Step::Body(of_body) => length += of_body,
+                Step::Refused(problem) => {
+                    self.conversation.refuse(problem);
+                    break Then::Refused;
+                }
+            }
+        };
+        Clear { length, then }
+    }
+
+    /// Makes what is held ready up to here, and what follows.
+    fn hold(&mut self, ready: usize, then: Then) {
+        self.ready = ready;
+        match then {
+            Then::More => {}
+            Then::Nothing => self.held.truncate(ready),
+            Then::Refused => {
+                self.held.truncate(ready);
+                self.held.extend_from_slice(REFUSED_HEAD);
+                self.ready = self.held.len();
+            }
+        }
+    }
+
+    /// Refuses the head that does not come to an end.
+    fn give_head_up(&mut self) {
+        self.framing = Framing::Lost;
+        self.conversation.refuse(Problem::RequestTimeout);
+        self.hold(0, Then::Refused);
+    }
+
+    /// When time will be up, and for what.
+    fn deadline(&self) -> Option<(Instant, TimeIsUp)> {
+        if self.framing.is_within_head() {
+            Some((self.head_begun + HEAD_TIMEOUT, TimeIsUp::SlowHead))
+        } else if !self.framing.is_between() {
+            // Whoever reads a body knows how long it may take.
+            None
+        } else if self.conversation.has_begun() {
+            Some((self.active + self.idle, TimeIsUp::Idle))
+        } else {
+            Some((self.head_begun + HEAD_TIMEOUT, TimeIsUp::Idle))
+        }
+    }
+
+    /// Waits until time is up.
+    fn poll_time(&mut self, cx: &mut Context<'_>) -> Poll<TimeIsUp> {
+        loop {
+            let Some((until, what)) = self.deadline() else { return Poll::Pending };
+            let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(until)));
+            // One that rings too early is left as it is: deadlines move with every request.
+            if alarm.deadline() > until {
+                alarm.as_mut().reset(until);
+            }
+            ready!(alarm.as_mut().poll(cx));
+            let now = Instant::now();
+            if until > now {
+                alarm.as_mut().reset(until);
+            } else if matches!(what, TimeIsUp::Idle) && !self.conversation.is_idle() {
+                // It is being answered: from here on, once more.
+                self.active = now;
+            } else {
+                return Poll::Ready(what);
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Intake<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let before = buffer.filled().len();
+        loop {
+            if buffer.filled().len() > before || this.give(buffer) {
+                return Poll::Ready(Ok(()));
+            }
+            if this.framing == Framing::Lost {
+                // Not an end: that would break off the answer, after which hyper closes.
+                return Poll::Pending;
+            }
+            match Pin::new(&mut this.stream).poll_read(cx, buffer) {
+                Poll::Ready(Ok(())) if buffer.filled().len() > before => this.take(buffer, before),
+                Poll::Ready(result) => return Poll::Ready(result),
+                Poll::Pending => match ready!(this.poll_time(cx)) {
+                    TimeIsUp::SlowHead => this.give_head_up(),
+                    TimeIsUp::Idle => return Poll::Ready(Ok(())),
+                },
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Intake<S> {
+    /// Hears a client out that may still be sending.
+    fn poll_farewell(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let is_sending = !self.framing.is_between() || !self.held.is_empty();
+        let (end, left) =
+            self.farewell.get_or_insert_with(|| (Box::pin(sleep(FAREWELL)), FAREWELL_BYTES));
+        let mut room = [0; 4096];
+        while *left > 0 {
+            let mut buffer = ReadBuf::new(&mut room);
+            match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                    *left = left.saturating_sub(buffer.filled().len());
+                }
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending if is_sending => return end.as_mut().poll(cx),
+                Poll::Pending => return Poll::Ready(()),
+            }
+        }
+        Poll::Ready(())
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Intake<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes));
+        self.active = Instant::now();
+        Poll::Ready(written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, slices));
+        self.active = Instant::now();
+        Poll::Ready(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.farewell.is_none() {
+            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+        }
+        ready!(self.poll_farewell(cx));
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -3,12 +3,14 @@
 # Where the program is built; the image has the C compiler that SQLite and ring need.
 FROM rust:1.95-slim-bookworm AS builder
 WORKDIR /src
+# What `safelight_build_info` tells: docker build --build-arg COMMIT="$(git rev-parse --short HEAD)".
+ARG COMMIT=unknown
 COPY . .
 # The caches outlive a build: a change of the sources does not compile the dependencies again. They
 # are no part of any layer, so the program is copied out of them.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
-    cargo build --release --locked --bin safelight \
+    SAFELIGHT_COMMIT="$COMMIT" cargo build --release --locked --bin safelight \
     && cp target/release/safelight /usr/local/bin/safelight
 
 FROM debian:bookworm-slim

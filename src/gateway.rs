@@ -6,6 +6,7 @@ mod certified;
 mod events;
 mod listening;
 mod reloading;
+mod samples;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -166,7 +167,7 @@ impl Gateway {
         let Prepared { settings, apps, metrics, client, configs, files, builder, certified } =
             prepared;
         let (process, loop_token) = (builder.process.clone(), builder.loop_token.clone());
-        metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        metrics.tell_build();
         let listener = bind(settings.server.listen, "Server.Listen").await?;
         let admin_listener = bind(settings.server.admin_listen, "Server.AdminListen").await?;
         let address = local_address(&listener)?;
@@ -186,11 +187,7 @@ impl Gateway {
             None => None,
         };
         let known = Arc::clone(&services.known);
-        let schedule = Schedule {
-            interval: settings.sweeper.interval,
-            reconcile: remedy(settings.sweeper.reconcile),
-            pages: Pages::Few,
-        };
+        let schedule = schedule(&settings);
         let handlers = Handlers { apps: &apps, services: &services, metrics: &metrics };
         let push = events::open_push(&settings.events, &client, &handlers)?;
         let consumer = events::start_consumer(
@@ -217,6 +214,7 @@ impl Gateway {
         let admin = AdminDoor {
             apps: Arc::clone(&apps),
             metrics: Arc::clone(&metrics),
+            sample: samples::sampler(Arc::clone(&apps), Arc::clone(&records), &metrics),
             readiness: readiness.clone(),
         };
         let public_listening = listening::public(listener, protocols, &settings.server, limits);
@@ -309,6 +307,15 @@ pub async fn services(
             .ok_or("Keys.SigningSecrets is empty")?,
         grace: settings.sweeper.grace,
     })
+}
+
+/// How often the sweeper runs, and what it does besides.
+const fn schedule(settings: &Settings) -> Schedule {
+    Schedule {
+        interval: settings.sweeper.interval,
+        reconcile: remedy(settings.sweeper.reconcile),
+        pages: Pages::Few,
+    }
 }
 
 /// What the setting asks the sweeper to do about what differs.

@@ -19,6 +19,7 @@ use super::config::{
 };
 use super::continued::{Before, Limits, Storage, guard_cdn, max_keys, open_identity};
 use super::guarded_cdn::GuardedCdn;
+use super::observed_store::ObservedStore;
 use super::read_proof::ReadProof;
 
 /// A configured app. Whoever has one need not check anything of it again.
@@ -137,6 +138,11 @@ impl App {
             Some(Before { app, .. }) => app.metrics.renewed(source, has_cdn),
             None => AppMetrics::new(workshop.metrics, &config.name, source, has_cdn),
         };
+        let store: Arc<dyn ObjectStore> = match before {
+            // It counts already.
+            Some(Before { app, .. }) if Arc::ptr_eq(&app.store, &storage.store) => storage.store,
+            _ => Arc::new(ObservedStore::new(storage.store, metrics.clone())),
+        };
         let cdn = guard_cdn(&config, &cdn_prefix, workshop, &metrics, before)?;
         let limits = Limits::new(&config, workshop.apps, before);
         let identity = open_identity(&config, workshop, before)?;
@@ -168,7 +174,7 @@ impl App {
             bucket: place.bucket,
             key_prefix: place.key_prefix,
             cdn_prefix,
-            store: storage.store,
+            store,
             read_proof: storage.read_proof,
             cdn,
             storage_limit: storage.limit,
@@ -229,6 +235,15 @@ impl App {
     #[must_use]
     pub fn upload_url_life(&self) -> Duration {
         self.upload.session_expiry.max(self.upload.url_expiry)
+    }
+
+    /// Tells the metrics how many keys its limits remember.
+    pub fn tell_limits(&self) {
+        let [owners, clients] = self.quotas.keys();
+        let uploads = self.upload_limit.keys();
+        for (limit, keys) in [("owner", owners), ("client_ip", clients), ("upload", uploads)] {
+            self.metrics.limiter_keys(limit, keys);
+        }
     }
 
     /// Whether nobody can hold a URL any more through which the object of this key could change.

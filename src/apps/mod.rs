@@ -18,6 +18,7 @@ mod identity_file;
 mod live;
 mod load;
 mod not_built;
+mod observed_store;
 mod overlap;
 mod read_proof;
 mod reload;

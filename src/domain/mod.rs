@@ -27,6 +27,7 @@ mod rate;
 mod reads;
 mod reload;
 mod secret;
+mod storage_calls;
 mod sweep;
 mod trusted_proxies;
 mod upload;
@@ -61,6 +62,7 @@ pub use reads::{
 };
 pub use reload::{FileState, ReloadOutcome};
 pub use secret::Secret;
+pub use storage_calls::{StorageOperation, StorageOutcome};
 pub use sweep::{Discrepancy, LookOutcome};
 pub use trusted_proxies::{TrustedProxies, Unbelieved};
 pub use upload::{

@@ -23,6 +23,8 @@ macro_rules! labels {
     };
 }
 
+pub(super) use labels;
+
 labels! {
     /// Where the answer to a read came from.
     Source {

@@ -39,6 +39,8 @@ pub struct AdminDoor {
     pub apps: Arc<LiveApps>,
     /// The metrics.
     pub metrics: Arc<Metrics>,
+    /// Brings those up to date that are not counted as things happen.
+    pub sample: Box<dyn Fn() + Send + Sync>,
     /// The readiness.
     pub readiness: Readiness,
 }
@@ -108,13 +110,7 @@ impl AdminDoor {
             return response;
         }
         match request.uri().path() {
-            "/metrics" => match self.metrics.to_text() {
-                Ok(text) => text_response(StatusCode::OK, text),
-                Err(error) => {
-                    tracing::error!(error, "the metrics cannot be written");
-                    text_response(StatusCode::INTERNAL_SERVER_ERROR, "see the log\n")
-                }
-            },
+            "/metrics" => self.metrics(),
             "/livez" => text_response(StatusCode::OK, "alive\n"),
             "/readyz" if self.readiness.get() => text_response(StatusCode::OK, "ready\n"),
             "/readyz" => text_response(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
@@ -124,6 +120,17 @@ impl AdminDoor {
                 json_response(StatusCode::OK, &lines)
             }
             _ => text_response(StatusCode::NOT_FOUND, "/metrics, /livez, /readyz or /apps\n"),
+        }
+    }
+
+    fn metrics(&self) -> Response<ReplyBody> {
+        (self.sample)();
+        match self.metrics.to_text() {
+            Ok(text) => text_response(StatusCode::OK, text),
+            Err(error) => {
+                tracing::error!(error, "the metrics cannot be written");
+                text_response(StatusCode::INTERNAL_SERVER_ERROR, "see the log\n")
+            }
         }
     }
 }

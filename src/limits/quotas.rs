@@ -124,6 +124,12 @@ impl<C: Clock> Quotas<C> {
         self.owner.set_max_keys(max_keys);
     }
 
+    /// How many owners are remembered, and how many clients.
+    #[must_use]
+    pub fn keys(&self) -> [usize; 2] {
+        [self.owner.keys(), self.client.keys()]
+    }
+
     fn take(&self, token: Token) -> Result<RateLimitVerdict, RateLimitVerdict> {
         match token {
             Token::Client(bucket) => self.client.take(bucket),

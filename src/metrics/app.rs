@@ -1,11 +1,13 @@
 //! The metrics of one app: what it counts, and which of its series exist from the start.
 
+mod storage;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::Metrics;
-use super::outcomes::{DELETE_OUTCOMES, SIGNED_URL_OUTCOMES};
+use super::outcomes::{DELETE_OUTCOMES, MULTIPART_OUTCOMES, PRESIGN_OUTCOMES, SIGNED_URL_OUTCOMES};
 use crate::domain::{
     AbortCause, AppName, Discrepancy, FallbackReason, FallbackResult, HealReason, HedgeWinner,
     IdentityMethod, IdentityOutcome, LookOutcome, MemoryFill, MemoryLookup, MemoryRevalidation,
@@ -20,118 +22,6 @@ pub struct AppMetrics {
     /// Whether the app was removed: its gauges are gone then, and nobody brings them back.
     retired: Arc<AtomicBool>,
 }
-
-/// The outcomes of a presign that has reached an app.
-const PRESIGN_OUTCOMES: &[&str] = &[
-    "ok",
-    "ambiguous_owner_id",
-    "body_too_large",
-    "conflict",
-    "file_too_large",
-    "idempotency_conflict",
-    "internal",
-    "invalid_file_name",
-    "invalid_json",
-    "invalid_owner_id",
-    "invalid_request",
-    "missing_owner_id",
-    "overloaded",
-    "public_upload_disabled",
-    "rate_limited",
-    "records_unavailable",
-    "request_timeout",
-    "size_required",
-    "storage_failed",
-    "type_mismatch",
-    "unsupported_constraint",
-    "unsupported_image_type",
-    "upload_expired",
-];
-
-/// The outcomes of a request for an upload in parts that has reached an app, by what it asks for.
-const MULTIPART_OUTCOMES: &[(&str, &[&str])] = &[
-    (
-        "begin",
-        &[
-            "ok",
-            "ambiguous_owner_id",
-            "body_too_large",
-            "conflict",
-            "file_too_large",
-            "idempotency_conflict",
-            "internal",
-            "invalid_file_name",
-            "invalid_json",
-            "invalid_owner_id",
-            "invalid_request",
-            "missing_owner_id",
-            "multipart_unsupported",
-            "public_upload_disabled",
-            "rate_limited",
-            "records_unavailable",
-            "request_timeout",
-            "size_required",
-            "storage_failed",
-            "storage_timeout",
-            "type_mismatch",
-            "unsupported_constraint",
-            "unsupported_image_type",
-            "upload_expired",
-        ],
-    ),
-    (
-        "part_urls",
-        &[
-            "ok",
-            "body_too_large",
-            "conflict",
-            "internal",
-            "invalid_json",
-            "invalid_request",
-            "rate_limited",
-            "records_unavailable",
-            "request_timeout",
-            "storage_failed",
-            "upload_expired",
-            "upload_not_found",
-        ],
-    ),
-    (
-        "parts",
-        &[
-            "ok",
-            "conflict",
-            "internal",
-            "invalid_request",
-            "rate_limited",
-            "records_unavailable",
-            "storage_failed",
-            "storage_timeout",
-            "upload_expired",
-            "upload_not_found",
-        ],
-    ),
-    (
-        "complete",
-        &[
-            "ok",
-            "body_too_large",
-            "conflict",
-            "internal",
-            "invalid_json",
-            "invalid_request",
-            "rate_limited",
-            "records_unavailable",
-            "request_timeout",
-            "storage_failed",
-            "storage_timeout",
-            "upload_expired",
-            "upload_not_found",
-            "verification_failed",
-            "wrong_parts",
-        ],
-    ),
-];
 
 impl AppMetrics {
     /// The metrics of an app that reads from `storage` and, if it has one, from a CDN.
@@ -156,6 +46,9 @@ impl AppMetrics {
         self.without_cdn();
         // Absent where it never was.
         let _ = self.all.sweeper_overdue.remove_label_values(&[self.app.as_str()]);
+        for limit in ["owner", "client_ip", "upload"] {
+            let _ = self.all.limiter_keys.remove_label_values(&[self.app.as_str(), limit]);
+        }
     }
 
     /// Takes away the gauge of a CDN that the app no longer has.
@@ -166,6 +59,11 @@ impl AppMetrics {
     fn touch(&self, storage: Source, has_cdn: bool) {
         let (all, name) = (&self.all, self.app.as_str());
         all.reads.with_label_values(&[name, storage.label(), "200"]);
+        for failed in ["502", "503", "504"] {
+            all.reads.with_label_values(&[name, Source::None.label(), failed]);
+        }
+        all.read_bytes.with_label_values(&[name, storage.label()]);
+        self.touch_storage();
         for state in UploadState::ALL {
             all.uploads.with_label_values(&[name, state.as_str()]);
         }
@@ -247,6 +145,7 @@ impl AppMetrics {
 
     fn touch_cdn(&self) {
         let name = self.app.as_str();
+        self.all.read_bytes.with_label_values(&[name, Source::Cdn.label()]);
         self.all.reads.with_label_values(&[name, Source::Cdn.label(), "200"]);
         self.all.cdn_requests.with_label_values(&[name, "ok"]);
         self.all.cdn_breaker_state.with_label_values(&[name]);
@@ -329,6 +228,7 @@ impl AppMetrics {
     pub fn touch_memory(&self) {
         let name = self.app.as_str();
         self.all.reads.with_label_values(&[name, Source::Memory.label(), "200"]);
+        self.all.read_bytes.with_label_values(&[name, Source::Memory.label()]);
         for outcome in MemoryLookup::ALL {
             self.all.memory_lookups.with_label_values(&[name, outcome.label()]);
         }
@@ -400,6 +300,15 @@ impl AppMetrics {
     /// Counts a request that a limit refused.
     pub fn rate_limited(&self, limit: &str) {
         self.all.rate_limited.with_label_values(&[self.app.as_str(), limit]).inc();
+    }
+
+    /// Sets how many keys a limit remembers.
+    pub fn limiter_keys(&self, limit: &str, keys: usize) {
+        if self.retired.load(Ordering::Acquire) {
+            return;
+        }
+        let keys = i64::try_from(keys).unwrap_or(i64::MAX);
+        self.all.limiter_keys.with_label_values(&[self.app.as_str(), limit]).set(keys);
     }
 
     /// Counts a look of the sweeper's.

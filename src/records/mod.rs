@@ -100,6 +100,11 @@ pub enum RecordsError {
 /// that was dropped before its answer may still be carried out. Times are kept to the millisecond.
 #[async_trait]
 pub trait Records: Send + Sync + 'static {
+    /// How many changes wait to be committed. 0 where they do not queue.
+    fn waiting_writes(&self) -> usize {
+        0
+    }
+
     /// Adds a record, and with it what it was asked for under, if the claim is not taken.
     ///
     /// # Errors

@@ -217,6 +217,10 @@ impl Records for SqliteRecords {
         Ok(u32::try_from(forgotten).unwrap_or(u32::MAX))
     }
 
+    fn waiting_writes(&self) -> usize {
+        self.writer.as_ref().map_or(0, Writer::waiting)
+    }
+
     async fn close(&self) {
         // The writer last: the last connection to leave empties the write-ahead log.
         self.readers.close().await;

@@ -124,6 +124,7 @@ fn links_lead_somewhere() {
         "docs/events.md",
         "docs/metrics.md",
         "docs/operations.md",
+        "docs/runbook.md",
         "docs/providers/gcs.md",
         "dashboards/README.md",
     ]

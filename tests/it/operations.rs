@@ -96,7 +96,9 @@ async fn the_counters_of_an_app_are_there_from_the_start() {
     let of_another = |line: &str| line.starts_with("safelight_cdn_") && line.contains("\"plain\"");
     assert!(!metrics.0.lines().any(of_another), "an app without a CDN has no series for one");
     let version = env!("CARGO_PKG_VERSION");
-    assert_eq!(metrics.value(&format!("safelight_build_info{{version=\"{version}\"}}")), 1.0);
+    let commit = option_env!("SAFELIGHT_COMMIT").unwrap_or("unknown");
+    let build = format!("safelight_build_info{{commit=\"{commit}\",version=\"{version}\"}}");
+    assert_eq!(metrics.value(&build), 1.0);
 }
 
 /// A gateway whose CDN sends half of every image, and the path of one.

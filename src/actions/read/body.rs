@@ -18,15 +18,17 @@ use http_body::{Body as _, Frame, SizeHint};
 use crate::apps::App;
 use crate::domain::{
     AbortCause, ByteRange, ContentRange, ETag, HealReason, ObjectKey, RangeRequest, Representation,
-    StoragePath,
+    Source, StoragePath,
 };
 use crate::metrics::AppMetrics;
 use crate::storage::{GetOptions, ObjectBody, ObjectStore, StorageErrorKind};
 use crate::upstream;
 
 use super::sources;
+use drawn::Drawn;
 use pace::Pace;
 
+mod drawn;
 mod pace;
 
 /// How often one body is continued before it is given up.
@@ -37,6 +39,7 @@ pub struct ReadBody {
     state: State,
     window: Window,
     pace: Pace,
+    drawn: Drawn,
     rescue: Option<Rescue>,
     heals_left: u8,
 }
@@ -215,13 +218,14 @@ enum Polled {
 
 impl ReadBody {
     pub(super) fn new(bytes: sources::Bytes, window: Window, rescue: Rescue) -> Self {
-        let state = match bytes {
-            sources::Bytes::None => State::Ended,
-            sources::Bytes::Cdn(body) => State::FromCdn(body),
-            sources::Bytes::Storage(body) => State::FromStorage(body),
+        let (state, source) = match bytes {
+            sources::Bytes::None => (State::Ended, rescue.store.source()),
+            sources::Bytes::Cdn(body) => (State::FromCdn(body), Source::Cdn),
+            sources::Bytes::Storage(body) => (State::FromStorage(body), rescue.store.source()),
         };
         let pace = Pace::new(rescue.stall_timeout);
-        Self { state, window, pace, rescue: Some(rescue), heals_left: MAX_HEALS }
+        let drawn = Drawn::from(&rescue.metrics, source);
+        Self { state, window, pace, drawn, rescue: Some(rescue), heals_left: MAX_HEALS }
     }
 
     /// How many bytes are still to come; `None` if the source did not tell.
@@ -249,6 +253,7 @@ impl ReadBody {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(chunk) => {
                         self.pace.received(chunk.len());
+                        self.drawn.add(chunk.len());
                         Polled::Chunk(chunk)
                     }
                     // Trailers are not passed on.
@@ -289,6 +294,7 @@ impl ReadBody {
         self.state = State::FromStorage(body);
         if let Some(rescue) = &self.rescue {
             rescue.metrics.healed(reason);
+            self.drawn = Drawn::from(&rescue.metrics, rescue.store.source());
         }
     }
 

@@ -198,11 +198,11 @@ impl<'a> Memory<'a> {
             Settled::Whole if self.request.head_only => {
                 Ok(Delivery::Whole(Payload::Here(Bytes::new())))
             }
-            Settled::Whole => Ok(Delivery::Whole(Payload::Here(kept.bytes.clone()))),
+            Settled::Whole => Ok(Delivery::Whole(self.here(kept.bytes.clone()))),
             Settled::Part(part) | Settled::Cut(part) => {
                 let at = |offset| usize::try_from(offset).expect("it lies in the object");
                 let (start, end) = (at(part.range.start), at(part.range.end));
-                Ok(Delivery::Part(part, Payload::Here(kept.bytes.slice(start..=end))))
+                Ok(Delivery::Part(part, self.here(kept.bytes.slice(start..=end))))
             }
             Settled::NotModified => Ok(Delivery::NotModified),
             Settled::PreconditionFailed => Err(Error::PreconditionFailed),
@@ -213,6 +213,12 @@ impl<'a> Memory<'a> {
         let age = entry.age(Instant::now()).as_secs();
         let memory = Some(FromMemory { kept, age, stale, collapsed });
         Some(ReadReply { outcome, object: Representation::default(), source, fallback, memory })
+    }
+
+    /// Bytes of memory, which are counted.
+    fn here(&self, bytes: Bytes) -> Payload {
+        self.app.metrics.bytes_from(Source::Memory).inc_by(bytes.len() as u64);
+        Payload::Here(bytes)
     }
 
     fn count(&self, lookup: MemoryLookup) {

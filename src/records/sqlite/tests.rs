@@ -373,11 +373,13 @@ async fn a_full_queue_refuses_at_once() {
         is_unavailable(records.insert(pending(16), None).await),
         "without waiting for the writer"
     );
+    assert_eq!(records.waiting_writes(), MAX_WAITING);
     drop(held.go_on);
     for call in calls {
         assert!(matches!(call.await, Ok(()) | Err(RecordsError::Duplicate)));
     }
     records.insert(pending(16), None).await.unwrap();
+    assert_eq!(records.waiting_writes(), 0);
 }
 
 #[tokio::test]

@@ -86,6 +86,12 @@ impl Writer {
         })
     }
 
+    /// How many writes have not been taken up.
+    pub(super) fn waiting(&self) -> usize {
+        let queue = self.queue.lock().expect("nothing panics while it holds the queue");
+        queue.as_ref().map_or(0, |queue| queue.max_capacity() - queue.capacity())
+    }
+
     /// Takes no more writes, and returns when all that were queued are committed.
     pub(super) async fn close(&self) {
         drop(self.queue.lock().expect("nothing panics while it holds the queue").take());

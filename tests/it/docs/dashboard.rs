@@ -1,4 +1,4 @@
-//! `dashboards/overview.json`: it names only what exists, and explains every panel.
+//! The dashboards: they name only what exists, show all of it, and explain every panel.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::metrics::{Metric, declared};
 use super::read;
+use crate::dashboards::expressions::selectors;
 
 /// What the clauses of an expression name, such as `by (app, reason)`.
 fn clause_labels(expression: &str) -> BTreeSet<String> {
@@ -18,29 +19,14 @@ fn clause_labels(expression: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// The metrics in an expression, each with the labels of its selector.
-fn selectors(expression: &str) -> Vec<(String, Vec<String>)> {
-    let part_of_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    expression
-        .match_indices("safelight_")
-        .map(|(at, _)| {
-            let rest = &expression[at..];
-            let end = rest.find(|c| !part_of_name(c)).unwrap_or(rest.len());
-            let (name, rest) = rest.split_at(end);
-            let selector = rest.strip_prefix('{').and_then(|rest| rest.split('}').next());
-            let labels = selector.into_iter().flat_map(|selector| selector.split(", "));
-            let label = |matcher: &str| matcher.chars().take_while(|c| part_of_name(*c)).collect();
-            (name.to_owned(), labels.map(label).collect())
-        })
-        .collect()
-}
-
 /// Checks that an expression names existing metrics, and labels that they have.
 pub(super) fn check_expression(expression: &str, declared: &BTreeMap<String, Metric>) {
     let selectors = selectors(expression);
     assert!(!selectors.is_empty(), "{expression} is about nothing");
-    let mut known = BTreeSet::new();
-    for (name, labels) in selectors {
+    // Prometheus itself says whose series it is.
+    let mut known = BTreeSet::from(["job", "instance"].map(str::to_owned));
+    for selector in selectors {
+        let name = selector.name;
         let series = ["_bucket", "_sum", "_count"].into_iter();
         let of_histogram = series.into_iter().find_map(|suffix| name.strip_suffix(suffix));
         let metric = match of_histogram {
@@ -48,12 +34,13 @@ pub(super) fn check_expression(expression: &str, declared: &BTreeMap<String, Met
             None => declared.get(&name).filter(|metric| metric.kind != "histogram"),
         };
         let metric = metric.unwrap_or_else(|| panic!("{name} does not exist: {expression}"));
-        for label in labels {
-            assert!(metric.labels.contains(&label), "{name} has no {label}: {expression}");
-        }
         known.extend(metric.labels.iter().cloned());
         if name.ends_with("_bucket") {
             known.insert("le".to_owned());
+        }
+        for label in selector.matchers.iter().map(|matcher| &matcher.label) {
+            let has = metric.labels.contains(label) || label == "le" && name.ends_with("_bucket");
+            assert!(has, "{name} has no {label}: {expression}");
         }
         // A counter alone says how long the process has been running.
         let is_rate = expression.contains("rate(") || expression.contains("increase(");
@@ -64,8 +51,10 @@ pub(super) fn check_expression(expression: &str, declared: &BTreeMap<String, Met
     }
 }
 
-fn dashboard() -> Value {
-    serde_json::from_str(&read("dashboards/overview.json")).unwrap()
+/// The overview, and the page of one app.
+fn dashboards() -> [Value; 2] {
+    ["dashboards/overview.json", "dashboards/app.json"]
+        .map(|path| serde_json::from_str(&read(path)).unwrap())
 }
 
 /// The panels that show something.
@@ -79,10 +68,10 @@ fn text(value: &Value) -> &str {
 
 #[test]
 fn every_expression_names_what_exists() {
-    let dashboard = dashboard();
+    let dashboards = dashboards();
     let declared = declared();
     let mut shown = BTreeSet::new();
-    for panel in panels(&dashboard) {
+    for panel in dashboards.iter().flat_map(panels) {
         for target in panel["targets"].as_array().unwrap() {
             let expression = text(&target["expr"]);
             check_expression(expression, &declared);
@@ -92,9 +81,11 @@ fn every_expression_names_what_exists() {
                 assert!(labels.contains(label), "the legend's {label}: {expression}");
             }
             for (at, _) in expression.match_indices('[') {
-                assert!(expression[at..].starts_with("[$__rate_interval]"), "{expression}");
+                let windows = ["[$__rate_interval]", "[$__range]"];
+                let is_grafanas = windows.iter().any(|known| expression[at..].starts_with(known));
+                assert!(is_grafanas, "{expression}");
             }
-            shown.extend(selectors(expression).into_iter().map(|(name, _)| name));
+            shown.extend(selectors(expression).into_iter().map(|selector| selector.name));
         }
     }
     for name in declared.keys() {
@@ -105,9 +96,14 @@ fn every_expression_names_what_exists() {
 
 #[test]
 fn every_panel_explains_itself() {
-    let dashboard = dashboard();
+    for dashboard in dashboards() {
+        assert_explains_itself(&dashboard);
+    }
+}
+
+fn assert_explains_itself(dashboard: &Value) {
     let mut places: Vec<(&str, [u64; 4])> = Vec::new();
-    for panel in panels(&dashboard) {
+    for panel in panels(dashboard) {
         let title = text(&panel["title"]);
         assert!(text(&panel["description"]).ends_with('.'), "{title} has no description");
         assert!(!text(&panel["fieldConfig"]["defaults"]["unit"]).is_empty(), "{title} has no unit");
@@ -126,15 +122,16 @@ fn every_panel_explains_itself() {
 }
 
 #[test]
-fn it_keeps_its_place_and_its_variables() {
-    let dashboard = dashboard();
-    assert_eq!(dashboard["uid"], "safelight-overview");
-    let variables = dashboard["templating"]["list"].as_array().unwrap();
-    let names: Vec<_> = variables.iter().map(|variable| text(&variable["name"])).collect();
-    assert_eq!(names, ["datasource", "app"]);
+fn they_keep_their_places_and_their_variables() {
     let declared = declared();
-    let query = text(&variables[1]["query"]["query"]);
-    let query = query.strip_prefix("label_values(").unwrap().strip_suffix(')').unwrap();
-    let (metric, label) = query.split_once(", ").unwrap();
-    assert!(declared[metric].labels.contains(label), "{query}");
+    for (dashboard, uid) in dashboards().iter().zip(["safelight-overview", "safelight-app"]) {
+        assert_eq!(dashboard["uid"], uid);
+        let variables = dashboard["templating"]["list"].as_array().unwrap();
+        let names: Vec<_> = variables.iter().map(|variable| text(&variable["name"])).collect();
+        assert_eq!(names, ["datasource", "app"]);
+        let query = text(&variables[1]["query"]["query"]);
+        let query = query.strip_prefix("label_values(").unwrap().strip_suffix(')').unwrap();
+        let (metric, label) = query.split_once(", ").unwrap();
+        assert!(declared[metric].labels.contains(label), "{query}");
+    }
 }

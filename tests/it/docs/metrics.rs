@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use safelight::domain::{
     AbortCause, AppName, Discrepancy, FallbackReason, FallbackResult, FileState, HealReason,
-    IdentityOutcome, LookOutcome, MemoryFill, MemoryLookup, MemoryRevalidation, ReloadOutcome,
-    Source,
+    IdentityMethod, IdentityOutcome, LookOutcome, MemoryFill, MemoryLookup, MemoryRevalidation,
+    ReloadOutcome, Source, StorageOperation, StorageOutcome,
 };
 use safelight::metrics::{AppMetrics, Metrics};
 
@@ -29,8 +29,8 @@ pub(super) fn declared() -> BTreeMap<String, Metric> {
         .map(|line| {
             let kind = line.split(": ").nth(1).unwrap().split('(').next().unwrap();
             let kind = match kind {
-                "IntCounter" | "IntCounterVec" => "counter",
-                "IntGauge" | "IntGaugeVec" => "gauge",
+                "Counter" | "IntCounter" | "IntCounterVec" => "counter",
+                "Gauge" | "IntGauge" | "IntGaugeVec" => "gauge",
                 "HistogramVec" => "histogram",
                 other => panic!("what is {other}?"),
             };
@@ -124,6 +124,14 @@ fn the_labels_are_those_of_the_program() {
         labels(AbortCause::ALL.iter().map(|one| one.label()).collect())
     );
     assert_eq!(
+        table("What storage is asked for", "Operation"),
+        labels(StorageOperation::ALL.iter().map(|one| one.label()).collect())
+    );
+    assert_eq!(
+        table("What storage is asked for", "Outcome"),
+        labels(StorageOutcome::ALL.iter().map(|one| one.label()).collect())
+    );
+    assert_eq!(
         table("What the sweeper does", "Outcome"),
         labels(LookOutcome::ALL.iter().map(|one| one.label()).collect())
     );
@@ -144,12 +152,96 @@ fn the_labels_are_those_of_the_program() {
 #[test]
 fn the_expressions_name_what_exists() {
     let document = read("docs/metrics.md");
-    let rows = rows(&document);
-    let alerts = rows.iter().filter(|row| row.columns == ["Alert", "Expression"]);
-    let alerts: Vec<_> = alerts.map(|row| one_code(row.cell("Expression"))).collect();
-    let shown = document.split("```promql\n").skip(1).map(|rest| rest.split("```").next().unwrap());
-    assert!(!alerts.is_empty());
-    for expression in shown.chain(alerts) {
+    let shown = promql(&document);
+    assert!(!shown.is_empty());
+    for expression in shown.into_iter().chain(promql(&read("docs/runbook.md"))) {
         check_expression(expression, &declared());
+    }
+}
+
+/// The expressions that a document shows.
+fn promql(document: &str) -> Vec<&str> {
+    document.split("```promql\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect()
+}
+
+/// The words that the names of metrics end with, which say what is counted. What has none is a number
+/// of things, and has its place in the list.
+#[test]
+fn every_name_says_its_unit() {
+    const THINGS: [&str; 17] = [
+        "safelight_config_apps",
+        "safelight_cdn_breaker_state",
+        "safelight_memory_entries",
+        "safelight_connections",
+        "safelight_requests_in_flight",
+        "safelight_limiter_keys",
+        "safelight_records_group_size",
+        "safelight_records_queue_length",
+        "safelight_ready_verdicts",
+        "safelight_deleted_keys",
+        "safelight_build_info",
+        "safelight_runtime_workers",
+        "safelight_runtime_alive_tasks",
+        "safelight_runtime_queue_length",
+        "process_threads",
+        "process_open_fds",
+        "process_max_fds",
+    ];
+    for (name, Metric { kind, .. }) in declared() {
+        // The names that every program has which Prometheus scrapes, and those of this one.
+        assert!(name.starts_with("safelight_") || name.starts_with("process_"), "{name}");
+        assert_eq!(kind == "counter", name.ends_with("_total"), "{name} is a {kind}");
+        let unit = ["_seconds", "_bytes", "_ratio", "_total"].iter().any(|end| name.ends_with(end));
+        assert!(unit != THINGS.contains(&name.as_str()), "{name}: in what?");
+    }
+}
+
+/// Labels are closed sets: what a request brings is none.
+#[test]
+fn labels_are_of_closed_sets() {
+    const CLOSED: [&str; 20] = [
+        "app",
+        "cap",
+        "cause",
+        "code",
+        "commit",
+        "engine",
+        "finding",
+        "limit",
+        "listener",
+        "operation",
+        "outcome",
+        "reason",
+        "request",
+        "result",
+        "source",
+        "state",
+        "version",
+        "method",
+        "key_id",
+        "winner",
+    ];
+    for (name, metric) in declared() {
+        for label in &metric.labels {
+            assert!(CLOSED.contains(&label.as_str()), "{name} has {label}: is that a closed set?");
+        }
+    }
+}
+
+/// A counter is there at 0 before anything happens, or an alert would not see the first event.
+#[test]
+fn every_counter_of_an_app_is_there_from_the_start() {
+    let metrics = Metrics::new();
+    let app = AppMetrics::new(&metrics, &AppName::parse("shop").unwrap(), Source::S3, true);
+    app.touch_memory();
+    app.touch_identity(IdentityMethod::ApiKey, ["backend"].into_iter());
+    let text = metrics.to_text().unwrap();
+    for (name, metric) in declared() {
+        if metric.kind == "counter" && metric.labels.contains("app") {
+            let series = text.lines().filter(|line| line.starts_with(&format!("{name}{{")));
+            let mut of_app = series.filter(|line| line.contains("app=\"shop\"")).peekable();
+            assert!(of_app.peek().is_some(), "{name} is not there");
+            assert!(of_app.all(|line| line.ends_with(" 0")), "{name} is not at 0");
+        }
     }
 }

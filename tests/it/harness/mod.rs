@@ -4,6 +4,7 @@
 pub mod callers;
 pub mod certificates;
 pub mod dead_ends;
+pub mod dev_cdn;
 pub mod embedded;
 pub mod fake_gcs;
 pub mod frames;
@@ -20,6 +21,7 @@ pub mod peers;
 pub mod photos;
 pub mod plain_client;
 pub mod program;
+pub mod prometheus;
 pub mod published;
 pub mod raw;
 pub mod relay;

@@ -284,6 +284,21 @@ fn every_way_to_break_is_healed_and_counted() {
 }
 
 #[test]
+fn bytes_are_counted_under_the_source_that_gave_them() {
+    let bytes = |case: &Case| {
+        let (_, _, metrics) = case.run();
+        counter(&metrics, "safelight_read_bytes_total{app=\"shop\",source=\"s3\"}")
+    };
+    assert_eq!(bytes(&Case::whole(100, Ending::Whole, &[])), 100);
+    let healed = Case::whole(100, Ending::Break(40), &[Store::Right(Ending::Whole)]);
+    assert_eq!(bytes(&healed), 100, "40 of the first answer, and the rest of the second");
+    let large = Case::whole(3_000_000, Ending::Whole, &[]);
+    assert_eq!(bytes(&large), 3_000_000, "counted in pieces, none twice");
+    let broken = Case::whole(100, Ending::Break(40), &[Store::Down]);
+    assert_eq!(bytes(&broken), 40, "also of a body that was broken off");
+}
+
+#[test]
 fn what_cannot_be_continued_is_broken_off_with_its_cause() {
     let broken = Ending::Break(40);
     let again = Store::Right(Ending::Break(5));

@@ -1,0 +1,40 @@
+//! How many bytes a source gave for a body: what its traffic costs.
+
+use prometheus::IntCounter;
+
+use crate::domain::Source;
+use crate::metrics::AppMetrics;
+
+/// How many bytes are kept back before they are counted, so that a chunk costs an addition, and a
+/// gigabyte shows while it flows.
+const COUNTED_EVERY: u64 = 1 << 20;
+
+/// The bytes that one source has given for one body.
+pub(super) struct Drawn {
+    counter: IntCounter,
+    /// Those that are not counted yet.
+    bytes: u64,
+}
+
+impl Drawn {
+    pub(super) fn from(metrics: &AppMetrics, source: Source) -> Self {
+        Self { counter: metrics.bytes_from(source), bytes: 0 }
+    }
+
+    pub(super) fn add(&mut self, bytes: usize) {
+        self.bytes += bytes as u64;
+        if self.bytes >= COUNTED_EVERY {
+            self.count();
+        }
+    }
+
+    fn count(&mut self) {
+        self.counter.inc_by(std::mem::take(&mut self.bytes));
+    }
+}
+
+impl Drop for Drawn {
+    fn drop(&mut self) {
+        self.count();
+    }
+}

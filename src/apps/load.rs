@@ -10,7 +10,7 @@ use super::file;
 use super::not_built::NOT_BUILT;
 use super::overlap::{overlap, rivals};
 use super::secrets::SecretScope;
-use crate::config::{ConfigError, Place, Source, read, read_text};
+use crate::config::{Asked, ConfigError, Place, Source, asked, read, read_text};
 use crate::domain::{AppName, Grants, TrustedProxies};
 use crate::upstream::guard::AddressPolicy;
 
@@ -119,6 +119,28 @@ pub fn read_app(
     context: &LoadContext<'_>,
 ) -> Result<AppConfig, Vec<ConfigError>> {
     read_located(name, file, text, others, context, &RefCell::default()).map(|(app, _)| app)
+}
+
+/// What an app's file with this text is asked for: its keys, and what each takes. What `[Storage]` may
+/// hold depends on its `Kind`.
+#[must_use]
+#[expect(clippy::missing_panics_doc, reason = "it never does")]
+pub fn asked_of_app(text: &str) -> Vec<Asked> {
+    let name = AppName::parse("app").expect("this is a name");
+    let (policy, grants) = (AddressPolicy::default(), Grants::default());
+    let (secrets_dir, env) = (Path::new(""), &|_: &str| None);
+    let context = LoadContext {
+        address_policy: &policy,
+        max_url_expiry: Duration::MAX,
+        secrets_dir,
+        env,
+        grants: &grants,
+        trusted_proxies: None,
+    };
+    let files = &RefCell::default();
+    let secrets = SecretScope { app: &name, apps: &[], secrets_dir, env, grants: &grants, files };
+    let source = Source::new("", text).with_not_built(&NOT_BUILT);
+    asked(&source, |section| file::app(section, &name, &context, &secrets))
 }
 
 fn read_located(

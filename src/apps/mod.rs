@@ -34,7 +34,7 @@ pub use cors_file::parse_origin;
 pub use files::{AppFiles, Environment, fingerprint};
 pub use guarded_cdn::GuardedCdn;
 pub use live::{LiveApps, Standing};
-pub use load::{LoadContext, load_apps, read_app};
+pub use load::{LoadContext, asked_of_app, load_apps, read_app};
 pub use read_proof::{ReadProof, Reads};
 pub use reload::{LOOK_EVERY, Look, Occasion, Reading, Reloader, Watch};
 

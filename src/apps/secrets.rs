@@ -7,10 +7,12 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::{Component, Path, PathBuf};
 
+use zeroize::Zeroizing;
+
 use crate::domain::{AppName, Grants, Secret};
 
 /// The largest secret that is read from a file, in bytes. A private key of any kind is smaller.
-const MAX_BYTES: u64 = 64 << 10;
+const MAX_SECRET_BYTES: usize = 64 << 10;
 
 /// What an app's file may name secrets from.
 pub(super) struct SecretScope<'a> {
@@ -34,20 +36,20 @@ impl SecretScope<'_> {
     /// A text for the tenant, which tells no secret.
     pub fn resolve(&self, value: &str) -> Result<Secret, String> {
         let secret = if let Some(name) = value.strip_prefix("env:") {
-            self.variable(name)?
+            Secret::new(self.variable(name)?)
         } else if let Some(name) = value.strip_prefix("file:") {
-            self.file(name)?
+            Secret::new(self.file(name)?)
         } else {
-            value.as_bytes().to_vec()
+            Secret::new(value)
         };
         // Credentials travel in headers and URLs: a stray byte there would fail much later, in
         // words that nobody understands.
-        if !secret.iter().all(u8::is_ascii_graphic) {
+        if !secret.expose().iter().all(u8::is_ascii_graphic) {
             return Err("the secret holds a space, a line break or another character that no \
                         credential has"
                 .to_owned());
         }
-        Ok(Secret::new(secret))
+        Ok(secret)
     }
 
     /// What a file of the app's secrets holds, in lines or not: what the value of a `…File` key
@@ -101,18 +103,23 @@ impl SecretScope<'_> {
         if !path.metadata().map_err(unreadable)?.is_file() {
             return Err(format!("{place}{name} is not a regular file"));
         }
-        let mut bytes = Vec::new();
+        // As large as it may become: no smaller copy is left behind by growing.
+        let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_SECRET_BYTES + 2));
         File::open(&path)
-            .and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes))
+            .and_then(|file| file.take(MAX_SECRET_BYTES as u64 + 1).read_to_end(&mut bytes))
             .map_err(unreadable)?;
-        if bytes.len() as u64 > MAX_BYTES {
+        if bytes.len() > MAX_SECRET_BYTES {
             return Err(format!("{place}{name} is larger than 64 KiB: this is no secret"));
         }
         // Editors and `echo` end a file with a line break that is not meant.
         while matches!(bytes.last(), Some(b'\n' | b'\r')) {
             bytes.pop();
         }
-        if bytes.is_empty() { Err(format!("{place}{name} is empty")) } else { Ok(bytes) }
+        if bytes.is_empty() {
+            Err(format!("{place}{name} is empty"))
+        } else {
+            Ok(std::mem::take(&mut *bytes))
+        }
     }
 }
 

@@ -8,6 +8,7 @@ mod dev;
 mod doctor;
 mod healthcheck;
 mod reloading;
+mod schema;
 mod serve;
 mod sweep;
 
@@ -41,7 +42,9 @@ enum Command {
     /// Run the gateway.
     Serve(ConfigArgs),
     /// Check the settings and every app's file; exit 78 if one is bad.
-    Check(ConfigArgs),
+    Check(check::CheckArgs),
+    /// Print the JSON Schema of an app's file, with which editors complete and check it.
+    Schema(schema::SchemaArgs),
     /// Try whether an app's bucket and CDN do what it needs, and say how to fix what fails: signed
     /// uploads, reads, CORS, CDN. Writes a small object under the app's prefix and deletes it.
     /// Exit 0 if nothing failed, 1 if something did, 78 if the configuration is bad.
@@ -75,6 +78,7 @@ impl Cli {
             Command::Dev(args) => dev::run(&args),
             Command::Serve(args) => serve::run(&args),
             Command::Check(args) => check::run(&args),
+            Command::Schema(args) => schema::run(&args),
             Command::Doctor(args) => doctor::run(&args),
             Command::Sweep(args) => sweep::run(&args),
             Command::Backup(args) => backup::run(&args),

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::asked::Asked;
 use super::error::ConfigError;
 use super::not_built::NotBuilt;
 use super::report::{Place, Report};
@@ -140,7 +141,7 @@ pub fn read<T>(
     build: impl FnOnce(&mut Section<'_>) -> Option<T>,
 ) -> Result<T, Vec<ConfigError>> {
     let entries = parse(source.file, source.text)?;
-    let report = Report::new(source);
+    let report = Report::new(source, false);
     let built = Section::root(&report, entries).read(build);
     let errors = report.into_errors();
     match built {
@@ -150,6 +151,15 @@ pub fn read<T>(
         }
         _ => Err(errors),
     }
+}
+
+/// What `build` asks a file with this text for, whether or not it is a good one. `[[Sections]]` that
+/// it does not have are asked for once all the same.
+pub fn asked<T>(source: &Source<'_>, build: impl FnOnce(&mut Section<'_>) -> T) -> Vec<Asked> {
+    let entries = parse(source.file, source.text).unwrap_or_default();
+    let report = Report::new(source, true);
+    Section::root(&report, entries).read(build);
+    report.into_asked()
 }
 
 /// Parses the text of a file.

@@ -18,6 +18,8 @@ pub struct ConfigError {
     pub line: Option<usize>,
     /// The column in characters, from 1.
     pub column: Option<usize>,
+    /// The key or section, where one is meant: `Upload.MaxBytes`.
+    pub key: Option<Box<str>>,
     /// What is wrong.
     pub message: String,
     /// What to do about it.
@@ -28,7 +30,8 @@ impl ConfigError {
     /// An error about a file as a whole.
     #[must_use]
     pub fn of_file(file: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { file: file.into(), line: None, column: None, message: message.into(), hint: None }
+        let (file, message) = (file.into(), message.into());
+        Self { file, line: None, column: None, key: None, message, hint: None }
     }
 
     /// An error at a byte offset of a file with this text.
@@ -147,13 +150,14 @@ mod tests {
         let error = ConfigError {
             line: Some(12),
             column: Some(1),
+            key: Some("X".into()),
             ..ConfigError::of_file("apps.d/shop.toml", "unknown key \"X\"").with_hint("remove it")
         };
         assert_eq!(error.to_string(), "apps.d/shop.toml:12: unknown key \"X\"; remove it");
         assert_eq!(
             serde_json::to_value(&error).unwrap(),
             serde_json::json!({"file": "apps.d/shop.toml", "line": 12, "column": 1,
-                "message": "unknown key \"X\"", "hint": "remove it"})
+                "key": "X", "message": "unknown key \"X\"", "hint": "remove it"})
         );
     }
 }

@@ -20,8 +20,10 @@
 //! refused with the nearest key that was asked for. So the code that reads a file is also the only
 //! list of its keys, and there is no second set of "raw" types to keep in step with it.
 
+mod asked;
 mod document;
 mod error;
+mod given;
 mod not_built;
 mod public_url;
 mod quantity;
@@ -29,13 +31,15 @@ mod report;
 mod section;
 mod text_file;
 
-pub use document::{Override, Source, read};
+pub use asked::{Asked, Takes};
+pub use document::{Override, Source, asked, read};
 pub use error::{ConfigError, nearest};
+pub use given::Given;
 pub use not_built::{NotBuilt, When};
 pub use public_url::public_base_url;
 pub use quantity::{byte_size, duration, rate};
 pub use report::Place;
-pub use section::{Given, Key, Section};
+pub use section::{Key, Section};
 pub use text_file::read_text;
 
 #[cfg(test)]

@@ -39,6 +39,18 @@ impl NotBuilt {
         Self { section, key, when }
     }
 
+    /// The value, as TOML writes it, that turns the feature off.
+    pub(super) fn harmless(&self) -> Option<String> {
+        match &self.when {
+            When::NotText(off) => Some(format!("{off:?}")),
+            When::NotFalse => Some("false".to_owned()),
+            When::NotZero => Some("0".to_owned()),
+            When::NotEmpty => Some("\"\"".to_owned()),
+            When::NotEmptyList => Some("[]".to_owned()),
+            When::Set | When::IsText(_) | When::BeginsWith(_) => None,
+        }
+    }
+
     /// Message and hint.
     pub(super) fn explain(&self, is_table: bool, is_list: bool) -> (String, String) {
         let name = dotted(self.section, self.key);
@@ -47,16 +59,16 @@ impl NotBuilt {
             (_, true) => format!("[{name}]"),
             _ => name,
         };
-        let remove = |off: &str| format!("remove it, or write {off}");
+        let remove = || match self.harmless() {
+            Some(off) => format!("remove it, or write {off}"),
+            None => "remove it".to_owned(),
+        };
         let (what, hint) = match &self.when {
-            When::Set => (name, "remove it".to_owned()),
-            When::NotText(off) => {
-                (format!("{name} other than {off:?}"), remove(&format!("{off:?}")))
-            }
-            When::NotFalse => (format!("{name} = true"), remove("false")),
-            When::NotZero => (format!("{name} other than 0"), remove("0")),
-            When::NotEmpty => (name, remove("\"\"")),
-            When::NotEmptyList => (name, remove("[]")),
+            When::Set => (name, remove()),
+            When::NotText(off) => (format!("{name} other than {off:?}"), remove()),
+            When::NotFalse => (format!("{name} = true"), remove()),
+            When::NotZero => (format!("{name} other than 0"), remove()),
+            When::NotEmpty | When::NotEmptyList => (name, remove()),
             When::IsText(text) => (format!("{name} = {text:?}"), "choose another".to_owned()),
             When::BeginsWith(scheme) => {
                 (format!("{name} = \"{scheme}…\""), "choose another".to_owned())

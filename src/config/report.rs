@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 
+use super::asked::{Asked, Takes};
 use super::document::{Override, Source};
 use super::error::{ConfigError, nearest};
 
@@ -27,6 +28,9 @@ pub(super) struct Report<'a> {
     /// Section and key.
     known: RefCell<Vec<(String, &'static str)>>,
     unknown: RefCell<Vec<Unknown>>,
+    asked: RefCell<Vec<Asked>>,
+    /// Whether it is read only to learn what is asked for.
+    pub describes: bool,
 }
 
 /// A key that nobody asked for.
@@ -38,19 +42,33 @@ pub(super) struct Unknown {
 }
 
 impl<'a> Report<'a> {
-    pub fn new(source: &'a Source<'a>) -> Self {
+    pub fn new(source: &'a Source<'a>, describes: bool) -> Self {
         Self {
             source,
             errors: RefCell::default(),
             known: RefCell::default(),
             unknown: RefCell::default(),
+            asked: RefCell::default(),
+            describes,
         }
     }
 
-    /// Notes an error.
-    pub fn error(&self, place: &Place, message: String, hint: Option<String>) {
+    /// Notes an error, of a key where there is one that it is about.
+    pub fn error(&self, key: Option<&str>, place: &Place, message: String, hint: Option<String>) {
         let error = ConfigError::at_place(self.source.file, self.source.text, place, message);
-        self.errors.borrow_mut().push(ConfigError { hint, ..error });
+        let key = key.map(|key| plain(key).into());
+        self.errors.borrow_mut().push(ConfigError { key, hint, ..error });
+    }
+
+    /// Notes what a key or section takes.
+    pub fn ask(&self, name: &str, takes: Takes, may_be_empty: bool) {
+        let asked = Asked { name: plain(name), takes, may_be_empty };
+        self.asked.borrow_mut().push(asked);
+    }
+
+    /// Ends a reading that was only to learn this.
+    pub fn into_asked(self) -> Vec<Asked> {
+        self.asked.into_inner()
     }
 
     /// Notes that a key exists.
@@ -67,7 +85,8 @@ impl<'a> Report<'a> {
     pub fn into_errors(self) -> Vec<ConfigError> {
         for unknown in self.unknown.take() {
             let hint = self.hint_for(&unknown);
-            self.error(&unknown.place.clone(), unknown.message(), Some(hint));
+            let name = dotted(&unknown.section, &unknown.shown());
+            self.error(Some(&name), &unknown.place, unknown.message(), Some(hint));
         }
         for stray in self.source.overrides.iter().filter(|found| !found.used.get()) {
             let hint = self.hint_for_override(stray);
@@ -120,14 +139,23 @@ impl<'a> Report<'a> {
 }
 
 impl Unknown {
+    fn shown(&self) -> String {
+        self.key.chars().take(MAX_SHOWN).collect()
+    }
+
     fn message(&self) -> String {
-        let shown: String = self.key.chars().take(MAX_SHOWN).collect();
+        let shown = self.shown();
         match (self.is_table, self.section.as_str()) {
             (true, section) => format!("unknown section [{}]", dotted(section, &shown)),
             (false, "") => format!("unknown key {shown:?}"),
             (false, section) => format!("unknown key {shown:?} in [{section}]"),
         }
     }
+}
+
+/// A name without the brackets of `[[Sections]]`.
+pub(super) fn plain(name: &str) -> String {
+    name.replace(['[', ']'], "")
 }
 
 /// The name of a key with its section.

@@ -3,10 +3,12 @@
 use std::fmt::Display;
 use std::time::Duration;
 
+use super::asked::Takes;
 use super::document::{Entries, Node, Value};
+use super::given::{Given, State};
 use super::not_built::NotBuilt;
 use super::quantity;
-use super::report::{Place, Report, Unknown, dotted};
+use super::report::{Place, Report, Unknown, dotted, plain};
 
 /// A table that is being read: the whole file, or a `[Section]` of it.
 pub struct Section<'a> {
@@ -26,22 +28,7 @@ pub struct Key<'a> {
     name: String,
     section_place: Place,
     node: Option<Node>,
-}
-
-/// What a key holds.
-#[must_use]
-pub struct Given<'a, T> {
-    report: &'a Report<'a>,
-    name: String,
-    place: Place,
-    state: State<T>,
-}
-
-enum State<T> {
-    Absent,
-    /// An error was noted.
-    Wrong,
-    Value(T),
+    may_be_empty: bool,
 }
 
 impl<'a> Section<'a> {
@@ -68,13 +55,14 @@ impl<'a> Section<'a> {
 
     /// Notes an error of the section as a whole, or of a place in it.
     pub fn error(&self, place: &Place, message: impl Into<String>, hint: Option<String>) {
-        self.report.error(place, message.into(), hint);
+        self.report.error(None, place, message.into(), hint);
     }
 
     /// Asks for a key. A section may be asked for in this way too, to refuse it.
     pub fn key(&mut self, key: &'static str) -> Key<'a> {
         self.report.know(&self.path, key);
         let mut node = self.entries.remove(key).map(|(_, node)| node);
+        let name = dotted(&plain(&self.path), key);
         let mut overrides =
             self.report.source.overrides.iter().filter(|found| found.sets(&self.path, key));
         if let Some(first) = overrides.next() {
@@ -85,13 +73,14 @@ impl<'a> Section<'a> {
             second.used.set(true);
             let place = Place::Variable(second.variable().to_owned());
             let message = "another variable sets the same key".to_owned();
-            self.report.error(&place, message, Some("remove one of the two".to_owned()));
+            let hint = Some("remove one of the two".to_owned());
+            self.report.error(Some(&name), &place, message, hint);
         }
-        let name = dotted(self.path.trim_matches(['[', ']']), key);
         if let Some(node) = &mut node {
             self.refuse_value(key, node);
         }
-        Key { report: self.report, name, section_place: self.place.clone(), node }
+        let section_place = self.place.clone();
+        Key { report: self.report, name, section_place, node, may_be_empty: false }
     }
 
     /// Asks for a section in this one. One that is absent is read as if it were empty.
@@ -102,12 +91,16 @@ impl<'a> Section<'a> {
     ) -> T {
         self.report.know(&self.path, name);
         let path = dotted(&self.path, name);
+        self.report.ask(&path, Takes::Section, false);
         let (place, entries) = match self.entries.remove(name) {
+            // Some readers ask further only where the section is there.
+            None if self.report.describes => (Place::At(0), Entries::new()),
             None => (Place::File, Entries::new()),
             Some((place, Node { value: Value::Table(entries), .. })) => (place, entries),
             Some((place, node)) => {
                 let found = node.value.kind();
-                self.report.error(&place, format!("{path} is a section, not {found}"), None);
+                let message = format!("{path} is a section, not {found}");
+                self.report.error(Some(&path), &place, message, None);
                 (place, Entries::new())
             }
         };
@@ -122,23 +115,31 @@ impl<'a> Section<'a> {
         mut build: impl FnMut(&mut Section<'a>) -> T,
     ) -> Vec<T> {
         self.report.know(&self.path, name);
-        let Some((place, node)) = self.entries.remove(name) else { return Vec::new() };
         let path = dotted(&self.path, name);
+        self.report.ask(&path, Takes::Sections, false);
+        // The brackets keep the path apart from that of a section of the same name.
+        let element = format!("[{path}]");
+        let mut read = |place, entries| {
+            let section = Section { report: self.report, path: element.clone(), place, entries };
+            section.read(&mut build)
+        };
+        if self.report.describes {
+            read(Place::File, Entries::new());
+        }
+        let Some((place, node)) = self.entries.remove(name) else { return Vec::new() };
         let Value::List(elements) = node.value else {
             let hint = Some(format!("write [[{path}]]"));
-            self.report.error(&place, format!("{path} is a list of sections"), hint);
+            self.report.error(Some(&path), &place, format!("{path} is a list of sections"), hint);
             return Vec::new();
         };
         let mut built = Vec::with_capacity(elements.len());
         for Node { value, place, .. } in elements {
             if let Value::Table(entries) = value {
-                // The brackets keep the path apart from that of a section of the same name.
-                let path = format!("[{path}]");
-                let section = Section { report: self.report, path, place, entries };
-                built.push(section.read(&mut build));
+                built.push(read(place, entries));
             } else {
                 let message = format!("{path} is a list of sections, not of {}", value.kind());
-                self.report.error(&place, message, Some(format!("write [[{path}]]")));
+                let hint = Some(format!("write [[{path}]]"));
+                self.report.error(Some(&path), &place, message, hint);
             }
         }
         built
@@ -180,12 +181,14 @@ impl<'a> Section<'a> {
             stray.used.set(true);
             let place = Place::Variable(stray.variable().to_owned());
             let (message, _) = entry.explain(true, false);
-            self.report.error(&place, message, Some("remove it".to_owned()));
+            let hint = Some("remove it".to_owned());
+            self.report.error(Some(entry.key), &place, message, hint);
         }
-        let node = self.key(entry.key).node;
+        let Key { node, name, .. } = self.key(entry.key);
+        self.report.ask(&name, Takes::Only(entry.harmless()), false);
         if let Some(node) = node.filter(|node| entry.when.refuses(&node.value)) {
             let (message, hint) = entry.explain(is_table(&node.value), is_list(&node.value));
-            self.report.error(&node.place, message, Some(hint));
+            self.report.error(Some(&name), &node.place, message, Some(hint));
         }
     }
 
@@ -196,7 +199,8 @@ impl<'a> Section<'a> {
         for entry in entries.filter(|entry| entry.section == self.path && entry.key == key) {
             if entry.when.refuses(&node.value) {
                 let (message, hint) = entry.explain(false, false);
-                self.report.error(&node.place, message, Some(hint));
+                let name = dotted(&self.path, key);
+                self.report.error(Some(&name), &node.place, message, Some(hint));
                 node.value = Value::Refused;
             }
         }
@@ -206,13 +210,14 @@ impl<'a> Section<'a> {
 impl<'a> Key<'a> {
     /// Takes an empty string for an absent key.
     pub fn non_empty(mut self) -> Self {
+        self.may_be_empty = true;
         self.node = self.node.filter(|node| !matches!(&node.value, Value::Text(t) if t.is_empty()));
         self
     }
 
     /// A string, and what `parse` makes of it.
     pub fn text<T, E: Display>(self, parse: impl FnOnce(&str) -> Result<T, E>) -> Given<'a, T> {
-        self.value("a string", |node| match &node.value {
+        self.value(Takes::Text, |node| match &node.value {
             Value::Text(text) => Some(parse(text).map_err(|error| error.to_string())),
             Value::Integer(_) | Value::Float(_) | Value::Boolean(_) | Value::Datetime => {
                 let raw = node.raw.as_ref()?;
@@ -224,7 +229,7 @@ impl<'a> Key<'a> {
 
     /// `true` or `false`.
     pub fn boolean(self) -> Given<'a, bool> {
-        self.value("true or false", |node| match &node.value {
+        self.value(Takes::Boolean, |node| match &node.value {
             Value::Boolean(boolean) => Some(Ok(*boolean)),
             _ => None,
         })
@@ -232,7 +237,7 @@ impl<'a> Key<'a> {
 
     /// A whole number, 0 or more.
     pub fn integer(self) -> Given<'a, u64> {
-        self.value("a whole number", |node| match &node.value {
+        self.value(Takes::Integer, |node| match &node.value {
             Value::Integer(Some(integer)) => {
                 Some(u64::try_from(*integer).map_err(|_| format!("{integer} is less than nothing")))
             }
@@ -243,7 +248,7 @@ impl<'a> Key<'a> {
 
     /// A number, whole or not.
     pub fn number(self) -> Given<'a, f64> {
-        self.value("a number such as 0.01", |node| match &node.value {
+        self.value(Takes::Number, |node| match &node.value {
             Value::Float(number) => Some(Ok(*number)),
             #[allow(clippy::cast_precision_loss)] // whoever writes such a number is told its bounds
             Value::Integer(Some(number)) => Some(Ok(*number as f64)),
@@ -254,7 +259,7 @@ impl<'a> Key<'a> {
 
     /// A size in bytes: `"20MiB"`, or a plain number of bytes.
     pub fn byte_size(self) -> Given<'a, u64> {
-        self.value("a size such as \"20MiB\"", |node| match &node.value {
+        self.value(Takes::ByteSize, |node| match &node.value {
             Value::Text(text) => Some(quantity::byte_size(text)),
             Value::Integer(Some(bytes)) => {
                 Some(u64::try_from(*bytes).map_err(|_| format!("{bytes} is less than nothing")))
@@ -265,7 +270,10 @@ impl<'a> Key<'a> {
 
     /// A time such as `"300ms"`.
     pub fn duration(self) -> Given<'a, Duration> {
-        self.text_as("a time such as \"15m\"", quantity::duration)
+        self.value(Takes::Duration, |node| match &node.value {
+            Value::Text(text) => Some(quantity::duration(text)),
+            _ => None,
+        })
     }
 
     /// A list of strings, each as `parse` makes it.
@@ -273,12 +281,12 @@ impl<'a> Key<'a> {
         mut self,
         parse: impl Fn(&str) -> Result<T, E>,
     ) -> Given<'a, Vec<T>> {
-        let expected = "a list of strings such as [\"…\"]";
         let Some(Node { value: Value::List(elements), place, .. }) =
             self.node.take_if(|node| matches!(node.value, Value::List(_)))
         else {
-            return self.value(expected, |_| None);
+            return self.value(Takes::Texts, |_| None);
         };
+        self.report.ask(&self.name, Takes::Texts, false);
         let mut values = Vec::with_capacity(elements.len());
         let mut wrong = false;
         for Node { value, place, .. } in elements {
@@ -290,7 +298,8 @@ impl<'a> Key<'a> {
                 Ok(value) => values.push(value),
                 Err(reason) => {
                     wrong = true;
-                    self.report.error(&place, format!("{}: {reason}", self.name), None);
+                    let message = format!("{}: {reason}", self.name);
+                    self.report.error(Some(&self.name), &place, message, None);
                 }
             }
         }
@@ -298,97 +307,33 @@ impl<'a> Key<'a> {
         Given { report: self.report, name: self.name, place, state }
     }
 
-    fn text_as<T>(
-        self,
-        expected: &str,
-        parse: impl FnOnce(&str) -> Result<T, String>,
-    ) -> Given<'a, T> {
-        self.value(expected, |node| match &node.value {
-            Value::Text(text) => Some(parse(text)),
-            _ => None,
-        })
-    }
-
     /// Reads the value; `read` gives `None` for a value of the wrong kind.
     fn value<T>(
         self,
-        expected: &str,
+        takes: Takes,
         read: impl FnOnce(&Node) -> Option<Result<T, String>>,
     ) -> Given<'a, T> {
-        let Self { report, name, section_place, node } = self;
+        let Self { report, name, section_place, node, may_be_empty } = self;
+        let expected = takes.expected();
+        report.ask(&name, takes, may_be_empty);
         let Some(node) = node else {
             return Given { report, name, place: section_place, state: State::Absent };
         };
         let state = match read(&node) {
             Some(Ok(value)) => State::Value(value),
             Some(Err(reason)) => {
-                report.error(&node.place, format!("{name}: {reason}"), None);
+                report.error(Some(&name), &node.place, format!("{name}: {reason}"), None);
                 State::Wrong
             }
             None if matches!(node.value, Value::Refused) => State::Wrong,
             None => {
                 let found = node.value.kind();
                 let message = format!("{name}: expected {expected}, found {found}");
-                report.error(&node.place, message, None);
+                report.error(Some(&name), &node.place, message, None);
                 State::Wrong
             }
         };
         Given { report, name, place: node.place, state }
-    }
-}
-
-impl<T> Given<'_, T> {
-    /// Refuses a value that `check` gives a reason against.
-    pub fn check<E: Display>(mut self, check: impl FnOnce(&T) -> Result<(), E>) -> Self {
-        if let State::Value(value) = &self.state
-            && let Err(reason) = check(value)
-        {
-            self.report.error(&self.place, format!("{}: {reason}", self.name), None);
-            self.state = State::Wrong;
-        }
-        self
-    }
-
-    /// The value, or else this one. (After an error it does not matter which: the file is refused.)
-    #[must_use]
-    pub fn or(self, default: T) -> T {
-        self.optional().unwrap_or(default)
-    }
-
-    /// The value, if there is one.
-    #[must_use]
-    pub fn optional(self) -> Option<T> {
-        match self.state {
-            State::Value(value) => Some(value),
-            State::Absent | State::Wrong => None,
-        }
-    }
-
-    /// The value, which must be given; the text says what it is.
-    #[must_use]
-    pub fn required(self, what: &str) -> Option<T> {
-        if matches!(self.state, State::Absent) {
-            self.report.error(&self.place, format!("{} is missing: {what}", self.name), None);
-        }
-        self.optional()
-    }
-
-    /// Where the key stands; where it is absent, its section.
-    #[must_use]
-    pub const fn place(&self) -> &Place {
-        &self.place
-    }
-
-    /// Whether the key is there, rightly or wrongly.
-    #[must_use]
-    pub const fn is_present(&self) -> bool {
-        !matches!(self.state, State::Absent)
-    }
-
-    /// Whether the key is there and an error was noted.
-    #[must_use]
-    pub const fn is_wrong(&self) -> bool {
-        matches!(self.state, State::Wrong)
     }
 }
 

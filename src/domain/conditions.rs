@@ -163,6 +163,8 @@ impl Conditions {
 mod tests {
     use std::time::Duration;
 
+    use proptest::prelude::*;
+
     use super::*;
 
     fn tag(text: &str) -> ETag {
@@ -302,5 +304,50 @@ mod tests {
         assert!(!if_range(IfRange::Tag(tag("\"b\""))).range_applies(current(&a)));
         assert!(if_range(IfRange::Date(at(50))).range_applies(current(&a)));
         assert!(!if_range(IfRange::Date(at(51))).range_applies(current(&a)));
+    }
+
+    proptest! {
+        /// A tag may hold commas and a list may be spaced in any way: its members come back.
+        #[test]
+        fn members_of_lists_come_back(
+            tags in prop::collection::vec(("(W/)?", "[!#-~]{0,8}"), 1..6),
+            gap in "[ \t]{0,2},[ \t,]{0,3}",
+        ) {
+            let tags: Vec<String> =
+                tags.into_iter().map(|(weak, opaque)| format!("{weak}\"{opaque}\"")).collect();
+            let expected = tags.iter().map(|text| tag(text)).collect();
+            prop_assert_eq!(EtagList::parse(&tags.join(&gap)), Some(EtagList::Tags(expected)));
+        }
+
+        /// Whatever a client sends as a condition, it is one that can be passed on, or none.
+        #[test]
+        fn any_text_is_tags_or_nothing(text in "([W/\"*, a]|\\PC){0,24}") {
+            match EtagList::parse(&text) {
+                Some(EtagList::Tags(tags)) => {
+                    prop_assert!(!tags.is_empty());
+                    for tag in tags {
+                        prop_assert_eq!(ETag::parse(tag.as_str()), Some(tag));
+                    }
+                }
+                Some(EtagList::Any) => prop_assert_eq!(text.trim(), "*"),
+                None => {}
+            }
+        }
+
+        /// A condition never lets through a version that it names against, nor refuses without one.
+        #[test]
+        fn conditions_agree_with_themselves(asked in 0u64..4, now in 0u64..4, date in 0u64..4) {
+            let asked = tag(&format!("\"{asked}\""));
+            let now = tag(&format!("\"{now}\""));
+            let list = || Some(EtagList::Tags(vec![asked.clone()]));
+            let current = Validators { etag: Some(&now), last_modified: Some(at(date)) };
+            let wanted = Conditions { if_match: list(), ..Conditions::default() };
+            let unwanted = Conditions { if_none_match: list(), ..Conditions::default() };
+            prop_assert_eq!(wanted.evaluate(current) == Precondition::Holds, asked == now);
+            prop_assert_eq!(unwanted.evaluate(current) == Precondition::NotModified, asked == now);
+            // A tag outweighs a date (RFC 9110 §13.1.3).
+            let both = Conditions { if_modified_since: Some(at(2)), ..unwanted.clone() };
+            prop_assert_eq!(both.evaluate(current), unwanted.evaluate(current));
+        }
     }
 }

@@ -38,6 +38,13 @@ pub(super) fn network(
     proxies.map(|_| ClientNetwork::of(client.address))
 }
 
+/// The address nearest to the client that can be believed: for the fuzzer.
+#[doc(hidden)]
+#[must_use]
+pub fn believed_address(peer: IpAddr, headers: &HeaderMap, proxies: &TrustedProxies) -> IpAddr {
+    locate(peer, headers, proxies).address
+}
+
 /// What is known of the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Client {

@@ -41,6 +41,8 @@ use crate::metrics::{Metrics, UNKNOWN_APP};
 
 pub use admission::{MAX_HEAD_BYTES, MAX_TARGET_BYTES};
 pub use body::ReplyBody;
+#[doc(hidden)]
+pub use client::believed_address;
 pub use error::Problem;
 pub use exchange::LoggedBody;
 pub use refusal::{Refused, overloaded};

@@ -15,21 +15,12 @@ use super::lines::{JsonLines, TextLines};
 /// What is logged unless `SAFELIGHT_LOG` says otherwise.
 const DEFAULT: &str = "info";
 
-/// Libraries that print what they sign, or log every refusal as a failure of their own; and the
-/// most that they may say, whatever `SAFELIGHT_LOG` asks for.
-const QUIET: [(&str, LevelFilter); 11] = [
-    ("aws_config", LevelFilter::WARN),
-    ("aws_sdk_sts", LevelFilter::WARN),
-    ("aws_sdk_s3", LevelFilter::WARN),
-    ("aws_runtime", LevelFilter::WARN),
-    ("aws_sigv4", LevelFilter::WARN),
-    ("aws_credential_types", LevelFilter::WARN),
-    ("aws_smithy_runtime", LevelFilter::WARN),
-    ("aws_smithy_runtime_api", LevelFilter::WARN),
-    ("aws_smithy_http_client", LevelFilter::WARN),
-    ("hyper", LevelFilter::WARN),
-    ("s3s", LevelFilter::OFF),
-];
+/// The most that a library may say, whatever `SAFELIGHT_LOG` asks for: what they say below it holds
+/// requests with what signs them, tokens, and URLs with their queries.
+const OF_LIBRARIES: LevelFilter = LevelFilter::WARN;
+
+/// What logs every refusal as a failure of its own, and may say nothing.
+const SILENT: &str = "s3s";
 
 /// Structured, for machines: one JSON object a line. Says whether there is to be an access log.
 pub(super) fn to_json() -> bool {
@@ -56,7 +47,9 @@ fn init(layer: impl Layer<Registry> + Send + Sync) {
 }
 
 fn may_be_said(metadata: &Metadata<'_>) -> bool {
-    let library = metadata.target().split("::").next();
-    let quiet = QUIET.iter().find(|(name, _)| library == Some(name));
-    quiet.is_none_or(|(_, most)| metadata.level() <= most)
+    match metadata.target().split("::").next() {
+        Some(env!("CARGO_CRATE_NAME")) => true,
+        Some(SILENT) => false,
+        _ => *metadata.level() <= OF_LIBRARIES,
+    }
 }

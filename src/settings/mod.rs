@@ -20,7 +20,9 @@ use std::time::Duration;
 use ipnet::IpNet;
 use url::Url;
 
-use crate::config::{ConfigError, Given, Section, Source, public_base_url, read, read_text};
+use crate::config::{
+    Asked, ConfigError, Given, Section, Source, asked, public_base_url, read, read_text,
+};
 use crate::domain::{Grants, TrustedProxies};
 use crate::upstream::guard::AddressPolicy;
 
@@ -132,6 +134,12 @@ impl Settings {
             .with_overrides(environment::overrides(env))
             .with_not_built(&not_built::NOT_BUILT);
         read(&source, Self::from_file)
+    }
+
+    /// What the file is asked for: its keys, and what each takes.
+    #[must_use]
+    pub fn asked() -> Vec<Asked> {
+        asked(&Source::new("", "").with_not_built(&not_built::NOT_BUILT), Self::from_file)
     }
 
     fn from_file(file: &mut Section<'_>) -> Option<Self> {

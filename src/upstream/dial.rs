@@ -16,10 +16,14 @@ use super::connection::Connection;
 use super::stream::Stream;
 use super::{AddressPolicy, Origin, SendError};
 
+/// What gives the addresses of a name.
+type Lookup = dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync;
+
 pub(super) struct Dialer {
     /// `None`: any address.
     policy: Option<AddressPolicy>,
     tls: TlsConnector,
+    lookup: Arc<Lookup>,
 }
 
 impl Dialer {
@@ -38,7 +42,17 @@ impl Dialer {
             .map_err(|error| error.to_string())?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        Ok(Self { policy, tls: TlsConnector::from(Arc::new(config)) })
+        let lookup = |name: &str, port| (name, port).to_socket_addrs().map(Iterator::collect);
+        Ok(Self { policy, tls: TlsConnector::from(Arc::new(config)), lookup: Arc::new(lookup) })
+    }
+
+    /// The same, with names that mean what a test wants.
+    #[cfg(test)]
+    pub(super) fn with_lookup(
+        self,
+        lookup: impl Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static,
+    ) -> Self {
+        Self { lookup: Arc::new(lookup), ..self }
     }
 
     /// Opens a connection, `limit` for resolving and connecting, and `limit` for the handshake.
@@ -61,7 +75,7 @@ impl Dialer {
 
     async fn connect_tcp(&self, origin: &Origin, limit: Duration) -> Result<TcpStream, SendError> {
         let deadline = Instant::now() + limit;
-        let addresses = self.allowed(origin, resolve(origin).await?)?;
+        let addresses = self.allowed(origin, self.resolve(origin).await?)?;
         let mut failure = io::Error::from(io::ErrorKind::TimedOut);
         // Each address gets an equal share of what is left, so that one black hole does not eat
         // the time of the others.
@@ -112,28 +126,29 @@ impl Dialer {
         let stream = handshake.map_err(|_| SendError::TlsTimeout)?.map_err(SendError::Tls)?;
         Ok(Box::new(stream))
     }
-}
 
-async fn resolve(origin: &Origin) -> Result<Vec<SocketAddr>, SendError> {
-    let port = origin.port();
-    let literal = match origin.host() {
-        Host::Ipv4(address) => Some(IpAddr::from(*address)),
-        Host::Ipv6(address) => Some(IpAddr::from(*address)),
-        Host::Domain(_) => None,
-    };
-    if let Some(address) = literal {
-        return Ok(vec![SocketAddr::new(address, port)]);
+    /// What the name means now: it is asked for every connection, and judged before each.
+    async fn resolve(&self, origin: &Origin) -> Result<Vec<SocketAddr>, SendError> {
+        let port = origin.port();
+        let literal = match origin.host() {
+            Host::Ipv4(address) => Some(IpAddr::from(*address)),
+            Host::Ipv6(address) => Some(IpAddr::from(*address)),
+            Host::Domain(_) => None,
+        };
+        if let Some(address) = literal {
+            return Ok(vec![SocketAddr::new(address, port)]);
+        }
+        let permit = Arc::clone(origin.lookups()).acquire_owned().await;
+        let (lookup, name) = (Arc::clone(&self.lookup), origin.host().to_string());
+        let lookup = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            lookup(&name, port)
+        });
+        let looked_up = lookup.await.map_err(io::Error::other).flatten();
+        let found = looked_up.map_err(SendError::Resolve)?;
+        if found.is_empty() {
+            return Err(SendError::Resolve(io::Error::from(io::ErrorKind::NotFound)));
+        }
+        Ok(found)
     }
-    let permit = Arc::clone(origin.lookups()).acquire_owned().await;
-    let name = origin.host().to_string();
-    let lookup = tokio::task::spawn_blocking(move || {
-        let _permit = permit;
-        (name.as_str(), port).to_socket_addrs().map(Iterator::collect)
-    });
-    let looked_up = lookup.await.map_err(io::Error::other).flatten();
-    let found: Vec<_> = looked_up.map_err(SendError::Resolve)?;
-    if found.is_empty() {
-        return Err(SendError::Resolve(io::Error::from(io::ErrorKind::NotFound)));
-    }
-    Ok(found)
 }

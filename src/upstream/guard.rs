@@ -37,7 +37,7 @@ pub enum AddressClass {
     /// Where clouds hand out credentials: never allowed.
     #[error("a cloud's metadata address, which is never allowed")]
     Metadata,
-    /// This machine.
+    /// This machine: a loopback address, or the unspecified one, at which a connection ends here too.
     #[error("a loopback address, which needs Server.AllowLoopbackUpstreams = true")]
     Loopback,
     /// Private, link-local, multicast, unspecified, reserved, for documentation …
@@ -49,9 +49,12 @@ pub enum AddressClass {
 }
 
 /// Where clouds serve credentials and instance data to whoever asks from the right machine.
-const METADATA: [IpAddr; 9] = [
-    // AWS, Google Cloud, Azure, Oracle, DigitalOcean, Hetzner, OpenStack.
+const METADATA: [IpAddr; 15] = [
+    // AWS, Google Cloud, Azure, Oracle, DigitalOcean, Hetzner, OpenStack; and OpenStack over IPv6.
     IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)),
+    IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0xa9fe, 0xa9fe)),
+    // GKE's own server, behind the one above.
+    IpAddr::V4(Ipv4Addr::new(169, 254, 169, 252)),
     // AWS: ECS task credentials; EKS Pod Identity.
     IpAddr::V4(Ipv4Addr::new(169, 254, 170, 2)),
     IpAddr::V4(Ipv4Addr::new(169, 254, 170, 23)),
@@ -60,6 +63,11 @@ const METADATA: [IpAddr; 9] = [
     // Alibaba Cloud; Oracle Cloud (older images).
     IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
     IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
+    // Tencent Cloud; Scaleway, also over IPv6; Linode over IPv6.
+    IpAddr::V4(Ipv4Addr::new(169, 254, 0, 23)),
+    IpAddr::V4(Ipv4Addr::new(169, 254, 42, 42)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xa9fe, 0xa9fe, 0, 0, 0, 0, 1)),
     // AWS over IPv6: instance metadata; EKS Pod Identity.
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23)),
@@ -69,18 +77,19 @@ const METADATA: [IpAddr; 9] = [
 
 /// Names that resolve to those addresses inside of a cloud. The addresses are what counts; the
 /// names only give an earlier and clearer message.
-const METADATA_NAMES: [&str; 5] = [
+const METADATA_NAMES: [&str; 6] = [
     "metadata.google.internal",
     "metadata.goog",
     "metadata",
     "instance-data",
     "instance-data.ec2.internal",
+    "metadata.tencentyun.com",
 ];
 
 /// IPv4 networks that are not globally reachable, from the IANA IPv4 Special-Purpose Address
 /// Registry, multicast (RFC 5771) and the reserved class E included. Loopback is a class of its own.
 const NOT_PUBLIC_V4: [Ipv4Net; 15] = [
-    v4(0, 0, 0, 0, 8),       // "this network", unspecified
+    v4(0, 0, 0, 0, 8),       // "this network"
     v4(10, 0, 0, 0, 8),      // private
     v4(100, 64, 0, 0, 10),   // shared, behind carriers' NAT
     v4(169, 254, 0, 0, 16),  // link-local
@@ -112,6 +121,8 @@ const NOT_PUBLIC_V6: [Ipv6Net; 3] = [
 const NAT64: Ipv6Net = v6([0x64, 0xff9b, 0, 0, 0, 0, 0, 0], 96);
 /// NAT64 prefixes of local use (RFC 8215); the IPv4 address is mostly in the last 32 bits.
 const NAT64_LOCAL: Ipv6Net = v6([0x64, 0xff9b, 1, 0, 0, 0, 0, 0], 48);
+/// IPv4-translated addresses of stateless translation (RFC 2765): the last 32 bits.
+const TRANSLATED: Ipv6Net = v6([0, 0, 0, 0, 0xffff, 0, 0, 0], 96);
 /// 6to4 (RFC 3056): the IPv4 address follows the first 16 bits.
 const SIX_TO_FOUR: Ipv6Net = v6([0x2002, 0, 0, 0, 0, 0, 0, 0], 16);
 
@@ -137,7 +148,7 @@ impl AddressPolicy {
         self.check(ip)?;
         let (ip, carried) = unwrap(ip);
         let address = carried.map_or(ip, IpAddr::V4);
-        if address.is_loopback() || self.is_listed(ip) || self.is_listed(address) {
+        if is_this_machine(address) || self.is_listed(ip) || self.is_listed(address) {
             return Ok(());
         }
         Err(ForbiddenAddress { address, class: AddressClass::PlaintextToPublic })
@@ -212,7 +223,7 @@ impl AddressPolicy {
     fn check_one(&self, address: IpAddr) -> Result<(), ForbiddenAddress> {
         let class = if METADATA.contains(&address) {
             AddressClass::Metadata
-        } else if address.is_loopback() {
+        } else if is_this_machine(address) {
             if self.allow_loopback {
                 return Ok(());
             }
@@ -241,13 +252,20 @@ fn unwrap(ip: IpAddr) -> (IpAddr, Option<Ipv4Addr>) {
     let carried =
         |high: u16, low: u16| Some(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)));
     let is_compatible = first == 0 && v6.to_ipv4().is_some() && !v6.is_loopback();
-    if NAT64.contains(&v6) || NAT64_LOCAL.contains(&v6) || is_compatible {
+    let is_translated = TRANSLATED.contains(&v6);
+    if NAT64.contains(&v6) || NAT64_LOCAL.contains(&v6) || is_translated || is_compatible {
         (ip, carried(seventh, eighth))
     } else if SIX_TO_FOUR.contains(&v6) {
         (ip, carried(second, third))
     } else {
         (ip, None)
     }
+}
+
+/// Whether a connection to the address ends on this machine.
+fn is_this_machine(address: IpAddr) -> bool {
+    // The systems take a connection to the unspecified address for one to loopback.
+    address.is_loopback() || address.is_unspecified()
 }
 
 /// Whether the address is one of the public internet.
@@ -306,6 +324,11 @@ mod tests {
             "[0:0:0:0:0:0:0:1]",
             "[::ffff:127.0.0.1]",
             "[::ffff:7f00:1]",
+            "0.0.0.0",
+            "0",
+            "0x0",
+            "[::]",
+            "[::ffff:0.0.0.0]",
             "localhost",
             "LOCALHOST",
             "localhost.",
@@ -342,6 +365,16 @@ mod tests {
             "168.63.129.16",
             "100.100.100.200",
             "192.0.0.192",
+            "[::ffff:0:169.254.169.254]",
+            "[fe80::a9fe:a9fe]",
+            "169.254.169.252",
+            "169.254.0.23",
+            "169.254.42.42",
+            "[fd00:42::42]",
+            "[fd00:a9fe:a9fe::1]",
+            "[fd00:ec2::23]",
+            "metadata.tencentyun.com",
+            "metadata.google.internal...",
             "[fd00:ec2::254]",
             "[fd00:ec2:0::0:254]",
             "[fd20:ce::254]",
@@ -366,13 +399,16 @@ mod tests {
             ("[::ffff:192.168.1.1]", "192.168.1.0/24"),
             ("100.64.0.1", "100.64.0.0/10"),
             ("169.254.1.1", "169.254.0.0/16"),
-            ("0.0.0.0", "0.0.0.0/8"),
-            ("0", "0.0.0.0/8"),
+            ("0.0.0.1", "0.0.0.0/8"),
+            ("1", "0.0.0.0/8"),
+            ("100.127.255.255", "100.64.0.0/10"),
+            ("192.0.0.1", "192.0.0.0/24"),
+            ("239.255.255.250", "224.0.0.0/4"),
+            ("240.0.0.1", "240.0.0.0/4"),
             ("224.0.0.1", "224.0.0.0/4"),
             ("255.255.255.255", "255.255.255.255/32"),
             ("198.19.0.1", "198.18.0.0/15"),
             ("203.0.113.9", "203.0.113.0/24"),
-            ("[::]", "::/0"),
             ("[fe80::1]", "fe80::/10"),
             ("[fec0::1]", "fec0::/10"),
             ("[fc00::1]", "fc00::/7"),
@@ -382,16 +418,17 @@ mod tests {
             ("[2001::1]", "2001::/23"),
             ("[100::1]", "100::/64"),
             ("[4000::1]", "4000::/3"),
+            ("[5f00::1]", "5f00::/16"),
+            ("[2001:0:a00:1::1]", "2001::/23"),
+            ("[ff0e::1]", "ff00::/8"),
             ("[64:ff9b::10.0.0.1]", "10.0.0.0/8"),
             ("[2002:a00:1::]", "10.0.0.0/8"),
         ] {
-            // "::" is carried as 0.0.0.0 too, and so must be allowed as both.
-            let both = [network, "0.0.0.0/8"];
             for scheme in ["https", "http"] {
                 let url = format!("{scheme}://{host}/");
                 let refused = told(&policy(true, &["10.99.0.0/16"]), &url);
                 assert!(refused.contains("AllowedUpstreamNetworks"), "{url}: {refused}");
-                assert_eq!(told(&policy(false, &both), &url), "", "{url} in {network}");
+                assert_eq!(told(&policy(false, &[network]), &url), "", "{url} in {network}");
             }
         }
     }
@@ -417,6 +454,44 @@ mod tests {
         );
         // Decided when the name is resolved.
         assert_eq!(told(&policy(false, &["10.0.0.0/8"]), "http://garage.internal:3900"), "");
+    }
+
+    /// What another address is carried in must be allowed as well as what is carried.
+    #[test]
+    fn a_listed_tunnel_leads_nowhere_by_itself() {
+        for (host, tunnel) in [
+            ("[64:ff9b:1::10.0.0.1]", "64:ff9b:1::/48"),
+            ("[::ffff:0:10.0.0.1]", "::ffff:0:0:0/96"),
+            ("[::10.0.0.1]", "::/96"),
+            ("[2002:a00:1::1]", "2002::/16"),
+        ] {
+            let url = format!("https://{host}/");
+            let refused = told(&policy(false, &[tunnel]), &url);
+            assert!(refused.starts_with("10.0.0.1 is not a public"), "{url}: {refused}");
+            assert_eq!(told(&policy(false, &[tunnel, "10.0.0.0/8"]), &url), "", "{url}");
+        }
+    }
+
+    /// No spelling that one parser takes for a host and another for something else.
+    #[test]
+    fn hosts_that_are_none() {
+        for url in [
+            "https://[fe80::1%25eth0]/",
+            "https://[fe80::1%eth0]/",
+            "https://[::1/",
+            "https://127.0.0.1.1.1/",
+            "https://256.0.0.1/",
+            "https://0x100000000/",
+            "https://127.0.0.0x/",
+            "https://a b.example/",
+            "https://a%00.example/",
+            "https://a%2f@b.example/",
+            "https://a\\@127.0.0.1/",
+            "https:///",
+            "https://:443/",
+        ] {
+            assert!(policy(false, &[]).parse_url(url).is_err(), "{url}");
+        }
     }
 
     #[test]

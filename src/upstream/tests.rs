@@ -1,6 +1,8 @@
 //! The client against a scripted server on a raw socket.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,6 +12,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
+use super::dial::Dialer;
+use super::guard::AddressClass;
+use super::pool::Pool;
 use super::{AddressPolicy, Body, BodyError, Client, Origin, Repeatable, SendError, Timeouts};
 
 const PATIENT: Timeouts =
@@ -274,6 +279,107 @@ async fn forbidden_addresses_are_refused_before_connecting() {
     let error = strict.send(&server.origin, get(), &PATIENT).await.err().unwrap();
     assert!(matches!(error, SendError::Forbidden(_)), "{error:?}");
     assert!(AddressPolicy::default().check(IpAddr::from(Ipv4Addr::LOCALHOST)).is_err());
+}
+
+/// A client for which every name means what the n-th list says when it is looked up for the n-th
+/// time, and counts how often that was.
+fn resolving(lists: Vec<Vec<IpAddr>>, policy: AddressPolicy) -> (Client, Arc<AtomicUsize>) {
+    let (lists, looked_up) = (Mutex::new(lists.into_iter()), Arc::new(AtomicUsize::new(0)));
+    let counter = Arc::clone(&looked_up);
+    let dialer = Dialer::new(Some(policy)).unwrap().with_lookup(move |_, port| {
+        counter.fetch_add(1, Ordering::SeqCst);
+        let list = lists.lock().unwrap().next().expect("no more lookups are expected");
+        Ok(list.into_iter().map(|ip| SocketAddr::new(ip, port)).collect())
+    });
+    (Client { dialer: Arc::new(dialer), pool: Pool::start() }, looked_up)
+}
+
+fn loopback_allowed() -> AddressPolicy {
+    AddressPolicy { allow_loopback: true, ..AddressPolicy::default() }
+}
+
+/// The same server by a name.
+fn named(server: &Scripted) -> Origin {
+    let url = format!("http://cdn.test:{}", server.origin.port());
+    Origin::from_url(&url.parse().unwrap()).unwrap()
+}
+
+/// A name that led somewhere harmless when it was looked at is judged again by what it means at
+/// each connection (DNS rebinding).
+#[tokio::test]
+async fn a_name_is_judged_at_every_connection() {
+    let close = HELLO.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n");
+    let here = IpAddr::from(Ipv4Addr::LOCALHOST);
+    for inside in ["169.254.169.254", "10.0.0.1", "::ffff:10.0.0.1", "fd00:ec2::254", "100.64.0.1"]
+    {
+        let server = Scripted::start(vec![vec![vec![text(&close)]]]).await;
+        let lists = vec![vec![here], vec![inside.parse().unwrap()]];
+        let (client, looked_up) = resolving(lists, loopback_allowed());
+        let origin = named(&server);
+        let answer = client.send(&origin, get(), &PATIENT).await.unwrap();
+        assert_eq!(read(answer.into_body()).await.unwrap(), "hello");
+        let error = client.send(&origin, get(), &PATIENT).await.err().unwrap();
+        assert!(matches!(error, SendError::Forbidden(_)), "{inside}: {error:?}");
+        assert_eq!(looked_up.load(Ordering::SeqCst), 2, "{inside}");
+    }
+}
+
+/// Of several addresses only those are tried that are allowed.
+#[tokio::test]
+async fn an_allowed_address_does_not_let_others_through() {
+    let server = Scripted::start(vec![vec![vec![text(HELLO)]]]).await;
+    let here = IpAddr::from(Ipv4Addr::LOCALHOST);
+    let mixed = ["10.0.0.1", "169.254.169.254", "::ffff:192.168.0.1"].map(|ip| ip.parse().unwrap());
+    let lists = vec![[&mixed[..], &[here]].concat(), mixed.to_vec()];
+    let (client, _) = resolving(lists, loopback_allowed());
+    let answer = client.send(&named(&server), get(), &PATIENT).await.unwrap();
+    drop(answer);
+    let error = client.send(&named(&server), get(), &PATIENT).await.err().unwrap();
+    assert!(matches!(error, SendError::Forbidden(_)), "{error:?}");
+}
+
+/// A name that leads to this machine needs `AllowLoopbackUpstreams`, over TLS too.
+#[tokio::test]
+async fn a_name_of_this_machine_is_loopback() {
+    for (scheme, ip) in
+        [("http", "127.0.0.1"), ("https", "127.0.0.1"), ("https", "0.0.0.0"), ("https", "::")]
+    {
+        let everywhere = ["0.0.0.0/0", "::/0"].map(|network| network.parse().unwrap()).to_vec();
+        let policy = AddressPolicy { allow_loopback: false, allowed_networks: everywhere };
+        let (client, _) = resolving(vec![vec![ip.parse().unwrap()]], policy);
+        let origin = Origin::from_url(&format!("{scheme}://cdn.test:1").parse().unwrap()).unwrap();
+        match client.send(&origin, get(), &PATIENT).await.err() {
+            Some(SendError::Forbidden(forbidden)) => {
+                assert_eq!(forbidden.class, AddressClass::Loopback, "{scheme} {ip}");
+            }
+            other => panic!("{scheme} {ip}: {other:?}"),
+        }
+    }
+}
+
+/// What a server answers leads nowhere: a redirect is an answer like any other.
+#[tokio::test]
+async fn a_redirect_is_not_followed() {
+    let redirect = "HTTP/1.1 307 Temporary Redirect\r\nLocation: http://169.254.169.254/latest\r\n\
+                    Content-Length: 0\r\n\r\n";
+    let server = Scripted::start(vec![vec![vec![text(redirect)]]]).await;
+    let (client, looked_up) =
+        resolving(vec![vec![IpAddr::from(Ipv4Addr::LOCALHOST)]], loopback_allowed());
+    let answer = client.send(&named(&server), get(), &PATIENT).await.unwrap();
+    assert_eq!(answer.status(), 307);
+    assert_eq!(looked_up.load(Ordering::SeqCst), 1);
+}
+
+/// What was connected under one policy is used by no client with another.
+#[tokio::test]
+async fn a_connection_is_kept_for_the_client_that_opened_it() {
+    let server = Scripted::start(vec![vec![vec![text(HELLO)], vec![text(HELLO)]]]).await;
+    let open = client();
+    read(send(&open, &server).await.unwrap().into_body()).await.unwrap();
+    let strict = Client::new(AddressPolicy::default()).unwrap();
+    let error = send(&strict, &server).await.err().unwrap();
+    assert!(matches!(error, SendError::Forbidden(_)), "{error:?}");
+    read(send(&open, &server).await.unwrap().into_body()).await.unwrap();
 }
 
 #[tokio::test]

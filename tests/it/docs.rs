@@ -6,6 +6,7 @@ mod configuration;
 mod dashboard;
 mod doctor;
 mod metrics;
+mod schema;
 
 use std::fs;
 use std::path::Path;

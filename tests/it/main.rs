@@ -36,6 +36,7 @@ mod ready;
 mod redirects;
 mod reload;
 mod s3;
+mod secrets;
 mod signed_cdn;
 mod signing;
 mod sweeping;

@@ -269,6 +269,24 @@ fn functions(code: &[String]) -> Vec<(usize, usize)> {
 }
 
 #[test]
+fn fuzz_targets_are_told_and_have_seeds() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
+    let read = |path: &str| fs::read_to_string(root.join(path)).unwrap();
+    let (manifest, readme) = (read("Cargo.toml"), read("README.md"));
+    let mut targets = Vec::new();
+    collect(&root.join("targets"), &mut targets);
+    assert!(!targets.is_empty());
+    for target in targets {
+        let name = target.file_stem().unwrap().to_str().unwrap();
+        assert!(manifest.contains(&format!("path = \"targets/{name}.rs\"")), "{name} is built");
+        assert!(readme.contains(&format!("| `{name}` |")), "{name} is in the README");
+        assert!(fs::read_to_string(&target).unwrap().starts_with("//!"), "{name} has a module doc");
+        let seeds = fs::read_dir(root.join("seeds").join(name)).map_or(0, Iterator::count);
+        assert!((1..=100).contains(&seeds), "{name} has {seeds} seeds");
+    }
+}
+
+#[test]
 fn there_is_no_drawer() {
     for source in sources() {
         for part in source.path.iter().filter_map(|part| part.to_str()) {

@@ -60,7 +60,7 @@ pub enum Malformed {
     /// It is too large.
     #[error("the event has more than {MAX_DOCUMENT_BYTES} bytes")]
     TooLarge,
-    /// It is no JSON, or a field has a value of another type.
+    /// It is no JSON, no UTF-8, or a field has a value of another type.
     #[error("the event is not the JSON that it should be, at line {line}, column {column}")]
     NotJson {
         /// Counted from 1.
@@ -100,7 +100,14 @@ fn read(document: &[u8]) -> Result<Document, Malformed> {
     if document.len() > MAX_DOCUMENT_BYTES {
         return Err(Malformed::TooLarge);
     }
-    serde_json::from_slice(document)
+    // The parser would not look at the bytes of fields that nobody reads (RFC 8259 §8.1).
+    let text = std::str::from_utf8(document).map_err(|error| {
+        let before = &document[..error.valid_up_to()];
+        let line_start = before.iter().rposition(|b| *b == b'\n').map_or(0, |newline| newline + 1);
+        let line = before.iter().filter(|b| **b == b'\n').count() + 1;
+        Malformed::NotJson { line, column: before.len() - line_start + 1 }
+    })?;
+    serde_json::from_str(text)
         .map_err(|error| Malformed::NotJson { line: error.line(), column: error.column() })
 }
 

@@ -1,5 +1,9 @@
 //! `safelight check`, and that `serve` refuses what it refuses.
 
+use std::path::Path;
+
+use serde_json::{Value, json};
+
 use super::Files;
 use crate::harness::program::{Ended, run, run_with};
 
@@ -173,6 +177,64 @@ fn everything_that_is_wrong_is_told_at_once() {
     }
     let last = ended.stderr.lines().last().unwrap();
     assert!(last.ends_with("errors in the configuration"), "{last}");
+}
+
+#[test]
+fn the_same_for_programs() {
+    let json = |files: &Files| {
+        let ended = run(&["check", "--format", "json", "--config", &files.settings()]);
+        assert_eq!(ended.stderr, "", "{ended:?}");
+        let told: Value = serde_json::from_str(&ended.stdout).unwrap();
+        (ended.code, told)
+    };
+    let files = Files::good();
+    assert_eq!(json(&files), (Some(0), json!([])));
+
+    files.replace("apps.d/shop.toml", "AllowPublicUpload = true", "AllowPublicUploads = true");
+    files.write("apps.d/other.toml", "\n[Storage]\nBucket = 1");
+    let (code, told) = json(&files);
+    assert_eq!(code, BAD_CONFIGURATION);
+    let shop = files.path("apps.d/shop.toml");
+    let text = std::fs::read_to_string(&shop).unwrap();
+    let line = text.lines().position(|line| line.starts_with("AllowPublicUploads")).unwrap() + 1;
+    let errors = told.as_array().unwrap();
+    assert!(
+        errors.contains(&json!({"file": shop, "line": line, "column": 1,
+            "key": "AllowPublicUploads", "message": "unknown key \"AllowPublicUploads\"",
+            "hint": "did you mean \"AllowPublicUpload\"?"})),
+        "{told:#}"
+    );
+    assert!(
+        errors.contains(&json!({"file": files.path("apps.d/other.toml"), "line": 3, "column": 10,
+            "key": "Storage.Bucket", "message": "Storage.Bucket: expected a string, found an integer",
+            "hint": null})),
+        "{told:#}"
+    );
+
+    // What only shows when the apps are built has no line, and the file all the same.
+    let files = Files::with_app("[Storage]\nKind = \"embedded\"\nBucket = \"media\"");
+    let (code, told) = json(&files);
+    assert_eq!(code, BAD_CONFIGURATION);
+    assert_eq!(told[0]["file"], json!(files.path("apps.d/shop.toml")), "{told:#}");
+    assert_eq!(told.as_array().unwrap().len(), 1, "{told:#}");
+
+    files.replace("safelight.toml", "[Server]", "[Servr]");
+    let (code, told) = json(&files);
+    assert_eq!(code, BAD_CONFIGURATION);
+    assert!(told.as_array().unwrap().iter().any(|error| error["key"] == "Servr"), "{told:#}");
+}
+
+#[test]
+fn schemas_are_printed_as_they_are_committed() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for (arguments, path) in [
+        (&["schema"][..], "apps.d/app.schema.json"),
+        (&["schema", "--settings"], "safelight.schema.json"),
+    ] {
+        let ended = run(arguments);
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
+        assert_eq!(ended.stdout, std::fs::read_to_string(root.join(path)).unwrap(), "{path}");
+    }
 }
 
 #[test]

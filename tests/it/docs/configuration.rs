@@ -54,14 +54,14 @@ const APP: Kind = Kind {
     load: load_app,
 };
 
-fn load_settings(text: &str) -> Result<String, Vec<ConfigError>> {
+pub(super) fn load_settings(text: &str) -> Result<String, Vec<ConfigError>> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("safelight.toml");
     fs::write(&path, text).unwrap();
     Settings::load(Some(&path), std::iter::empty()).map(|settings| format!("{settings:#?}"))
 }
 
-fn load_app(text: &str) -> Result<String, Vec<ConfigError>> {
+pub(super) fn load_app(text: &str) -> Result<String, Vec<ConfigError>> {
     let context = LoadContext {
         address_policy: &AddressPolicy::default(),
         max_url_expiry: Duration::from_secs(15 * 60),
@@ -156,7 +156,7 @@ impl Kind {
 
 /// The sections that a text names: `[A]`, `[A.B]`, and `[[A]]` as `[A]` in brackets of its own; the
 /// top where it names none.
-fn sections_of(text: &str) -> Vec<String> {
+pub(super) fn sections_of(text: &str) -> Vec<String> {
     let named = code(text).into_iter().filter_map(|name| name.strip_prefix('[')?.strip_suffix(']'));
     let named: Vec<_> = named.map(str::to_owned).collect();
     if named.is_empty() { vec![String::new()] } else { named }

@@ -215,6 +215,18 @@ fn what_is_no_json_of_the_form() {
 }
 
 #[test]
+fn what_is_no_utf8_is_no_json_even_where_nobody_looks() {
+    for (source, document) in [(EventSource::Sqs, TEST_EVENT), (EventSource::PubSub, PUBSUB)] {
+        let at = document.rfind("Id\":\"").unwrap() + 5;
+        let mut bytes = document.as_bytes().to_vec();
+        bytes[at] = 0xb5;
+        let line = document[..at].lines().count();
+        let column = document[..at].lines().last().unwrap().len() + 1;
+        assert_eq!(parse(source, &bytes), Err(Malformed::NotJson { line, column }));
+    }
+}
+
+#[test]
 fn no_part_of_a_document_is_a_document() {
     for (source, document) in [
         (EventSource::Sqs, S3.to_owned()),

@@ -177,27 +177,21 @@ impl Gateway {
         let mut services = services(&settings, Arc::clone(&records), &metrics).await?;
         services.memory = open_memory(settings.cache_size, &apps, &metrics);
         let reload_wanted = Arc::new(Notify::new());
-        let reloading = match files {
-            Some(files) => {
-                let (live, has_memory) = (Arc::clone(&apps), services.memory.is_some());
-                let metrics = Arc::clone(&metrics);
-                let reloader = Reloader::new(files, live, configs, metrics, has_memory);
-                Some(Reloading::begin(reloader, builder, Arc::clone(&reload_wanted)).await)
-            }
+        let reloader = files.map(|files| {
+            let has_memory = services.memory.is_some();
+            Reloader::new(files, Arc::clone(&apps), configs, Arc::clone(&metrics), has_memory)
+        });
+        let reloading = match reloader {
+            Some(it) => Some(Reloading::begin(it, builder, Arc::clone(&reload_wanted)).await),
             None => None,
         };
         let known = Arc::clone(&services.known);
-        let schedule = schedule(&settings);
         let handlers = Handlers { apps: &apps, services: &services, metrics: &metrics };
         let push = events::open_push(&settings.events, &client, &handlers)?;
-        let consumer = events::start_consumer(
-            &settings.events,
-            process,
-            &handlers,
-            settings.server.drain_timeout,
-        )?;
-        let sweeper =
-            Sweeper::new(Arc::clone(&apps), services.clone(), Arc::clone(&metrics), schedule);
+        let drain = settings.server.drain_timeout;
+        let consumer = events::start_consumer(&settings.events, process, &handlers, drain)?;
+        let (schedule, of_sweeper) = (schedule(&settings), services.clone());
+        let sweeper = Sweeper::new(Arc::clone(&apps), of_sweeper, Arc::clone(&metrics), schedule);
         let readiness = Readiness::default();
         let limits = settings.limits;
         let certificates = certified.map(|certified| certified.serve(&metrics));

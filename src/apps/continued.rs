@@ -165,6 +165,7 @@ mod tests {
         [Storage]\nBucket = 'media'\nKeyPrefix = 'a/'\nEndpoint = 'http://127.0.0.1:2'\n\
         AccessKeyID = 'id'\nSecretAccessKey = 'secret'\n\
         [RateLimit]\nPerOwner = { Rate = '1/h', Burst = 1 }\nPerApp = { Rate = '2/h', Burst = 1 }\n\
+        PerClientIP = { Rate = '4/h', Burst = 1 }\n\
         [Read]\nFirstByteTimeout = '1s'\nStallTimeout = '1s'\n";
 
     fn config(text: &str) -> AppConfig {
@@ -189,11 +190,10 @@ mod tests {
             ("cdn", cdn.is_some_and(|(one, other)| Arc::ptr_eq(one, other))),
             ("breaker", cdn.is_some_and(|(one, other)| Arc::ptr_eq(&one.breaker, &other.breaker))),
             ("hedges", cdn.is_some_and(|(one, other)| Arc::ptr_eq(&one.hedges, &other.hedges))),
-            ("quotas", Arc::ptr_eq(&one.quotas, &other.quotas)),
             ("uploads", Arc::ptr_eq(&one.upload_limit, &other.upload_limit)),
         ];
         let shared = parts.into_iter().filter(|(_, same)| *same).map(|(part, _)| part);
-        shared.collect::<Vec<_>>().join(" ")
+        shared.chain(one.quotas.shared_with(&other.quotas)).collect::<Vec<_>>().join(" ")
     }
 
     #[tokio::test]
@@ -211,29 +211,38 @@ mod tests {
         };
         let was = config(FILE);
         let app = App::build(was.clone(), &workshop).unwrap();
-        let all = "store proof load cdn breaker hedges owners app uploads";
+        let all = "store proof load cdn breaker hedges uploads clients app owners";
         for (from, to, expected) in [
             ("", "", all),
             ("StallTimeout = '1s'", "StallTimeout = '2s'", all),
-            ("KeyPrefix = 'a/'\n", "KeyPrefix = 'b/'\n", "store proof load owners app uploads"),
-            ("'secret'", "'rotated'", "load cdn breaker hedges owners app uploads"),
-            ("'media'", "'other'", "cdn breaker hedges owners app uploads"),
-            ("127.0.0.1:2", "127.0.0.1:3", "cdn breaker hedges owners app uploads"),
-            ("127.0.0.1:1", "127.0.0.1:3", "store proof load owners app uploads"),
+            (
+                "KeyPrefix = 'a/'\n",
+                "KeyPrefix = 'b/'\n",
+                "store proof load uploads clients app owners",
+            ),
+            ("'secret'", "'rotated'", "load cdn breaker hedges uploads clients app owners"),
+            ("'media'", "'other'", "cdn breaker hedges uploads clients app owners"),
+            ("127.0.0.1:2", "127.0.0.1:3", "cdn breaker hedges uploads clients app owners"),
+            ("127.0.0.1:1", "127.0.0.1:3", "store proof load uploads clients app owners"),
             ("FirstByteTimeout = '1s'", "", all),
             (
                 "FirstByteTimeout = '1s'",
                 "FirstByteTimeout = '2s'",
-                "store proof load breaker hedges owners app uploads",
+                "store proof load breaker hedges uploads clients app owners",
             ),
             (
                 "[Read]",
                 "[Read]\nHedgeAfter = 'off'",
-                "store proof load breaker hedges owners app uploads",
+                "store proof load breaker hedges uploads clients app owners",
             ),
-            ("'1/h'", "'3/h'", "store proof load cdn breaker hedges app uploads"),
-            ("'2/h'", "'3/h'", "store proof load cdn breaker hedges owners uploads"),
-            ("CloudFrontURL = 'http://127.0.0.1:1'\n", "", "store proof load owners app uploads"),
+            ("'1/h'", "'3/h'", "store proof load cdn breaker hedges uploads clients app"),
+            ("'2/h'", "'3/h'", "store proof load cdn breaker hedges uploads clients owners"),
+            ("'4/h'", "'3/h'", "store proof load cdn breaker hedges uploads app owners"),
+            (
+                "CloudFrontURL = 'http://127.0.0.1:1'\n",
+                "",
+                "store proof load uploads clients app owners",
+            ),
         ] {
             let before = Some(Before { app: &app, config: &was });
             let next = config(&FILE.replacen(from, to, 1));

@@ -127,7 +127,7 @@ fn quoted(text: &str) -> String {
 
 fn demo_app(cdn: SocketAddr) -> String {
     format!(
-        r#"# The demo app of `safelight dev`; change what you like, and start it again.
+        r#"# The demo app of `safelight dev`. What you change here is in force a second later.
 
 AllowPublicUpload = true
 CloudFrontURL = "http://{cdn}"

@@ -130,6 +130,17 @@ impl<C: Clock> Quotas<C> {
         [self.owner.keys(), self.client.keys()]
     }
 
+    /// Which quotas are one and the same in these and those, by name.
+    #[cfg(test)]
+    pub(crate) fn shared_with(&self, other: &Self) -> Vec<&'static str> {
+        let parts = [
+            ("clients", Arc::ptr_eq(&self.client, &other.client)),
+            ("app", Arc::ptr_eq(&self.app, &other.app)),
+            ("owners", Arc::ptr_eq(&self.owner, &other.owner)),
+        ];
+        parts.into_iter().filter(|(_, same)| *same).map(|(part, _)| part).collect()
+    }
+
     fn take(&self, token: Token) -> Result<RateLimitVerdict, RateLimitVerdict> {
         match token {
             Token::Client(bucket) => self.client.take(bucket),

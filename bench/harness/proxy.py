@@ -2,7 +2,7 @@
 
 import random
 
-from .load import Subject, beside, measure
+from .load import CLIENTS, Subject, beside, measure
 from .machine import Unfit
 from .servers import LOGGING, Gateway, request, start_cdn, start_peer
 
@@ -11,6 +11,9 @@ _READ = """
 OriginShare = 0
 HedgeAfter = "off"
 """
+
+#: How many read large bodies at once: each is to come to its end within a run.
+FEW = 8
 
 #: The sizes, and the goal: the rate of nginx, times this.
 SIZES = {
@@ -39,10 +42,11 @@ def run(binaries, work, options, say):
         (work / "objects/images" / key).write_bytes(content)
         path = main.path_of(key)
         nginx = "nginx proxy_pass"
-        subjects = [Subject(nginx, peer.process, peer.port, f"/images/{key}")]
+        clients = CLIENTS if size < 1 << 24 else FEW
+        subjects = [Subject(nginx, peer.process, peer.port, f"/images/{key}", clients=clients)]
         for name, gateway in gateways.items():
             _check(gateway.port, path, content, gateway=True)
-            subjects.append(Subject(name, gateway.process, gateway.port, path))
+            subjects.append(Subject(name, gateway.process, gateway.port, path, clients=clients))
         _check(peer.port, f"/images/{key}", content, gateway=False)
         runs = measure(subjects, options.rounds, options.seconds, say)
         for gateway in gateways.values():

@@ -146,7 +146,17 @@ impl Cdn {
     /// [`CdnFailure`] for everything that is not an answer to the question: see `verdict`.
     pub async fn ask(&self, question: &CdnQuestion<'_>) -> Result<CdnAnswer, CdnFailure> {
         let (head, body) = self.send(question).await?.into_parts();
-        let shape = Self::judge(question, &head)?;
+        let shape = match Self::judge(question, &head) {
+            Ok(shape) => shape,
+            Err(failure) => {
+                // A CDN that says no to many reads is not connected to anew for each. One that makes
+                // no sense is.
+                if failure.reason != FallbackReason::Protocol {
+                    body.discard();
+                }
+                return Err(failure);
+            }
+        };
         let object = representation(shape, head.status, &head.headers);
         if let Some(recorded) = question.recorded {
             let compared = verdict::compare(question, recorded, shape, &object);

@@ -3,7 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
@@ -20,6 +20,10 @@ pub struct Body {
     incoming: Incoming,
     lease: Option<Lease>,
 }
+
+/// The largest body that is read only to have its connection back, in bytes: reading more costs more
+/// than connecting again.
+const DISCARDED_BYTES: usize = 16 * 1024;
 
 /// A connection that is busy with one body.
 struct Lease {
@@ -52,6 +56,18 @@ impl Body {
         let mut body = Self { incoming, lease: Some(Lease { connection, pool, origin }) };
         body.release_if_ended();
         body
+    }
+
+    /// Gives the body up. What has come of it already is read, if it is little, so that its
+    /// connection can be used again: the page of an error comes with its head.
+    pub fn discard(mut self) {
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut left = DISCARDED_BYTES;
+        while let Poll::Ready(Some(Ok(frame))) = Pin::new(&mut self).poll_frame(&mut cx) {
+            let length = frame.data_ref().map_or(0, Bytes::len);
+            let Some(rest) = left.checked_sub(length) else { return };
+            left = rest;
+        }
     }
 
     fn release_if_ended(&mut self) {

@@ -113,6 +113,32 @@ async fn send(client: &Client, server: &Scripted) -> Result<http::Response<Body>
 const HELLO: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
 
 #[tokio::test]
+async fn a_small_body_is_discarded_and_its_connection_used_again() {
+    let no = text("HTTP/1.1 404 Not Found\r\nContent-Length: 5\r\n\r\nnever");
+    let server = Scripted::start(vec![vec![vec![no], vec![text(HELLO)]]]).await;
+    let client = client();
+    send(&client, &server).await.unwrap().into_body().discard();
+    // There is no second connection that would be answered.
+    let answer = send(&client, &server).await.unwrap().into_body();
+    assert_eq!(read(answer).await.unwrap(), "hello");
+}
+
+#[tokio::test]
+async fn what_would_have_to_be_waited_for_is_discarded_with_its_connection() {
+    let large = format!("HTTP/1.1 404 Not Found\r\nContent-Length: 60000\r\n\r\n{:60000}", "");
+    let half = "HTTP/1.1 404 Not Found\r\nContent-Length: 5\r\n\r\nhe".to_owned();
+    for first in [large, half] {
+        let script = vec![vec![vec![text(&first), Act::Wait]], vec![vec![text(HELLO)]]];
+        let mut server = Scripted::start(script).await;
+        let client = client();
+        send(&client, &server).await.unwrap().into_body().discard();
+        assert_eq!(server.closed.recv().await, Some(0));
+        let answer = send(&client, &server).await.unwrap().into_body();
+        assert_eq!(read(answer).await.unwrap(), "hello");
+    }
+}
+
+#[tokio::test]
 async fn a_connection_is_used_again_after_its_body_was_read() {
     let server = Scripted::start(vec![vec![vec![text(HELLO)], vec![text(HELLO)]]]).await;
     let client = client();

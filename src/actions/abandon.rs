@@ -4,10 +4,9 @@ use std::time::SystemTime;
 
 use crate::apps::App;
 use crate::domain::{Error, UploadId, UploadRecord, UploadState};
-use crate::records::Transition;
 
 use super::upload::Right;
-use super::verify::{MAX_ATTEMPTS, Occasion, change_state, verify};
+use super::verify::{MAX_ATTEMPTS, Occasion, mark_deleted, verify};
 use super::{Services, records_failed, upload};
 
 /// Abandons an upload that is pending, or never came. Safe to repeat.
@@ -30,7 +29,7 @@ pub async fn abandon(
         let deleted = match record.state {
             UploadState::Deleted => Ok(()),
             UploadState::Pending | UploadState::Orphaned => {
-                delete(app, services, &mut record, now).await
+                mark_deleted(app, services, &mut record, now).await
             }
             UploadState::Uploaded | UploadState::Ready | UploadState::Failed => {
                 return Err(Error::Conflict);
@@ -51,27 +50,6 @@ pub async fn abandon(
         }
     }
     Err(Error::Conflict)
-}
-
-/// Makes the record one of a deleted upload.
-async fn delete(
-    app: &App,
-    services: &Services,
-    record: &mut UploadRecord,
-    now: SystemTime,
-) -> Result<(), Error> {
-    let change = Transition {
-        app: app.name.clone(),
-        id: record.key.id(),
-        revision: record.revision,
-        from: record.state,
-        to: UploadState::Deleted,
-        reason: None,
-        stored: None,
-        look_at: record.next_look(UploadState::Deleted, services.grace, now),
-        at: now,
-    };
-    change_state(app, services, record, change).await
 }
 
 /// Takes away what storage has of a deleted upload.

@@ -8,12 +8,12 @@ use std::time::SystemTime;
 
 use crate::apps::App;
 use crate::domain::{Caller, Error, MintedKey, ObjectKey, UploadRecord, UploadState};
-use crate::records::{RecordsError, Transition};
+use crate::records::RecordsError;
 
 use super::clear::clear;
 use super::reconcile::unowned;
 use super::upload::take_call;
-use super::verify::{change_state, forget};
+use super::verify::{forget, mark_deleted};
 use super::{Services, records_failed};
 
 /// How often a deletion that loses a race looks again. Every loss means that somebody else brought
@@ -88,18 +88,7 @@ async fn bury_recorded(
     if record.state == UploadState::Deleted {
         return Ok(record);
     }
-    let change = Transition {
-        app: app.name.clone(),
-        id: record.key.id(),
-        revision: record.revision,
-        from: record.state,
-        to: UploadState::Deleted,
-        reason: None,
-        stored: None,
-        look_at: record.next_look(UploadState::Deleted, services.grace, now),
-        at: now,
-    };
-    change_state(app, services, &mut record, change).await?;
+    mark_deleted(app, services, &mut record, now).await?;
     Ok(record)
 }
 

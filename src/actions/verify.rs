@@ -215,6 +215,30 @@ impl Verification<'_> {
     }
 }
 
+/// Makes a record that of a deleted upload, whatever it was.
+///
+/// # Errors
+/// As [`change_state`].
+pub(super) async fn mark_deleted(
+    app: &App,
+    services: &Services,
+    record: &mut UploadRecord,
+    now: SystemTime,
+) -> Result<(), Error> {
+    let change = Transition {
+        app: app.name.clone(),
+        id: record.key.id(),
+        revision: record.revision,
+        from: record.state,
+        to: UploadState::Deleted,
+        reason: None,
+        stored: None,
+        look_at: record.next_look(UploadState::Deleted, services.grace, now),
+        at: now,
+    };
+    change_state(app, services, record, change).await
+}
+
 /// Carries out a change of state, in the record store and then in the record at hand.
 ///
 /// # Errors

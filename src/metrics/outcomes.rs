@@ -64,38 +64,11 @@ pub(super) const PRESIGN_OUTCOMES: &[&str] = &[
     "upload_expired",
 ];
 
-/// The outcomes of a request for an upload in parts that has reached an app, by what it asks for.
+/// The outcomes of a request for an upload in parts that has reached an app, by what it asks for. To
+/// begin one can come to all that a presign can, and more.
 pub(super) const MULTIPART_OUTCOMES: &[(&str, &[&str])] = &[
-    (
-        "begin",
-        &[
-            "ok",
-            "ambiguous_owner_id",
-            "body_too_large",
-            "conflict",
-            "file_too_large",
-            "idempotency_conflict",
-            "internal",
-            "invalid_file_name",
-            "invalid_json",
-            "invalid_owner_id",
-            "invalid_request",
-            "missing_owner_id",
-            "multipart_unsupported",
-            "overloaded",
-            "public_upload_disabled",
-            "rate_limited",
-            "records_unavailable",
-            "request_timeout",
-            "size_required",
-            "storage_failed",
-            "storage_timeout",
-            "type_mismatch",
-            "unsupported_constraint",
-            "unsupported_image_type",
-            "upload_expired",
-        ],
-    ),
+    ("begin", PRESIGN_OUTCOMES),
+    ("begin", &["multipart_unsupported", "storage_timeout"]),
     (
         "part_urls",
         &[

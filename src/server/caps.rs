@@ -1,13 +1,13 @@
 //! How many connections there may be: in all, and of one client.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::domain::TrustedProxies;
+use crate::domain::{ClientNetwork, TrustedProxies};
 
 /// How many connections one client may have.
 #[derive(Debug, Clone)]
@@ -25,7 +25,7 @@ pub(super) struct Places {
 }
 
 /// The open connections by client. It has an entry for each client that is connected, and no other.
-type Open = Mutex<HashMap<IpAddr, usize>>;
+type Open = Mutex<HashMap<ClientNetwork, usize>>;
 
 /// A connection's place, given back when dropped.
 pub(super) struct Place {
@@ -34,7 +34,7 @@ pub(super) struct Place {
 }
 
 struct ClientPlace {
-    client: IpAddr,
+    client: ClientNetwork,
     open: Arc<Open>,
 }
 
@@ -51,7 +51,8 @@ impl Places {
     pub(super) fn take(&self, peer: IpAddr) -> Result<Place, &'static str> {
         let one_of_clients = match &self.per_client {
             Some((cap, open)) if !cap.except.contains(peer) => {
-                Some(ClientPlace::take(client(peer), cap.most, open).ok_or("connections_per_ip")?)
+                let client = ClientNetwork::of(peer);
+                Some(ClientPlace::take(client, cap.most, open).ok_or("connections_per_ip")?)
             }
             _ => None,
         };
@@ -61,7 +62,7 @@ impl Places {
 }
 
 impl ClientPlace {
-    fn take(client: IpAddr, most: NonZeroUsize, open: &Arc<Open>) -> Option<Self> {
+    fn take(client: ClientNetwork, most: NonZeroUsize, open: &Arc<Open>) -> Option<Self> {
         let mut counts = lock(open);
         let count = counts.entry(client).or_default();
         if *count >= most.get() {
@@ -84,18 +85,9 @@ impl Drop for ClientPlace {
     }
 }
 
-fn lock(open: &Open) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+fn lock(open: &Open) -> MutexGuard<'_, HashMap<ClientNetwork, usize>> {
     // A count is whole at every moment.
     open.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Whom an address stands for. Networks hand out IPv6 addresses by 2^64, so one client has as many
-/// as it likes (RFC 6177).
-fn client(peer: IpAddr) -> IpAddr {
-    match peer.to_canonical() {
-        IpAddr::V4(address) => address.into(),
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
-    }
 }
 
 #[cfg(test)]
@@ -144,8 +136,10 @@ mod tests {
             ("2001:db8:0:1::1", "2001:db8:0:1:ffff::2", true),
             ("2001:db8:0:1::1", "2001:db8:0:2::1", false),
         ] {
-            let are_same = client(address(one)) == client(address(other));
-            assert_eq!(are_same, are_one, "{one} {other}");
+            let places = places(2, 1);
+            let _held = places.take(address(one)).unwrap();
+            let refusal = places.take(address(other)).err();
+            assert_eq!(refusal, are_one.then_some("connections_per_ip"), "{one} {other}");
         }
     }
 }

@@ -20,8 +20,8 @@ use safelight::actions::sweep::look;
 use safelight::actions::verify::{Occasion, verify};
 use safelight::apps::App;
 use safelight::domain::{
-    Caller, Declared, Error, MediaType, MintedKey, ObjectKey, OwnerId, Source, StoragePath,
-    UploadId, UploadRecord, UploadState,
+    Caller, Error, MediaType, MintedKey, ObjectKey, OwnerId, Source, StoragePath, UploadId,
+    UploadState,
 };
 use safelight::records::{Records as _, Renewal};
 use safelight::storage::{
@@ -32,7 +32,7 @@ use tokio::task::yield_now;
 
 use crate::harness::gateway::mint_key;
 use crate::harness::in_memory::shop;
-use crate::harness::memory_records::MemoryRecords;
+use crate::harness::memory_records::{MemoryRecords, pending};
 use crate::harness::memory_store::MemoryStore;
 use crate::harness::photos::JPEG;
 
@@ -249,7 +249,7 @@ impl World {
         let now = SystemTime::now();
         let key = MintedKey::from_record(&mint_key("shop", now, JPEG.file)).unwrap();
         let (path, id) = (app.key_prefix.path_of_minted(&key), key.id());
-        records.insert(pending(&app, key, now), None).await.unwrap();
+        records.insert(pending(&app.name, key, now), None).await.unwrap();
         let (written, actors) = (HashMap::new(), Vec::new());
         let app = Arc::new(app);
         Self { app, services, records, store, deleted, path, id, written, actors }
@@ -388,25 +388,6 @@ fn tag(meta: &ObjectMeta) -> String {
 
 fn poll<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
-}
-
-fn pending(app: &App, key: MintedKey, now: SystemTime) -> UploadRecord {
-    UploadRecord {
-        app: app.name.clone(),
-        owner: OwnerId::parse(b"ann").ok(),
-        key,
-        state: UploadState::Pending,
-        reason: None,
-        declared: Declared { media_type: MediaType::Jpeg, size: None, sha256: None },
-        stored: None,
-        multipart: None,
-        created_at: now,
-        url_expires_at: now + Duration::from_secs(900),
-        session_expires_at: now + Duration::from_secs(86_400),
-        updated_at: now,
-        revision: 0,
-        look_at: Some(now),
-    }
 }
 
 async fn replay(steps: Vec<Step>) {

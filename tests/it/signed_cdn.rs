@@ -1,9 +1,6 @@
 //! A CDN that answers signed requests only, as a restricted CloudFront distribution does: reads come
 //! through it, one signature serves many of them, and nobody else ever sees it.
 
-use std::io::Write as _;
-use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
 use http::Method;
@@ -18,6 +15,7 @@ use crate::harness::photos;
 use crate::harness::plain_client::{Answer, Plain};
 use crate::harness::program::Program;
 use crate::harness::published::Published;
+use crate::harness::python;
 use crate::harness::seaweed::Seaweed;
 use crate::harness::wire_cdn::{SeenRequest, TrustedKey, WireCdn, cookie};
 
@@ -263,20 +261,6 @@ async fn the_cookies_are_those_of_botocore() {
         "id": KEY_ID,
         "n": modulus,
     });
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let python = root.join(".peers/venv/bin/python");
-    let run = Command::new(&python)
-        .arg(root.join("tests/it/signed_cdn/botocore_verify.py"))
-        .env_clear()
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn();
-    let mut run = run.unwrap_or_else(|error| {
-        panic!("this test needs {} ({error}): run tests/peers", python.display())
-    });
-    // One line, which fits into the pipe.
-    writeln!(run.stdin.take().expect("it was asked for"), "{given}").unwrap();
-    let output = tokio::task::spawn_blocking(|| run.wait_with_output().unwrap()).await.unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let verify = move || python::run("signed_cdn/botocore_verify.py", format!("{given}\n"));
+    tokio::task::spawn_blocking(verify).await.unwrap();
 }

@@ -8,9 +8,6 @@
 //! gateway sends them in the order in which they are signed, botocore sends its own additions last.
 //! No server sees a difference, because what is signed is always the sorted query.
 
-use std::io::Write as _;
-use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
 use proptest::prelude::*;
@@ -24,6 +21,7 @@ use safelight::storage::{
 use serde_json::json;
 use url::Url;
 
+use crate::harness::python;
 use crate::harness::seaweed::open;
 
 /// Servers and credentials; botocore takes some milliseconds for each.
@@ -215,34 +213,10 @@ async fn sign(store: &S3Store, wanted: &Wanted) -> SignedRequest {
 
 /// What botocore makes of the lines: a URL for each.
 fn botocore(lines: Vec<String>) -> Vec<String> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let python = root.join(".peers/venv/bin/python");
     let wanted = lines.len();
-    let run = Command::new(&python)
-        .arg(root.join("tests/it/signing/botocore_presign.py"))
-        .env_clear()
-        .env("PYTHONIOENCODING", "utf-8")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn();
-    let mut run = run.unwrap_or_else(|error| {
-        panic!("this test needs {} ({error}): run tests/peers", python.display())
-    });
-    let mut input = run.stdin.take().expect("it was asked for");
-    // Beside the reading: neither side waits for the other's pipe to have room. A script that dies
-    // early closes its input, and its status tells below.
-    let writer = std::thread::spawn(move || lines.iter().try_for_each(|l| writeln!(input, "{l}")));
-    let output = run.wait_with_output().expect("the process is ours");
-    let written = writer.join().expect("writing does not panic");
-    assert!(
-        output.status.success(),
-        "botocore did not sign; if it is missing, run tests/peers:\n{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    written.expect("the script reads all of its input");
-    let urls: Vec<_> =
-        String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect();
+    let input = lines.into_iter().map(|line| line + "\n").collect();
+    let output = python::run("signing/botocore_presign.py", input);
+    let urls: Vec<_> = output.lines().map(str::to_owned).collect();
     assert_eq!(urls.len(), wanted, "one URL for each request");
     urls
 }

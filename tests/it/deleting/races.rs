@@ -2,21 +2,19 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use futures_util::future::{join, join_all};
 use http::Method;
 use safelight::actions::delete::delete;
-use safelight::domain::{
-    Caller, Declared, Error, MediaType, MintedKey, ObjectKey, OwnerId, UploadRecord, UploadState,
-};
+use safelight::domain::{Caller, Error, MintedKey, ObjectKey, OwnerId, UploadRecord, UploadState};
 use safelight::records::Records as _;
 
 use super::{Scene, assert_deleted};
 use crate::harness::callers::ANN;
 use crate::harness::gateway::mint_key;
 use crate::harness::in_memory::shop;
-use crate::harness::memory_records::MemoryRecords;
+use crate::harness::memory_records::{MemoryRecords, pending};
 use crate::harness::memory_store::{MemoryStore, Moment, Operation};
 use crate::harness::photos::JPEG;
 
@@ -97,20 +95,6 @@ async fn an_object_that_comes_back_while_it_goes() {
 
 fn ready(app: &safelight::domain::AppName) -> UploadRecord {
     let now = SystemTime::now();
-    UploadRecord {
-        app: app.clone(),
-        owner: OwnerId::parse(b"ann").ok(),
-        key: MintedKey::from_record(&mint_key(app.as_str(), now, JPEG.file)).unwrap(),
-        state: UploadState::Ready,
-        reason: None,
-        declared: Declared { media_type: MediaType::Jpeg, size: None, sha256: None },
-        stored: None,
-        multipart: None,
-        created_at: now,
-        url_expires_at: now + Duration::from_secs(900),
-        session_expires_at: now + Duration::from_secs(86_400),
-        updated_at: now,
-        revision: 2,
-        look_at: None,
-    }
+    let key = MintedKey::from_record(&mint_key(app.as_str(), now, JPEG.file)).unwrap();
+    UploadRecord { state: UploadState::Ready, revision: 2, look_at: None, ..pending(app, key, now) }
 }

@@ -3,10 +3,13 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use safelight::domain::{AppName, IdempotencyClaim, UploadId, UploadRecord, UploadState};
+use safelight::domain::{
+    AppName, Declared, IdempotencyClaim, MediaType, MintedKey, OwnerId, UploadId, UploadRecord,
+    UploadState,
+};
 use safelight::records::{Claimed, Look, Records, RecordsError, Renewal, Transition};
 use tokio::task::yield_now;
 
@@ -195,4 +198,24 @@ impl Records for MemoryRecords {
     }
 
     async fn close(&self) {}
+}
+
+/// The record of an upload by `ann` that is due for a look now.
+pub fn pending(app: &AppName, key: MintedKey, now: SystemTime) -> UploadRecord {
+    UploadRecord {
+        app: app.clone(),
+        owner: OwnerId::parse(b"ann").ok(),
+        key,
+        state: UploadState::Pending,
+        reason: None,
+        declared: Declared { media_type: MediaType::Jpeg, size: None, sha256: None },
+        stored: None,
+        multipart: None,
+        created_at: now,
+        url_expires_at: now + Duration::from_secs(900),
+        session_expires_at: now + Duration::from_secs(86_400),
+        updated_at: now,
+        revision: 0,
+        look_at: Some(now),
+    }
 }

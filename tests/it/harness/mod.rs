@@ -23,6 +23,7 @@ pub mod plain_client;
 pub mod program;
 pub mod prometheus;
 pub mod published;
+pub mod python;
 pub mod raw;
 pub mod relay;
 pub mod seaweed;

@@ -1,8 +1,5 @@
 //! JSON Web Tokens of an issuer.
 
-use std::io::Write as _;
-use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
@@ -21,6 +18,7 @@ use super::{
 };
 use crate::harness::gateway::{Setup, TestGateway};
 use crate::harness::google::{KeyServer, SigningKey, unsigned};
+use crate::harness::python;
 
 const ISSUER: &str = "https://auth.shop.test/";
 const AUDIENCE: &str = "shop-media";
@@ -61,28 +59,7 @@ fn token_of(owner: &str) -> String {
 
 /// Tokens with these claims that joserfc has signed: the algorithm, the key set, the token.
 fn joserfc(claims: &Value) -> Vec<Value> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let python = root.join(".peers/venv/bin/python");
-    let run = Command::new(&python)
-        .arg(root.join("tests/it/identity/joserfc_tokens.py"))
-        .env_clear()
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn();
-    let mut run = run.unwrap_or_else(|error| {
-        panic!("this test needs {} ({error}): run tests/peers", python.display())
-    });
-    let mut input = run.stdin.take().expect("it was asked for");
-    write!(input, "{claims}").expect("the script reads its input");
-    drop(input);
-    let output = run.wait_with_output().expect("the process is ours");
-    assert!(
-        output.status.success(),
-        "joserfc did not sign; if it is missing, run tests/peers:\n{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let lines = String::from_utf8(output.stdout).unwrap();
+    let lines = python::run("identity/joserfc_tokens.py", claims.to_string());
     lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 

@@ -1,14 +1,13 @@
 //! Files against the schemas, by a validator that others wrote, and against the readers.
 
-use std::io::Write as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use safelight::config::{Asked, ConfigError, Takes};
 use serde_json::json;
 
 use super::super::configuration::{load_app, load_settings};
 use super::{APP, Kind, SETTINGS, asked_of_kind, made, read};
+use crate::harness::python;
 
 pub(super) const LEAST_APP: [(&str, &str, &str); 3] = [
     ("Storage", "Bucket", "'media'"),
@@ -43,24 +42,8 @@ type Load = fn(&str) -> Result<String, Vec<ConfigError>>;
 /// What the validator finds wrong with each of the files.
 fn validate(kind: &Kind, files: &[String]) -> Vec<Option<String>> {
     let schema = made(kind);
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let python = root.join(".peers/venv/bin/python");
-    let run = Command::new(&python)
-        .arg(root.join("tests/it/docs/schema/validate.py"))
-        .env_clear()
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn();
-    let mut run = run.unwrap_or_else(|error| {
-        panic!("this test needs {} ({error}): run tests/peers", python.display())
-    });
-    // It reads all of it before it writes anything.
     let given = json!({"schema": schema, "files": files});
-    run.stdin.take().expect("it was asked for").write_all(given.to_string().as_bytes()).unwrap();
-    let output = run.wait_with_output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap()
+    serde_json::from_str(&python::run("docs/schema/validate.py", given.to_string())).unwrap()
 }
 
 /// A file of the least lines and one more key, in place of a line that sets the same.

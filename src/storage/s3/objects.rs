@@ -79,8 +79,8 @@ impl S3Store {
         Ok(ObjectRead { meta, part, body: Box::pin(body.map_err(Into::into)) })
     }
 
-    /// Asks for an object without the SDK, which takes ten times as long over it as the rest of a
-    /// read. The answer is a success.
+    /// Asks for an object without the SDK, whose layers cost more than the rest of a read needs. The
+    /// answer is a success.
     async fn read(
         &self,
         method: Method,

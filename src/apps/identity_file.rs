@@ -36,14 +36,14 @@ pub(super) fn identity(
     secrets: &SecretScope<'_>,
 ) -> Option<IdentityConfig> {
     let jwt = section.section("Jwt", |inner| {
-        is_there(inner).then(|| jwt(inner, context.address_policy, secrets))
+        inner.is_written().then(|| jwt(inner, context.address_policy, secrets))
     });
     let keys: Vec<_> = section.sections("ApiKeys", |inner| (api_key(inner), inner.place().clone()));
     let proxy = section
-        .section("TrustedProxy", |inner| is_there(inner).then(|| trusted_proxy(inner, context)));
+        .section("TrustedProxy", |inner| inner.is_written().then(|| trusted_proxy(inner, context)));
     let ways = [jwt.is_some(), !keys.is_empty(), proxy.is_some()];
     match ways.iter().filter(|way| **way).count() {
-        0 if is_there(section) => {
+        0 if section.is_written() => {
             let message = "Identity names no way to prove who one is";
             let hint = "write one of Jwt, ApiKeys and TrustedProxy, or remove the section";
             section.error(&section.place().clone(), message, Some(hint.to_owned()));
@@ -62,11 +62,6 @@ pub(super) fn identity(
             None
         }
     }
-}
-
-/// Whether a section stands in the file.
-fn is_there(section: &Section<'_>) -> bool {
-    *section.place() != Place::File
 }
 
 fn jwt(

@@ -118,7 +118,8 @@ impl SecretScope<'_> {
         if bytes.is_empty() {
             Err(format!("{place}{name} is empty"))
         } else {
-            Ok(std::mem::take(&mut *bytes))
+            // As large as it is: the room for the largest is not kept with it.
+            Ok(bytes.to_vec())
         }
     }
 }

@@ -185,7 +185,7 @@ fn pubsub(section: &mut Section<'_>, policy: &AddressPolicy) -> Option<PubSubSet
     let account = section.key("ServiceAccount").text(service_account);
     let jwks_url = section.key("JWKSURL").non_empty().text(|text| operators_url(text, policy));
     let is_set = audience.is_present() || account.is_present() || jwks_url.is_present();
-    if *section.place() == Place::File && !is_set {
+    if !section.is_written() && !is_set {
         return None;
     }
     let audience = audience.required("the audience of the subscription's tokens");
@@ -213,7 +213,7 @@ fn service_account(text: &str) -> Result<String, &'static str> {
 fn webhook(section: &mut Section<'_>) -> Option<WebhookSettings> {
     let written = section.key("Secret").text(|text| secret(text, None));
     let filed = section.key("SecretFile").text(secrets_in_file);
-    if *section.place() == Place::File && !written.is_present() && !filed.is_present() {
+    if !section.is_written() && !written.is_present() && !filed.is_present() {
         return None;
     }
     if written.is_present() && filed.is_present() {

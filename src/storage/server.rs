@@ -11,7 +11,7 @@ use crate::upstream::{Body, Client, Origin, Timeouts};
 
 /// The largest answer that is read into memory: far above a full page of a listing (1,000 names of
 /// up to 1,024 bytes, escaped, with their metadata). Objects are streamed and have no such limit.
-const MAX_DOCUMENT_BYTES: usize = 8 << 20;
+pub(super) const MAX_DOCUMENT_BYTES: usize = 8 << 20;
 
 /// A server, and what it may cost to ask it again.
 pub(super) struct Server {
@@ -43,8 +43,14 @@ impl Server {
             failed += 1;
             let pause = if again { self.retries.pause(failed, chance()) } else { None };
             let Some(pause) = pause else { return sent.map_err(|error| unanswered(&error)) };
-            let why =
-                sent.map_or_else(|error| error.to_string(), |answer| answer.status().to_string());
+            let why = match sent {
+                Err(error) => error.to_string(),
+                Ok(answer) => {
+                    let status = answer.status().to_string();
+                    answer.into_body().discard();
+                    status
+                }
+            };
             tracing::debug!(%why, attempt = failed, "storage is asked again");
             tokio::time::sleep(pause).await;
         }

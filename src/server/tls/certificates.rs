@@ -79,9 +79,10 @@ impl Certificates {
     /// # Errors
     /// What is wrong with it; then the old pair is served on.
     pub fn reload(&self) -> Result<(), String> {
+        // Before the files are read: whoever has an older sight of them must not have the last word.
+        let mut follower = self.follower.lock().unwrap_or_else(PoisonError::into_inner);
         let contents = self.files.read();
         let sight = sight(&contents);
-        let mut follower = self.follower.lock().unwrap_or_else(PoisonError::into_inner);
         follower.judged = sight;
         self.judge(contents)
     }
@@ -100,9 +101,10 @@ impl Certificates {
     }
 
     fn look(&self) {
+        // Before the files are read: whoever has an older sight of them must not have the last word.
+        let mut follower = self.follower.lock().unwrap_or_else(PoisonError::into_inner);
         let contents = self.files.read();
         let sight = sight(&contents);
-        let mut follower = self.follower.lock().unwrap_or_else(PoisonError::into_inner);
         if !follower.is_due(&sight) {
             return;
         }

@@ -21,11 +21,8 @@ use http::{HeaderValue, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{Full, Limited};
 
+use crate::storage::server::MAX_DOCUMENT_BYTES;
 use crate::upstream::{Client, Origin, Repeatable, SendError, Timeouts};
-
-/// The largest answer that is read into memory: far above a full page of a listing (1,000 keys of
-/// up to 1,024 bytes, escaped, with their metadata). Objects are not read through the SDK.
-const MAX_DOCUMENT_BYTES: usize = 8 << 20;
 
 /// Sends an SDK's requests to one server, or to any.
 #[derive(Clone)]

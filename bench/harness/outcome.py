@@ -42,18 +42,20 @@ class Column:
 @dataclass
 class Table:
     """Figures of several subjects. `add` gives each a row with a cell for each column: a `Spread`, a number,
-    a text, or None for what there is not."""
+    a text, or None for what there is not; and a goal, if that is the row's own."""
 
     #: What the subjects have in common: the head of the column of their names.
     head: str
     columns: list
+    #: The heads of columns that the picture shows together, one behind the other: parts of a whole.
+    stacked: list = field(default_factory=list)
     rows: list = field(default_factory=list)
 
-    def add(self, subject, *cells):
+    def add(self, subject, *cells, goal=""):
         if len(cells) != len(self.columns):
             raise ValueError(f"{subject}: {len(cells)} cells for {len(self.columns)} columns")
         heads = [column.head for column in self.columns]
-        self.rows.append({"subject": subject, "values": dict(zip(heads, cells))})
+        self.rows.append({"subject": subject, "values": dict(zip(heads, cells)), "goal": goal})
 
 
 @dataclass

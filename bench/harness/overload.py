@@ -37,16 +37,16 @@ def _signing(binaries, work, options, say):
     """Upload requests that cost an RSA signature each."""
     table = Table("", [
         Column("sent/s"),
-        Column("good/s", drawn=True),
+        Column("good/s"),
         Column("of the peak", share=True),
         Column("good p50 ms", digits=1),
         Column("good p99 ms", digits=1),
-        Column("refused/s", drawn=True),
+        Column("refused/s"),
         Column("refused p50 ms", digits=1),
         Column("refused p99 ms", digits=1),
         Column("lost"),
         Column("sent late p99 ms", digits=1),
-    ])
+    ], stacked=["good/s", "refused/s"])
     judged = []
     for label, binary in binaries.items():
         saturated, at_rate, over, cores = _saturated(label, binary, work, options, say)

@@ -18,9 +18,7 @@ class Goal:
 
     def is_met(self, measured):
         """Whether this number is good enough, or the median of a spread."""
-        value = getattr(measured, "median", measured)
-        if isinstance(value, dict):
-            value = value["median"]
+        value = measured["median"] if isinstance(measured, dict) else measured
         if self.bound == AT_LEAST:
             return value >= self.wanted
         return value <= self.wanted if self.bound == AT_MOST else value < self.wanted
@@ -43,7 +41,10 @@ def figure(measured, unit):
 def _number(value, unit):
     if unit == "%":
         value *= 100
-    return f"{value:,.0f}" if abs(value) >= 100 or float(value).is_integer() else f"{value:.3g}"
+    if abs(value) >= 100 or float(value).is_integer():
+        return f"{value:,.0f}"
+    # Of nearly all it matters what is missing.
+    return f"{value:.{4 if unit == '%' and value > 99 else 3}g}"
 
 
 #: What the gateway is compared with, in the same round, has `×`.

@@ -41,7 +41,7 @@ def run(binaries, work, options, say):
     broken, healed_changed = _measure(gateway, changed, CHANGED_READS, choose)
     arrived = whole["right"] + whole["fell back"]
     begun = CHANGED_READS - broken["fell back"]
-    table = Table("storage has", [
+    table = Table("where storage has", [
         Column("reads"),
         Column("complete and identical"),
         Column("of those healed"),

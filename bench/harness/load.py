@@ -126,7 +126,7 @@ def beside(head, runs, peer, goal=""):
     one, is for the rate."""
     table = Table(head, [
         Column("requests/s"),
-        Column(f"of {peer}", digits=2, peer=peer, drawn=True, goal=goal),
+        Column(f"of {peer}", digits=2, peer=peer, drawn=True, label=f"requests/s, of {peer}", goal=goal),
         Column("CPU s per GB", digits=3),
         Column(f"CPU of {peer}", digits=2, peer=peer),
         Column("p50 ms", digits=2),

@@ -35,6 +35,8 @@ class Column:
     peer: str = ""
     #: Shown in the section's picture, as bars.
     drawn: bool = False
+    #: What the picture calls it, where the head alone says too little.
+    label: str = ""
     #: The goal whose line the picture has.
     goal: str = ""
 
@@ -104,13 +106,18 @@ def _part(part):
     if isinstance(part, str):
         return {"kind": "prose", "text": part}
     if isinstance(part, Judged):
-        goal = goals.GOALS[part.name]
-        found = {"measured": _plain(part.measured), "met": goal.is_met(part.measured)}
-        wanted = {"text": goal.text, "bound": goal.bound, "wanted": goal.wanted, "unit": goal.unit}
-        return {"kind": "goal", "name": part.name, **wanted, **found, "note": part.note}
+        return judgement(part.name, _plain(part.measured), part.note)
     if isinstance(part, (Table, Chart)):
         return {"kind": type(part).__name__.lower(), **_plain(asdict(part))}
     raise TypeError(f"no part of an outcome: {part!r}")
+
+
+def judgement(name, measured, note):
+    """A goal as JSON has it."""
+    goal = goals.GOALS[name]
+    wanted = {"text": goal.text, "bound": goal.bound, "wanted": goal.wanted, "unit": goal.unit}
+    found = {"measured": measured, "met": goal.is_met(measured)}
+    return {"kind": "goal", "name": name, **wanted, **found, "note": note}
 
 
 def _plain(value):

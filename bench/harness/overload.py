@@ -35,7 +35,7 @@ def run(binaries, work, options, say):
 
 def _signing(binaries, work, options, say):
     """Upload requests that cost an RSA signature each."""
-    table = Table("", [
+    table = Table("RSA signatures", [
         Column("sent/s"),
         Column("good/s"),
         Column("of the peak", share=True),
@@ -146,7 +146,7 @@ def _cheap(binaries, work, options, say):
 def _by_clients(what, runs, base, goal):
     table = Table(what, [
         Column("requests/s"),
-        Column(f"of {base}", digits=2, peer=base, drawn=True, goal=goal),
+        Column(f"of {base}", share=True, peer=base, drawn=True, label=f"requests/s, of {base}", goal=goal),
         Column("p50 ms", digits=1),
         Column("p99 ms", digits=1),
         *CORE_COLUMNS,

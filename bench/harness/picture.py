@@ -1,10 +1,12 @@
 """A picture of each section, from its JSON alone: bars with what the rounds came to and the goal, and lines
 over time."""
 
+from dataclasses import dataclass
+
 from . import svg
 from .goals import GOALS
 from .report import cell
-from .svg import MARGIN, WIDTH, Scale, bar, line, stroke, text, tick_label, whisker, width_of
+from .svg import MARGIN, WIDTH, Scale, bar, dot, line, stroke, text, tick_label, whisker, width_of
 
 ROW, BAR = 26, 14
 #: Of a chart of lines, without head and legend.
@@ -12,7 +14,7 @@ PLOT = 190
 
 #: Whose colour is whose, by what is in the name: the first that fits. The same in all pictures.
 _FAMILIES = {
-    "gateway": "blue", "nginx": "green", "varnish": "purple", "companion": "orange", "node": "yellow",
+    '"off"': "grey", "without": "grey", "gateway": "blue", "nginx": "green", "varnish": "purple", "companion": "orange", "node": "yellow",
     "floor": "grey", "baseline": "grey", "wrong": "red", "delayed": "red", "worst": "red",
     "aborted": "yellow", "refused": "yellow", "complete": "green", "good": "green", "storage": "teal",
     "cdn": "orange",
@@ -25,10 +27,11 @@ _FAINT = [1.0, 0.7, 0.45]
 
 def draw(document):
     """The picture of a section, or "" if there is nothing to draw."""
-    body, bottom = [], MARGIN + 36
+    frame = _Frame.of(document["parts"])
+    body, bottom = [], MARGIN + 46
     for part in document["parts"]:
         for panel in _panels(part):
-            shapes, bottom = panel(bottom)
+            shapes, bottom = panel(frame, bottom)
             body += shapes
             bottom += 22
     if not body:
@@ -37,119 +40,172 @@ def draw(document):
     return svg.document(document["title"], bottom, [title, *body])
 
 
+@dataclass
+class _Frame:
+    """What the panels of one picture have in common, so that they can be compared."""
+
+    #: Where the bars begin.
+    left: float
+    #: How far the scales of the bars go, by what they show.
+    most: dict
+    #: Whether a goal is met, by its name, where it was judged.
+    met: dict
+
+    @classmethod
+    def of(cls, parts):
+        tables = [part for part in parts if part["kind"] == "table"]
+        names, most = [""], {}
+        for table in tables:
+            drawn = [column for column in table["columns"] if column["drawn"]]
+            names += [row["subject"] for row in table["rows"] if drawn or table["stacked"]]
+            for column in drawn:
+                ends = [value["highest"] for _, value in _values(table, column)]
+                ends += [GOALS[name].wanted for name in _goals(table, column)]
+                most[_label(column)] = max([*ends, most.get(_label(column), 0)])
+        met = {part["name"]: part["met"] for part in parts if part["kind"] == "goal"}
+        return cls(MARGIN + max(map(width_of, names)) + 12, most, met)
+
+    def verdict(self, name):
+        """What the line of a goal is to say, and how."""
+        words = f"goal {GOALS[name].wants()}"
+        if name not in self.met:
+            return words, "goal"
+        return (f"{words}: met", "met") if self.met[name] else (f"{words}: not met", "goal")
+
+
 def _panels(part):
-    """What draws this part: functions from the top of a panel to its shapes and its bottom."""
+    """What draws this part: functions from the frame and the top of a panel to its shapes and its bottom."""
     if part["kind"] == "chart":
-        yield lambda top: _chart(part, top)
+        yield lambda frame, top: _chart(frame, part, top)
     if part["kind"] != "table":
         return
     if part["stacked"]:
-        yield lambda top: _stack(part, top)
+        yield lambda frame, top: _stack(frame, part, top)
     for column in part["columns"]:
         if column["drawn"]:
-            yield lambda top, column=column: _bars(part, column, top)
+            yield lambda frame, top, column=column: _bars(frame, part, column, top)
 
 
-def _bars(table, column, top):
+def _bars(frame, table, column, top):
     """A bar for each subject, with whiskers, and the goal."""
-    rows = [row for row in table["rows"] if isinstance(row["values"][column["head"]], (int, float, dict))]
-    values = [_spread(row["values"][column["head"]]) for row in rows]
-    wanted = [GOALS[goal].wanted for goal in (column["goal"], *(row["goal"] for row in rows)) if goal]
-    figures = [cell(row["values"][column["head"]], column) for row in rows]
-    left = MARGIN + max(width_of(row["subject"]) for row in rows) + 12
+    values = _values(table, column)
+    figures = [cell(row["values"][column["head"]], column) for row, _ in values]
+    figures = [f"{figure}, {frame.verdict(row['goal'])[0]}" if row["goal"] else figure
+               for figure, (row, _) in zip(figures, values)]
     right = WIDTH - MARGIN - max(map(width_of, figures)) - 12
-    scale = Scale(max([*(value["highest"] for value in values), *wanted]) * 1.02, left, right)
-    head = ": ".join(filter(None, [table["head"], column["head"]]))
-    shapes, top = [text(MARGIN, top, head, "head")], top + (28 if column["goal"] else 14)
-    bottom = top + ROW * len(rows)
+    scale = Scale(frame.most[_label(column)] * 1.02, frame.left, right)
+    shapes, top = [text(MARGIN, top, _title(table, column), "head")], top + (30 if column["goal"] else 14)
+    bottom = top + ROW * len(values)
     shapes += _grid(scale, top, bottom, column["share"])
-    shades = _shades(rows, column["peer"])
-    for number, (row, value, figure) in enumerate(zip(rows, values, figures)):
+    shades = _shades([row for row, _ in values], column["peer"])
+    for number, (row, value) in enumerate(values):
         middle = top + ROW * (number + 0.5)
-        shapes.append(text(left - 10, middle + 4, row["subject"], anchor="end"))
-        shapes.append(bar(left, middle - BAR / 2, scale.at(value["median"]) - left, BAR, *shades[number]))
+        shapes.append(text(frame.left - 10, middle + 4, row["subject"], anchor="end"))
+        shapes += bar(frame.left, middle - BAR / 2, scale.at(value["median"]) - frame.left, BAR, *shades[number])
         if value["lowest"] < value["highest"]:
             shapes += whisker(scale.at(value["lowest"]), scale.at(value["highest"]), middle)
-        shapes.append(text(WIDTH - MARGIN, middle + 4, figure, anchor="end"))
+        shapes.append(text(WIDTH - MARGIN, middle + 4, figures[number], anchor="end"))
         if row["goal"]:
-            shapes += _wanted(row["goal"], scale, middle - ROW / 2 + 2, middle + ROW / 2 - 2, beside=True)
+            x, kind = scale.at(GOALS[row["goal"]].wanted), frame.verdict(row["goal"])[1]
+            shapes.append(stroke(x, middle - ROW / 2 + 2, x, middle + ROW / 2 - 2, f"wanted {kind}"))
     if column["goal"]:
-        shapes += _wanted(column["goal"], scale, top - 4, bottom)
+        shapes += _wanted(frame, column["goal"], scale, top - 4, bottom)
     return shapes, bottom + 18
 
 
-def _wanted(name, scale, top, bottom, beside=False):
-    """The line of a goal, with what it wants above it, or beside it."""
-    goal = GOALS[name]
-    x = scale.at(goal.wanted)
-    words = f"goal {goal.wants()}"
-    if beside:
-        label = text(x + 5, (top + bottom) / 2 + 4, words, "wanted")
-        if x + 5 + width_of(words, 11) > scale.end:
-            label = text(x - 5, (top + bottom) / 2 + 4, words, "wanted", "end")
-    else:
-        half = width_of(words, 11) / 2
-        label = text(min(max(x, MARGIN + half), WIDTH - MARGIN - half), top - 4, words, "wanted", "middle")
-    return [stroke(x, top, x, bottom, "goal"), label]
+def _wanted(frame, name, scale, top, bottom):
+    """The line of a goal, and above it what it wants."""
+    x, (words, kind) = scale.at(GOALS[name].wanted), frame.verdict(name)
+    half = width_of(words, 11) / 2
+    middle = min(max(x, MARGIN + half), WIDTH - MARGIN - half)
+    return [stroke(x, top, x, bottom, f"wanted {kind}"), text(middle, top - 4, words, f"words {kind}", "middle")]
 
 
-def _stack(table, top):
+def _values(table, column):
+    """The rows that have a figure in this column, and what it spreads over."""
+    found = [(row, row["values"][column["head"]]) for row in table["rows"]]
+    return [(row, _as_spread(value)) for row, value in found if isinstance(value, (int, float, dict))]
+
+
+def _goals(table, column):
+    return filter(None, [column["goal"], *(row["goal"] for row in table["rows"])])
+
+
+def _label(column):
+    return column["label"] or column["head"]
+
+
+def _title(table, column):
+    return ": ".join(filter(None, [table["head"], _label(column)]))
+
+
+def _stack(frame, table, top):
     """A bar for each subject, of several columns one behind the other."""
     heads, rows = table["stacked"], table["rows"]
-    left = MARGIN + max(width_of(row["subject"]) for row in rows) + 12
     sums = [sum(row["values"][head] for head in heads) for row in rows]
-    scale = Scale(max(sums), left, WIDTH - MARGIN)
+    figures = [f"{total:,.0f}" for total in sums]
+    scale = Scale(max(sums), frame.left, WIDTH - MARGIN - max(map(width_of, figures)) - 12)
     shapes, top = _head(table["head"], [(head, _family(head) or "blue") for head in heads], top)
     bottom = top + ROW * len(rows)
     shapes += _grid(scale, top, bottom)
     for number, row in enumerate(rows):
         middle, so_far = top + ROW * (number + 0.5), 0
-        shapes.append(text(left - 10, middle + 4, row["subject"], anchor="end"))
+        shapes.append(text(frame.left - 10, middle + 4, row["subject"], anchor="end"))
         for head in heads:
             begin, so_far = scale.at(so_far), so_far + row["values"][head]
-            shapes.append(bar(begin, middle - BAR / 2, scale.at(so_far) - begin, BAR, _family(head) or "blue"))
+            shapes += bar(begin, middle - BAR / 2, scale.at(so_far) - begin, BAR, _family(head) or "blue")
+        shapes.append(text(WIDTH - MARGIN, middle + 4, figures[number], anchor="end"))
     return shapes, bottom + 18
 
 
-def _chart(chart, top):
+def _chart(frame, chart, top):
     """Lines over time, or over named places."""
     colours = _colours(list(chart["lines"]))
-    title = f"{chart['title']}, {chart['y']}"
-    shapes, top = _head(title, list(zip(chart["lines"], colours)), top)
-    points = [point for line in chart["lines"].values() for point in line]
-    goal = GOALS[chart["goal"]] if chart["goal"] else None
-    ys = [y for _, y in points] + ([goal.wanted] if goal else [])
-    least = min([y for y in ys if y > 0], default=1) if chart["is_log"] else 0
-    bottom = top + PLOT
-    vertical = Scale(max([*ys, least]) or 1, bottom, top, least, chart["is_log"])
-    left = MARGIN + max(width_of(tick_label(tick), 11) for tick in vertical.ticks) + 10
-    across = Scale(max(x for x, _ in points), left, WIDTH - MARGIN - 8, min(x for x, _ in points))
+    shapes, top = _head(f"{chart['title']}, {chart['y']}", list(zip(chart["lines"], colours)), top)
+    vertical, across = _axes(chart, top)
+    bottom = vertical.begin
     shapes += _spans(chart, across, top, bottom)
     for tick in vertical.ticks:
         y = vertical.at(tick)
-        shapes += [stroke(left, y, WIDTH - MARGIN, y, "grid"), text(left - 8, y + 4, tick_label(tick), "small", "end")]
+        shapes.append(stroke(vertical.edge, y, WIDTH - MARGIN, y, "grid"))
+        shapes.append(text(vertical.edge - 8, y + 4, tick_label(tick), "small", "end"))
     places = chart["places"]
     for tick in range(len(places)) if places else across.ticks:
         words = places[tick] if places else tick_label(tick)
-        anchor = "end" if places and tick == len(places) - 1 else "middle"
-        shapes.append(text(across.at(tick), bottom + 16, words, "small", anchor))
+        shapes.append(text(across.at(tick), bottom + 16, words, "small", "middle"))
     for (name, mine), colour in zip(chart["lines"].items(), colours):
-        shapes.append(line([(across.at(x), vertical.at(y)) for x, y in mine], colour))
-    if goal:
-        y = vertical.at(goal.wanted)
-        shapes.append(stroke(left, y, WIDTH - MARGIN, y, "goal"))
-        shapes.append(text(left + 6, y - 5, f"goal {goal.wants()}", "wanted"))
+        points = [(across.at(x), vertical.at(y)) for x, y in mine]
+        shapes.append(line(points, colour))
+        shapes += [dot(x, y, colour) for x, y in points if places]
+    if chart["goal"]:
+        y, (words, kind) = vertical.at(GOALS[chart["goal"]].wanted), frame.verdict(chart["goal"])
+        shapes.append(stroke(vertical.edge, y, WIDTH - MARGIN, y, f"wanted {kind}"))
+        shapes.append(text(vertical.edge + 6, y - 5, words, f"words {kind}"))
     if chart["x"]:
         bottom += 14
-        shapes.append(text((left + WIDTH - MARGIN) / 2, bottom + 16, chart["x"], "small", "middle"))
+        shapes.append(text((vertical.edge + WIDTH - MARGIN) / 2, bottom + 16, chart["x"], "small", "middle"))
     return shapes, bottom + 22
+
+
+def _axes(chart, top):
+    """The scales of a chart: from its bottom up, and across. The first knows where the second begins."""
+    points = [point for mine in chart["lines"].values() for point in mine]
+    xs, ys = [x for x, _ in points], [y for _, y in points]
+    ys += [GOALS[chart["goal"]].wanted] if chart["goal"] else []
+    least = min([y for y in ys if y > 0], default=1) if chart["is_log"] else 0
+    # With room for the words of a goal.
+    most = (max(ys) or 1) * (1.0 if chart["is_log"] else 1.12)
+    vertical = Scale(most, top + PLOT, top, least, chart["is_log"])
+    vertical.edge = MARGIN + max(width_of(tick_label(tick), 11) for tick in vertical.ticks) + 10
+    inset = 24 if chart["places"] else 0
+    return vertical, Scale(max(xs), vertical.edge + inset, WIDTH - MARGIN - 8 - inset, min(xs))
 
 
 def _spans(chart, across, top, bottom):
     shapes = []
     for begin, end, words in chart["spans"]:
         x = across.at(begin)
-        shapes.append(bar(x, top, across.at(end) - x, bottom - top, "span"))
+        shapes += bar(x, top, across.at(end) - x, bottom - top, "span")
         shapes.append(text(x + 6, top + 14, words, "small"))
     return shapes
 
@@ -160,7 +216,7 @@ def _head(title, legend, top):
     top += 20 if title else 0
     x = MARGIN
     for words, colour in legend:
-        shapes += [bar(x, top - 9, 10, 10, colour), text(x + 15, top, words, "small")]
+        shapes += [*bar(x, top - 9, 10, 10, colour), text(x + 15, top, words, "small")]
         x += 15 + width_of(words, 11) + 18
     return shapes, top + 14
 
@@ -174,7 +230,7 @@ def _grid(scale, top, bottom, share=False):
     return shapes
 
 
-def _spread(value):
+def _as_spread(value):
     return value if isinstance(value, dict) else dict.fromkeys(("median", "lowest", "highest"), value)
 
 

@@ -36,9 +36,9 @@ def run(binaries, work, options, say):
 
 
 def _table(runs, floor):
-    table = Table("subject", [
+    table = Table("", [
         Column("requests/s"),
-        Column("of the floor", digits=2, peer=floor, drawn=True, goal="presign.floor"),
+        Column("of the floor", share=True, peer=floor, drawn=True, label="requests/s, of the floor", goal="presign.floor"),
         Column("p50 ms", digits=2),
         Column("p99 ms", digits=2, drawn=True, goal="presign.p99"),
         Column("CPU µs each", digits=1),

@@ -36,7 +36,7 @@ def _group_commit(tool, binary, work, options, say):
     table = Table("", [
         Column("records/s"),
         Column("p99 ms", digits=2),
-        Column("of one by one", digits=2, peer=alone, drawn=True, goal="records.group"),
+        Column("of one by one", digits=2, peer=alone, drawn=True, label="records/s, of one by one", goal="records.group"),
     ])
     table.add("upload requests over HTTP, recorded in groups", spread(http), spread(http, "p99_ms"), times)
     table.add(alone, *_cells(single, "insert"), 1)
@@ -81,7 +81,7 @@ def _sizes(http, store, shares):
     table = Table("records", [
         Column("a second"),
         Column("p99 ms", digits=2),
-        Column("of the small one", digits=2, peer="the same with 10,000", drawn=True, goal="records.http"),
+        Column("of the small one", share=True, drawn=True, label="a second, of a table of 10,000", goal="records.http"),
     ])
     for size in (SMALL, LARGE):
         runs = http[str(size)]

@@ -39,7 +39,7 @@ def goals_table(results):
     for name, goal in GOALS.items():
         seen = judged.get(name)
         measured = figure(seen["measured"], goal.unit) if seen else "not measured"
-        verdict = _verdict(goal.is_met(seen["measured"])) if seen else NOTHING
+        verdict = _verdict(seen) if seen else NOTHING
         document = results.get(goal.section)
         link = f"[{goal.section}](#{_anchor(document['title'])})" if document else goal.section
         rows.append([goal.text, goal.wants(), measured, verdict, link])
@@ -66,12 +66,13 @@ def cell(value, column):
         return value
 
     def shown(number):
-        digits = column["digits"]
-        return f"{number * 100:,.{digits}f} %" if column["share"] else f"{number:,.{digits}f}"
+        return f"{number * (100 if column['share'] else 1):,.{column['digits']}f}"
 
     if isinstance(value, dict):
-        return f"{shown(value['median'])} ({shown(value['lowest'])}–{shown(value['highest'])})"
-    return shown(value)
+        text = f"{shown(value['median'])} ({shown(value['lowest'])}–{shown(value['highest'])})"
+    else:
+        text = shown(value)
+    return f"{text} %" if column["share"] else text
 
 
 def _parts(parts):
@@ -102,18 +103,19 @@ def _table(part):
 def _goal(part):
     goal = GOALS[part["name"]]
     note = f" {part['note']}" if part["note"] else ""
-    verdict = _verdict(goal.is_met(part["measured"]))
-    return f"- {goal.text}: {figure(part['measured'], goal.unit)}, wanted {goal.wants()}: {verdict}.{note}"
+    found = f"{figure(part['measured'], goal.unit)}, wanted {goal.wants()}: {_verdict(part)}."
+    return f"- {goal.text}: {found}{note}"
 
 
-def _verdict(met):
-    return "met" if met else "**not met**"
+def _verdict(part):
+    return "met" if part["met"] else "**not met**"
 
 
 def _made(name, made):
     """Of which commit a section is, when and on what it was made."""
     machine, versions = made["machine"], made["versions"]
     commit = f"`{made['commit']}`{' with changes' if made['dirty'] else ''}"
+    commit += " (with a program that was built before)" if made["binary"] == "given" else ""
     tools = ", ".join(f"{tool} {version}" for tool, version in versions.items())
     return (
         f"`bench/run {name}`, {made['rounds']} rounds of {made['seconds']} s, {made['at']}, commit {commit}; "

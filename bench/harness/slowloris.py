@@ -52,7 +52,7 @@ def run(binaries, work, options, say):
     ratio = Spread.of(among / alone for alone, among in rounds)
     table = Table(f"p99 of {RATE} reads a second", [
         Column("ms", digits=1, drawn=True),
-        Column("of that alone", digits=2, peer="alone", drawn=True, goal="slowloris.p99"),
+        Column("of that alone", digits=2, peer="alone", drawn=True, label="of that of a good client alone", goal="slowloris.p99"),
     ])
     table.add("alone", Spread.of(alone * 1e3 for alone, _ in rounds), 1)
     table.add("among slow clients", Spread.of(among * 1e3 for _, among in rounds), ratio)

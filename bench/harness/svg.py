@@ -16,6 +16,7 @@ COLOURS = {
     "grid": ("#e5e7eb", "#21262d"),
     "span": ("#f3f4f6", "#161b22"),
     "goal": ("#be123c", "#fb7185"),
+    "met": ("#15803d", "#4ade80"),
     "blue": ("#2563eb", "#58a6ff"),
     "green": ("#059669", "#34d399"),
     "purple": ("#7c3aed", "#a78bfa"),
@@ -31,10 +32,15 @@ text { font: 12px system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-seri
 .title { font-size: 17px; font-weight: 600; }
 .head { font-size: 13px; font-weight: 600; }
 .small { font-size: 11px; fill: var(--dim); }
-.wanted { font-size: 11px; fill: var(--goal); }
+.words { font-size: 11px; }
+.words.goal { fill: var(--goal); }
+.words.met { fill: var(--met); }
 .grid { stroke: var(--grid); }
-.whisker { stroke: var(--text); stroke-width: 1.25; }
-.goal { stroke: var(--goal); stroke-width: 1.5; stroke-dasharray: 5 3; }
+.halo { stroke: var(--page); stroke-width: 3.5; stroke-linecap: square; }
+.whisker { stroke: var(--text); stroke-width: 1.5; }
+.wanted { stroke-width: 1.5; stroke-dasharray: 5 3; }
+.wanted.goal { stroke: var(--goal); }
+.wanted.met { stroke: var(--met); }
 .line { fill: none; stroke-width: 2; stroke-linejoin: round; stroke-linecap: round; }
 """
 
@@ -65,12 +71,12 @@ def width_of(words, size=12):
     return len(words) * size * 0.56
 
 
-def bar(x, y, width, height, colour, opacity=1.0):
-    faint = f' opacity="{opacity:g}"' if opacity != 1 else ""
-    return (
-        f'<rect x="{x:.1f}" y="{y:.1f}" width="{max(width, 0):.1f}" height="{height:.1f}" rx="2" '
-        f'fill="var(--{colour})"{faint}/>'
-    )
+def bar(x, y, width, height, colour, strength=1.0):
+    """A filled rectangle; with less strength, mixed with the colour of the page."""
+    shape = f'<rect x="{x:.1f}" y="{y:.1f}" width="{max(width, 0):.1f}" height="{height:.1f}" rx="2"'
+    if strength == 1:
+        return [f'{shape} fill="var(--{colour})"/>']
+    return [f'{shape} fill="var(--page)"/>', f'{shape} fill="var(--{colour})" opacity="{strength:g}"/>']
 
 
 def stroke(x1, y1, x2, y2, kind):
@@ -78,9 +84,13 @@ def stroke(x1, y1, x2, y2, kind):
 
 
 def whisker(x1, x2, y):
-    """From the lowest to the highest, with ends."""
-    ends = [stroke(x, y - 3.5, x, y + 3.5, "whisker") for x in (x1, x2)]
-    return [stroke(x1, y, x2, y, "whisker"), *ends]
+    """From the lowest to the highest, with ends, and an edge that sets it off from what is under it."""
+    strokes = [(x1, y, x2, y), *((x, y - 3.5, x, y + 3.5) for x in (x1, x2))]
+    return [stroke(*ends, kind) for kind in ("halo", "whisker") for ends in strokes]
+
+
+def dot(x, y, colour):
+    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="var(--{colour})"/>'
 
 
 def line(points, colour):
@@ -94,7 +104,7 @@ class Scale:
     def __init__(self, most, begin, end, least=0.0, is_log=False):
         self.begin, self.end, self.is_log = begin, end, is_log
         self.ticks = _powers(least, most) if is_log else _ticks(least, most)
-        self.least, self.most = self.ticks[0], max(self.ticks[-1], most)
+        self.least, self.most = self.ticks[0], max(self.ticks[-1], most) * (1.2 if is_log else 1.0)
 
     def at(self, value):
         if self.is_log:
@@ -119,6 +129,6 @@ def _ticks(least, most):
 
 
 def _powers(least, most):
-    """Powers of ten around both."""
-    first, last = math.floor(math.log10(least)), math.ceil(math.log10(most))
+    """Powers of ten from below the least to not above the most, and two of them at least."""
+    first, last = math.floor(math.log10(least)), math.floor(math.log10(most))
     return [10.0 ** power for power in range(first, max(last, first + 1) + 1)]

@@ -148,7 +148,7 @@ def _charts(reads, usual, back_at):
             name: line(lambda mine: percentile([read.took * 1e3 for read in mine], share))
             for name, share in (("p50", 0.5), ("p99", 0.99), ("worst", 1.0))
         }, spans=spans, is_log=True),
-        Chart("Reads in each second", "seconds", "reads", {
+        Chart("Answers in each second", "seconds", "reads", {
             "from the CDN": line(lambda mine: sum(read.from_cdn for read in mine)),
             "from storage": line(lambda mine: sum(not read.from_cdn for read in mine)),
             "delayed": line(lambda mine: sum(read.took - usual > DELAY for read in mine)),

@@ -107,7 +107,8 @@ def _bars(frame, table, column, top):
         shapes.append(text(WIDTH - MARGIN, middle + 4, figures[number], anchor="end"))
         if row["goal"]:
             x, kind = scale.at(GOALS[row["goal"]].wanted), frame.verdict(row["goal"])[1]
-            shapes.append(stroke(x, middle - ROW / 2 + 2, x, middle + ROW / 2 - 2, f"wanted {kind}"))
+            ends = (x, middle - ROW / 2 + 2, x, middle + ROW / 2 - 2)
+            shapes += [stroke(*ends, "halo"), stroke(*ends, f"wanted {kind}")]
     if column["goal"]:
         shapes += _wanted(frame, column["goal"], scale, top - 4, bottom)
     return shapes, bottom + 18
@@ -193,8 +194,8 @@ def _axes(chart, top):
     xs, ys = [x for x, _ in points], [y for _, y in points]
     ys += [GOALS[chart["goal"]].wanted] if chart["goal"] else []
     least = min([y for y in ys if y > 0], default=1) if chart["is_log"] else 0
-    # With room for the words of a goal.
-    most = (max(ys) or 1) * (1.0 if chart["is_log"] else 1.12)
+    # With room for words above.
+    most = (max(ys) or 1) * ((2.0 if chart["spans"] else 1.0) if chart["is_log"] else 1.12)
     vertical = Scale(most, top + PLOT, top, least, chart["is_log"])
     vertical.edge = MARGIN + max(width_of(tick_label(tick), 11) for tick in vertical.ticks) + 10
     inset = 24 if chart["places"] else 0

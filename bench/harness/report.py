@@ -11,14 +11,15 @@ Made by `bench/run` from `results/*.json`, and not to be changed by hand. [READM
 each section measures and how to read it. **Only ratios within one run mean anything**: figures of two
 sections may be of different days. Medians, with (lowest–highest) of the rounds."""
 
-_GOALS_ABOUT = """A goal is met by the median. Beside a program that writes no access log, the gateway
+_GOALS_ABOUT = """It is the median that meets a goal. Beside a program that writes no access log, the gateway
 without one counts; what the log costs, the sections tell."""
 
 
 def page(results, drawn):
     """The whole of RESULTS.md. `results` are the documents by the names of their sections; those in `drawn`
     have a picture."""
-    parts = [_ABOUT, "## Goals", _GOALS_ABOUT, goals_table(results)]
+    judged = _judged(results)
+    parts = [_ABOUT, "## Goals", _tally(judged), _GOALS_ABOUT, _goals_table(results, judged)]
     for name, document in results.items():
         parts += [f"## {document['title']}", _made(name, document["made"])]
         if name in drawn:
@@ -30,20 +31,6 @@ def page(results, drawn):
 def section(document):
     """One section, for a terminal."""
     return "\n\n".join([f"## {document['title']}", *_parts(document["parts"])])
-
-
-def goals_table(results):
-    """All goals, and what became of them."""
-    judged = {part["name"]: part for document in results.values() for part in document["parts"] if part["kind"] == "goal"}
-    rows = []
-    for name, goal in GOALS.items():
-        seen = judged.get(name)
-        measured = figure(seen["measured"], goal.unit) if seen else "not measured"
-        verdict = _verdict(seen) if seen else NOTHING
-        document = results.get(goal.section)
-        link = f"[{goal.section}](#{_anchor(document['title'])})" if document else goal.section
-        rows.append([goal.text, goal.wants(), measured, verdict, link])
-    return table(["goal", "wanted", "measured", "", "section"], rows)
 
 
 def table(heads, rows):
@@ -73,6 +60,30 @@ def cell(value, column):
     else:
         text = shown(value)
     return f"{text} %" if column["share"] else text
+
+
+def _judged(results):
+    """The goals that were measured, by name."""
+    parts = [part for document in results.values() for part in document["parts"]]
+    return {part["name"]: part for part in parts if part["kind"] == "goal"}
+
+
+def _tally(judged):
+    met = sum(part["met"] for part in judged.values())
+    return f"Of {len(GOALS)} goals {met} are met, {len(judged) - met} are not, and {len(GOALS) - len(judged)} were not measured."
+
+
+def _goals_table(results, judged):
+    """All goals, and what became of them."""
+    rows = []
+    for name, goal in GOALS.items():
+        seen = judged.get(name)
+        measured = figure(seen["measured"], goal.unit) if seen else "not measured"
+        verdict = _verdict(seen) if seen else NOTHING
+        document = results.get(goal.section)
+        link = f"[{goal.section}](#{_anchor(document['title'])})" if document else goal.section
+        rows.append([goal.text, goal.wants(), measured, verdict, link])
+    return table(["goal", "wanted", "measured", "", "section"], rows)
 
 
 def _parts(parts):

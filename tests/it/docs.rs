@@ -2,6 +2,7 @@
 //! what exists they say.
 
 mod api;
+mod bench;
 mod configuration;
 mod dashboard;
 mod doctor;

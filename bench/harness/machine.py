@@ -2,8 +2,10 @@
 
 import os
 import platform
+import re
 import shutil
 import subprocess
+import sys
 
 from pathlib import Path
 
@@ -51,16 +53,42 @@ def repository():
 
 
 def description():
-    """What the results depend on, as pairs."""
-    return [
-        ("CPU", f"{_cpu_model()}, {os.cpu_count()} cores"),
-        ("kernel", f"{platform.system()} {platform.release()}"),
-        ("rustc", _first_line(["rustc", "--version"])),
-        ("nginx", _first_line(["nginx", "-v"])),
-        ("wrk", _first_line(["wrk", "-v"])),
-        ("SeaweedFS", _first_line([str(weed()), "version"]) if weed() else "none"),
-        ("commit", _first_line(["git", "-C", str(repository()), "describe", "--always", "--dirty"])),
-    ]
+    """What the results depend on."""
+    return {
+        "cpu": _cpu_model(),
+        "cores": os.cpu_count(),
+        "kernel": f"{platform.system()} {platform.release()}",
+    }
+
+
+#: How the programs say their version: those that are there are part of every result.
+VERSIONS = {
+    "rustc": ["rustc", "--version"],
+    "Python": [sys.executable, "--version"],
+    "nginx": ["nginx", "-v"],
+    "wrk": ["wrk", "-v"],
+}
+
+
+def versions():
+    """The versions of all programs that take part, by name."""
+    commands = dict(VERSIONS)
+    if weed():
+        commands["SeaweedFS"] = [str(weed()), "version"]
+    found = {name: _version(_first_line(command)) for name, command in commands.items()}
+    return {name: version for name, version in found.items() if version}
+
+
+def commit():
+    """What is checked out, and whether something has changed since that matters here."""
+    git = ["git", "-C", str(repository())]
+    changed = _first_line([*git, "status", "--porcelain", "--", ".", ":!bench/results", ":!bench/RESULTS.md"])
+    return _first_line([*git, "rev-parse", "--short", "HEAD"]), bool(changed)
+
+
+def _version(line):
+    found = re.search(r"\d+(\.\d+)+", line)
+    return found[0] if found else ""
 
 
 def _cpu_model():
@@ -74,6 +102,6 @@ def _first_line(command):
     try:
         ran = subprocess.run(command, capture_output=True, text=True, timeout=20)
     except OSError:
-        return "unknown"
+        return ""
     lines = (ran.stdout + ran.stderr).strip().splitlines()
-    return lines[0] if lines else "unknown"
+    return lines[0] if lines else ""

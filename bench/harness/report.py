@@ -1,7 +1,53 @@
-"""Tables for people."""
+"""What was measured, for people: a section as text, and the whole of RESULTS.md, each from JSON alone."""
+
+from .goals import GOALS, figure
+
+#: What is in the place of a figure that there is not.
+NOTHING = "–"
+
+_ABOUT = """# Results
+
+Made by `bench/run` from `results/*.json`, and not to be changed by hand. [README.md](README.md) says what
+each section measures and how to read it. **Only ratios within one run mean anything**: figures of two
+sections may be of different days. Medians, with (lowest–highest) of the rounds."""
+
+_GOALS_ABOUT = """A goal is met by the median. Beside a program that writes no access log, the gateway
+without one counts; what the log costs, the sections tell."""
+
+
+def page(results, drawn):
+    """The whole of RESULTS.md. `results` are the documents by the names of their sections; those in `drawn`
+    have a picture."""
+    parts = [_ABOUT, "## Goals", _GOALS_ABOUT, goals_table(results)]
+    for name, document in results.items():
+        parts += [f"## {document['title']}", _made(name, document["made"])]
+        if name in drawn:
+            parts.append(f"![{document['title']}](results/{name}.svg)")
+        parts += _parts(document["parts"])
+    return "\n\n".join(parts) + "\n"
+
+
+def section(document):
+    """One section, for a terminal."""
+    return "\n\n".join([f"## {document['title']}", *_parts(document["parts"])])
+
+
+def goals_table(results):
+    """All goals, and what became of them."""
+    judged = {part["name"]: part for document in results.values() for part in document["parts"] if part["kind"] == "goal"}
+    rows = []
+    for name, goal in GOALS.items():
+        seen = judged.get(name)
+        measured = figure(seen["measured"], goal.unit) if seen else "not measured"
+        verdict = _verdict(goal.is_met(seen["measured"])) if seen else NOTHING
+        document = results.get(goal.section)
+        link = f"[{goal.section}](#{_anchor(document['title'])})" if document else goal.section
+        rows.append([goal.text, goal.wants(), measured, verdict, link])
+    return table(["goal", "wanted", "measured", "", "section"], rows)
 
 
 def table(heads, rows):
+    """Markdown, aligned so that it reads as text too."""
     rows = [[str(cell) for cell in row] for row in rows]
     widths = [max(len(row[at]) for row in [heads, *rows]) for at in range(len(heads))]
 
@@ -12,14 +58,69 @@ def table(heads, rows):
     return "\n".join([line(heads), rule, *map(line, rows)])
 
 
-def page(description, sections, date, options):
-    """The whole of RESULTS.md."""
-    facts = table(["", ""], description)
-    return "\n\n".join([
-        "# Results",
-        f"Made by `bench/run {options.section}` on {date}: {options.rounds} rounds of "
-        f"{options.seconds} s each, medians with (lowest–highest). Only ratios within this one run "
-        "mean anything: see [README.md](README.md) for what is measured and how to read it.",
-        facts,
-        *sections,
-    ]) + "\n"
+def cell(value, column):
+    """One figure of a table, as its column wants it shown."""
+    if value is None:
+        return NOTHING
+    if isinstance(value, str):
+        return value
+
+    def shown(number):
+        digits = column["digits"]
+        return f"{number * 100:,.{digits}f} %" if column["share"] else f"{number:,.{digits}f}"
+
+    if isinstance(value, dict):
+        return f"{shown(value['median'])} ({shown(value['lowest'])}–{shown(value['highest'])})"
+    return shown(value)
+
+
+def _parts(parts):
+    """The parts as Markdown; goals that follow each other are one list."""
+    blocks = []
+    for part in parts:
+        if part["kind"] == "prose":
+            blocks.append(part["text"])
+        elif part["kind"] == "table":
+            blocks.append(_table(part))
+        elif part["kind"] == "goal":
+            line = _goal(part)
+            if blocks and blocks[-1].startswith("- "):
+                line = f"{blocks.pop()}\n{line}"
+            blocks.append(line)
+    return blocks
+
+
+def _table(part):
+    columns = part["columns"]
+    rows = [
+        [row["subject"], *(cell(row["values"][column["head"]], column) for column in columns)]
+        for row in part["rows"]
+    ]
+    return table([part["head"], *(column["head"] for column in columns)], rows)
+
+
+def _goal(part):
+    goal = GOALS[part["name"]]
+    note = f" {part['note']}" if part["note"] else ""
+    verdict = _verdict(goal.is_met(part["measured"]))
+    return f"- {goal.text}: {figure(part['measured'], goal.unit)}, wanted {goal.wants()}: {verdict}.{note}"
+
+
+def _verdict(met):
+    return "met" if met else "**not met**"
+
+
+def _made(name, made):
+    """Of which commit a section is, when and on what it was made."""
+    machine, versions = made["machine"], made["versions"]
+    commit = f"`{made['commit']}`{' with changes' if made['dirty'] else ''}"
+    tools = ", ".join(f"{tool} {version}" for tool, version in versions.items())
+    return (
+        f"`bench/run {name}`, {made['rounds']} rounds of {made['seconds']} s, {made['at']}, commit {commit}; "
+        f"{machine['cpu']}, {machine['cores']} cores, {machine['kernel']}; {tools}."
+    )
+
+
+def _anchor(title):
+    """The anchor of a heading, as GitHub makes it."""
+    return "".join(c for c in title.lower().replace(" ", "-") if c.isalnum() or c == "-")

@@ -25,7 +25,7 @@ blob = client.bucket("my-app-media").blob("images/01kamb5x4yt0a9qwe8m3zr6v7d-pro
 
 def sign():
     return blob.generate_signed_url(
-        version="v4", method="PUT", expiration=datetime.timedelta(seconds=900), headers=HEADERS
+        version="v4", method="PUT", expiration=datetime.timedelta(seconds=900), headers=dict(HEADERS)
     )
 
 

@@ -11,7 +11,7 @@ from .machine import LOAD_CORE, MEASURED_CORE, Unfit
 from .outcome import Column, Spread, Table
 from .processes import cpu_seconds, idle_seconds
 
-_SCRIPT = Path(__file__).resolve().parents[1] / "load.lua"
+SCRIPT = Path(__file__).resolve().parents[1] / "load.lua"
 CLIENTS = 64
 
 
@@ -30,6 +30,10 @@ class Subject:
     clients: int = CLIENTS
     #: A header of every request.
     header: str = ""
+    #: A file with requests to send in turns, instead of one for the path.
+    requests: object = None
+    #: Upload requests by so many owners, in turns.
+    among: int = 0
 
 
 @dataclass
@@ -66,8 +70,8 @@ def _run(subject, seconds):
     url = f"http://127.0.0.1:{subject.port}{subject.path}"
     command = ["taskset", "-c", str(LOAD_CORE), "wrk", "-t1", f"-c{subject.clients}", f"-d{seconds}s"]
     command += ["-H", subject.header] if subject.header else []
-    command += ["--timeout", "10s", "-s", str(_SCRIPT), url, "--"]
-    command += ["presign"] if subject.presign else []
+    command += ["--timeout", "10s", "-s", str(SCRIPT), url, "--"]
+    command += _wanted(subject)
     cores = (MEASURED_CORE, LOAD_CORE)
     cpu, idle, begun = cpu_seconds(subject.process), [idle_seconds(c) for c in cores], time.monotonic()
     ran = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60)
@@ -90,6 +94,15 @@ def _run(subject, seconds):
         measured_core=busy[0],
         load_core=busy[1],
     )
+
+
+def _wanted(subject):
+    """What `load.lua` is told."""
+    if subject.requests:
+        return ["requests", str(subject.requests)]
+    if subject.among:
+        return ["among", str(subject.among), "0"]
+    return ["presign"] if subject.presign else []
 
 
 #: The columns that say whether a run was a fair one.

@@ -1,5 +1,6 @@
 """The machine and the tools: which there are, and which have to come."""
 
+import json
 import os
 import platform
 import re
@@ -9,7 +10,8 @@ import sys
 
 from pathlib import Path
 
-TOOLS = ("nginx", "wrk")
+#: The programs that most sections need, and the packages of Debian that have them.
+TOOLS = {"nginx": "nginx", "wrk": "wrk"}
 
 #: What is measured runs on the first core; the load, the CDN and storage on the second.
 MEASURED_CORE = 0
@@ -21,23 +23,29 @@ class Unfit(Exception):
 
 
 def prepare():
-    """Checks cores and tools; installs missing tools where that is possible."""
+    """Checks the cores, and has the tools that most sections need."""
     if not hasattr(os, "sched_setaffinity"):
         raise Unfit("pinning to cores and /proc are needed: run this on Linux")
     if not {MEASURED_CORE, LOAD_CORE} <= os.sched_getaffinity(0):
         raise Unfit(f"cores {MEASURED_CORE} and {LOAD_CORE} must be available to this process")
     # Debian has nginx where only root looks.
     os.environ["PATH"] += os.pathsep + "/usr/sbin"
-    missing = [tool for tool in TOOLS if not shutil.which(tool)]
-    if not missing:
+    need(TOOLS)
+
+
+def need(tools):
+    """Has these programs, by the packages of Debian that they come in: installs missing ones where that is
+    possible."""
+    packages = sorted({package for tool, package in tools.items() if not shutil.which(tool)})
+    if not packages:
         return
     if os.geteuid() != 0 or not shutil.which("apt-get"):
-        raise Unfit(f"install {' and '.join(missing)} (Debian: apt-get install {' '.join(missing)})")
-    environment = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
-    # A service that starts by itself would only take a port.
-    install = ["apt-get", "install", "-y", "--no-install-recommends", *missing]
+        raise Unfit(f"install {' and '.join(packages)} (Debian: apt-get install {' '.join(packages)})")
+    # A service that starts by itself would only take a port: on this runlevel none does.
+    environment = dict(os.environ, DEBIAN_FRONTEND="noninteractive", RUNLEVEL="1")
+    install = ["apt-get", "install", "-y", "--no-install-recommends", *packages]
     if subprocess.run(install, env=environment, stdout=subprocess.DEVNULL).returncode != 0:
-        raise Unfit(f"apt-get could not install {' and '.join(missing)}: try apt-get update")
+        raise Unfit(f"apt-get could not install {' and '.join(packages)}: try apt-get update")
 
 
 def weed():
@@ -75,6 +83,8 @@ VERSIONS = {
     "Python": [sys.executable, "--version"],
     "nginx": ["nginx", "-v"],
     "wrk": ["wrk", "-v"],
+    "Varnish": ["varnishd", "-V"],
+    "Node": ["node", "--version"],
 }
 
 
@@ -84,7 +94,18 @@ def versions():
     if weed():
         commands["SeaweedFS"] = [str(weed()), "version"]
     found = {name: _version(_first_line(command)) for name, command in commands.items()}
+    found |= _packages()
     return {name: version for name, version in found.items() if version}
+
+
+def _packages():
+    """The versions of the peers that come from package registries: always these. Without what one of them
+    is only started with."""
+    folder = repository() / "bench/peers"
+    npm = json.loads((folder / "package.json").read_text())["dependencies"]
+    python = (folder / "requirements.txt").read_text().split()
+    npm = {name: version for name, version in npm.items() if name.startswith("@")}
+    return {**npm, **dict(line.split("==") for line in python)}
 
 
 def commit():

@@ -5,6 +5,7 @@ from . import (
     blackout,
     connections,
     fallback,
+    growth,
     healing,
     hits,
     memory,
@@ -14,15 +15,21 @@ from . import (
     proxy,
     records,
     reload,
+    signing,
     slow,
     slowloris,
+    tail,
+    tls,
 )
 
 SECTIONS = {
     "presign": presign,
+    "signing": signing,
     "records": records,
     "proxy": proxy,
+    "tls": tls,
     "hits": hits,
+    "tail": tail,
     "fallback": fallback,
     "connections": connections,
     "memory": memory,
@@ -33,4 +40,5 @@ SECTIONS = {
     "slowloris": slowloris,
     "overload": overload,
     "owners": owners,
+    "growth": growth,
 }

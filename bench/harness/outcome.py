@@ -37,6 +37,8 @@ class Column:
     drawn: bool = False
     #: What the picture calls it, where the head alone says too little.
     label: str = ""
+    #: Dots instead of bars, and each tick ten times the one before: for figures that are far apart.
+    is_log: bool = False
     #: The goal whose line the picture has.
     goal: str = ""
 

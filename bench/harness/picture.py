@@ -14,6 +14,7 @@ PLOT = 190
 
 #: Whose colour is whose, by what is in the name: the first that fits. The same in all pictures.
 _FAMILIES = {
+    "javascript": "yellow", "boto3": "purple", "google-cloud": "purple", "aws-": "teal",
     '"off"': "grey", "without": "grey", "gateway": "blue", "nginx": "green", "varnish": "purple", "companion": "orange", "node": "yellow",
     "floor": "grey", "baseline": "grey", "wrong": "red", "delayed": "red", "worst": "red",
     "aborted": "yellow", "refused": "yellow", "complete": "green", "good": "green", "storage": "teal",
@@ -46,24 +47,29 @@ class _Frame:
 
     #: Where the bars begin.
     left: float
-    #: How far the scales of the bars go, by what they show.
-    most: dict
+    #: The least and the most that the bars show, by what they show.
+    ranges: dict
     #: Whether a goal is met, by its name, where it was judged.
     met: dict
 
     @classmethod
     def of(cls, parts):
         tables = [part for part in parts if part["kind"] == "table"]
-        names, most = [""], {}
+        names, ranges = [""], {}
         for table in tables:
             drawn = [column for column in table["columns"] if column["drawn"]]
             names += [row["subject"] for row in table["rows"] if drawn or table["stacked"]]
             for column in drawn:
-                ends = [value["highest"] for _, value in _values(table, column)]
+                ends = [value[end] for _, value in _values(table, column) for end in ("lowest", "highest")]
                 ends += [GOALS[name].wanted for name in _goals(table, column)]
-                most[_label(column)] = max([*ends, most.get(_label(column), 0)])
+                ends += ranges.get(_label(column), [])
+                ranges[_label(column)] = [min(ends), max(ends)]
         met = {part["name"]: part["met"] for part in parts if part["kind"] == "goal"}
-        return cls(MARGIN + max(map(width_of, names)) + 12, most, met)
+        return cls(MARGIN + max(map(width_of, names)) + 12, ranges, met)
+
+    def scale(self, column, right):
+        least, most = self.ranges[_label(column)]
+        return Scale(most * 1.02, self.left, right, least if column["is_log"] else 0, column["is_log"])
 
     def verdict(self, name):
         """What the line of a goal is to say, and how."""
@@ -93,17 +99,20 @@ def _bars(frame, table, column, top):
     figures = [f"{figure}, {frame.verdict(row['goal'])[0]}" if row["goal"] else figure
                for figure, (row, _) in zip(figures, values)]
     right = WIDTH - MARGIN - max(map(width_of, figures)) - 12
-    scale = Scale(frame.most[_label(column)] * 1.02, frame.left, right)
+    scale = frame.scale(column, right)
     shapes, top = [text(MARGIN, top, _title(table, column), "head")], top + (30 if column["goal"] else 14)
     bottom = top + ROW * len(values)
     shapes += _grid(scale, top, bottom, column["share"])
     shades = _shades([row for row, _ in values], column["peer"])
     for number, (row, value) in enumerate(values):
-        middle = top + ROW * (number + 0.5)
+        middle, median = top + ROW * (number + 0.5), scale.at(value["median"])
         shapes.append(text(frame.left - 10, middle + 4, row["subject"], anchor="end"))
-        shapes += bar(frame.left, middle - BAR / 2, scale.at(value["median"]) - frame.left, BAR, *shades[number])
+        height = 2 if column["is_log"] else BAR
+        shapes += bar(frame.left, middle - height / 2, median - frame.left, height, *shades[number])
         if value["lowest"] < value["highest"]:
             shapes += whisker(scale.at(value["lowest"]), scale.at(value["highest"]), middle)
+        if column["is_log"]:
+            shapes.append(dot(median, middle, shades[number][0], 6))
         shapes.append(text(WIDTH - MARGIN, middle + 4, figures[number], anchor="end"))
         if row["goal"]:
             x, kind = scale.at(GOALS[row["goal"]].wanted), frame.verdict(row["goal"])[1]

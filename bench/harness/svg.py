@@ -89,8 +89,8 @@ def whisker(x1, x2, y):
     return [stroke(*ends, kind) for kind in ("halo", "whisker") for ends in strokes]
 
 
-def dot(x, y, colour):
-    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="var(--{colour})"/>'
+def dot(x, y, colour, radius=3.5):
+    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:g}" fill="var(--{colour})"/>'
 
 
 def line(points, colour):

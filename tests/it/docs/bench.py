@@ -2,6 +2,7 @@
 goal was forgotten. Python 3.9, nothing else."""
 
 import json
+import math
 import pathlib
 import re
 import sys
@@ -40,6 +41,17 @@ def hits():
     ])
 
 
+def healing():
+    table = Table("where storage has", [Column("reads"), Column("complete"), Column("aborted")],
+                  stacked=["complete", "aborted"])
+    table.add("the same object", 10_000, 9_000, 1_000)
+    table.add("another one, with a name that is long", 2_000, 0, 2_000)
+    signed = Table("", [Column("time of (a)", digits=2, peer="(a)", drawn=True, is_log=True, goal="signing.s3")])
+    signed.add("(a)", 1)
+    signed.add("(b)", Spread.of([990, 1000, 1010]))
+    return Outcome("Healing", [table, signed])
+
+
 def blackout():
     lines = {"p50": [[0, 1.5], [1, 2.5]], "worst": [[0, 0.02], [1, 400.0]]}
     return Outcome("Blackout", [
@@ -53,8 +65,14 @@ def blackout():
 def documents():
     return {
         name: {"made": MADE, **outcome.document()}
-        for name, outcome in (("hits", hits()), ("blackout", blackout()))
+        for name, outcome in (("hits", hits()), ("healing", healing()), ("blackout", blackout()))
     }
+
+
+def shapes(name, kind):
+    """The shapes of one kind in the picture of a section."""
+    drawn = results.rendered(documents())[f"results/{name}.svg"]
+    return list(xml.etree.ElementTree.fromstring(drawn).iter(f"{{http://www.w3.org/2000/svg}}{kind}"))
 
 
 class Goals(unittest.TestCase):
@@ -141,7 +159,8 @@ class Files(unittest.TestCase):
             for name, document in documents().items():
                 results.write(name, document, folder)
             before = {file.name: file.read_text() for file in folder.iterdir()}
-            self.assertEqual(set(before), {"hits.json", "hits.svg", "blackout.json", "blackout.svg"})
+            names = {f"{name}.{kind}" for name in documents() for kind in ("json", "svg")}
+            self.assertEqual(set(before), names)
             self.assertEqual(results.read(folder), documents(), "what is read is what was written")
             results.write("hits", dict(documents()["hits"], title="Other reads"), folder)
             after = {file.name: file.read_text() for file in folder.iterdir()}
@@ -177,12 +196,10 @@ class Files(unittest.TestCase):
 
 class Pictures(unittest.TestCase):
     def test_nothing_leaves_the_page(self):
-        drawn = results.rendered(documents())
-        for name in ("hits", "blackout"):
-            root = xml.etree.ElementTree.fromstring(drawn[f"results/{name}.svg"])
-            space = "{http://www.w3.org/2000/svg}"
+        for name in documents():
+            [root] = shapes(name, "svg")
             height = float(root.get("height"))
-            texts = list(root.iter(f"{space}text"))
+            texts = shapes(name, "text")
             self.assertGreater(len(texts), 5)
             for text in texts:
                 size = 11 if text.get("class") in ("small", "words goal", "words met") else 12
@@ -193,15 +210,25 @@ class Pictures(unittest.TestCase):
                 self.assertLessEqual(left + width, svg.WIDTH, text.text)
                 self.assertLessEqual(float(text.get("y")), height - 4, text.text)
 
+    def test_parts_of_a_whole_stand_one_behind_the_other(self):
+        bars = [bar for bar in shapes("healing", "rect") if bar.get("height") == "14.0"]
+        begins, widths = ([float(bar.get(key)) for bar in bars] for key in ("x", "width"))
+        whole = widths[0] + widths[1]
+        for width, share in zip(widths, (0.9, 0.1, 0.0, 0.2)):
+            self.assertAlmostEqual(width / whole, share, places=2)
+        self.assertAlmostEqual(begins[1], begins[0] + widths[0], places=0)
+
+    def test_figures_that_are_far_apart_are_by_powers_of_ten(self):
+        one, thousand = (float(dot.get("cx")) for dot in shapes("healing", "circle"))
+        goal = next(line for line in shapes("healing", "line") if line.get("class") == "wanted goal")
+        self.assertAlmostEqual((float(goal.get("x1")) - one) / (thousand - one), math.log10(2) / 3, places=2)
+
     def test_bars_show_the_median_and_the_goal(self):
-        drawn = results.rendered(documents())["results/hits.svg"]
-        root = xml.etree.ElementTree.fromstring(drawn)
-        space = "{http://www.w3.org/2000/svg}"
-        bars = {bar.get("fill"): bar for bar in root.iter(f"{space}rect")}
+        bars = {bar.get("fill"): bar for bar in shapes("hits", "rect")}
         nginx, gateway = bars["var(--green)"], bars["var(--blue)"]
         ratio = float(gateway.get("width")) / float(nginx.get("width"))
         self.assertAlmostEqual(ratio, 1.59, places=2)
-        goal = next(line for line in root.iter(f"{space}line") if line.get("class") == "wanted goal")
+        goal = next(line for line in shapes("hits", "line") if line.get("class") == "wanted goal")
         at = (float(goal.get("x1")) - float(nginx.get("x"))) / float(nginx.get("width"))
         self.assertAlmostEqual(at, 1.6, places=2)
 

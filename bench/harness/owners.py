@@ -35,7 +35,7 @@ def run(binaries, work, options, say):
         Column("by owner"),
         Column("before MiB"),
         Column("highest MiB (VmHWM)"),
-        Column("MiB more", digits=1, drawn=True, goal="owners.open.memory"),
+        Column("MiB more", digits=1, drawn=True),
     ]), []
     for name, limits, goals in (
         ("every owner is let in", _OPEN, "owners.open"),
@@ -57,7 +57,8 @@ def run(binaries, work, options, say):
             for limit in ("client_ip", "app", "owner")
         ]
         more = (highest - before) / 1024
-        table.add(name, asked, asked / seconds, granted, *refused, before / 1024, highest / 1024, more)
+        table.add(name, asked, asked / seconds, granted, *refused, before / 1024, highest / 1024, more,
+                  goal=f"{goals}.memory")
         judged.append(Judged(f"{goals}.memory", more))
         judged.append(Judged(f"{goals}.known", _touched(gateway)))
         if limits == _USUAL:

@@ -70,7 +70,8 @@ def _judged(results):
 
 def _tally(judged):
     met = sum(part["met"] for part in judged.values())
-    return f"Of {len(GOALS)} goals {met} are met, {len(judged) - met} are not, and {len(GOALS) - len(judged)} were not measured."
+    missed, unknown = len(judged) - met, len(GOALS) - len(judged)
+    return f"Of {len(GOALS)} goals {met} are met, {missed} are not, and {unknown} were not measured."
 
 
 def _goals_table(results, judged):

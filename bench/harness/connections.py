@@ -6,15 +6,12 @@ import socket
 import time
 
 from .machine import Unfit
+from .outcome import Column, Judged, Outcome, Table
 from .processes import memory_kib, stop
-from .report import table
 from .servers import Gateway, start_cdn
 
 CONNECTIONS = 1000
 MIB = 1024 * 1024
-
-#: The goals, in KiB for each connection.
-IDLE_GOAL, STALLED_GOAL = 12, 100
 
 _READ = """
 OriginShare = 0
@@ -25,14 +22,18 @@ HedgeAfter = "off"
 def run(binaries, work, options, say):
     resource.setrlimit(resource.RLIMIT_NOFILE, (4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
     cdn = start_cdn(work)
-    rows = []
-    goals = {
-        "idle, after a read of 10 KiB each": (10 * 1024, _idle, IDLE_GOAL),
-        "stalled in a body of 64 MiB": (64 * MIB, _stalled, STALLED_GOAL),
-    }
-    for name, (size, open_one, goal) in goals.items():
+    table = Table(f"{CONNECTIONS:,} connections", [
+        Column("before MiB", digits=1),
+        Column("with them MiB", digits=1),
+        Column("KiB each", digits=1, drawn=True),
+    ])
+    judged = []
+    for name, size, open_one, goal in (
+        ("idle, after a read of 10 KiB each", 10 * 1024, _idle, "connections.idle"),
+        ("stalled in a body of 64 MiB", 64 * MIB, _stalled, "connections.stalled"),
+    ):
         say(f"connections: {name}")
-        gateway = Gateway.start(binaries["gateway"], work, f"connections {goal}", cdn, read=_READ)
+        gateway = Gateway.start(binaries["gateway"], work, goal, cdn, read=_READ)
         key = gateway.presign()["key"]
         (work / "objects/images" / key).write_bytes(random.Random(1).randbytes(size))
         # What the first requests leave behind is not that of connections.
@@ -41,13 +42,12 @@ def run(binaries, work, options, say):
         held = [open_one(gateway, key) for _ in range(CONNECTIONS)]
         after = _settled(gateway.process)
         each = (after - before) / CONNECTIONS
-        met = "met" if each <= goal else "**not met**"
-        rows.append([name, f"{before / 1024:,.1f}", f"{after / 1024:,.1f}", f"{each:.1f}", f"{goal}: {met}"])
+        table.add(name, before / 1024, after / 1024, each, goal=goal)
+        judged.append(Judged(goal, each))
         for connection in warm + held:
             connection.close()
         stop(gateway.process)
-    heads = [f"{CONNECTIONS:,} connections", "before MiB", "with them MiB", "KiB each", "goal KiB"]
-    return "\n\n".join(["## Connections", table(heads, rows)])
+    return Outcome("Connections", [table, *judged])
 
 
 def _connect(gateway, key):

@@ -18,15 +18,17 @@ class Goal:
 
     def is_met(self, measured):
         """Whether this number is good enough, or the median of a spread."""
-        value = getattr(measured, "median", measured)
-        if isinstance(value, dict):
-            value = value["median"]
+        value = measured["median"] if isinstance(measured, dict) else measured
         if self.bound == AT_LEAST:
             return value >= self.wanted
         return value <= self.wanted if self.bound == AT_MOST else value < self.wanted
 
     def wants(self):
         """As text: "≥ 1.6 ×"."""
+        if self.bound == AT_MOST and self.wanted == 0:
+            return "none"
+        if self.unit == "%" and self.wanted == 1:
+            return "all"
         return f"{_SIGNS[self.bound]} {figure(self.wanted, self.unit)}"
 
 
@@ -43,7 +45,10 @@ def figure(measured, unit):
 def _number(value, unit):
     if unit == "%":
         value *= 100
-    return f"{value:,.0f}" if abs(value) >= 100 or float(value).is_integer() else f"{value:.3g}"
+    if abs(value) >= 100 or float(value).is_integer():
+        return f"{value:,.0f}"
+    # Of nearly all it matters what is missing.
+    return f"{value:.{4 if unit == '%' and value > 99 else 3}g}"
 
 
 #: What the gateway is compared with, in the same round, has `×`.
@@ -59,11 +64,11 @@ GOALS = {
     "records.recorded": Goal("records", "recording at 10,000,000 records, of the rate at 10,000", AT_LEAST, 0.8, "%"),
     "records.finalized": Goal("records", "finalizing at 10,000,000 records, of the rate at 10,000", AT_LEAST, 0.8, "%"),
     "proxy.50KiB.rate": Goal("proxy", "reads of 50 KiB from the CDN, beside nginx", AT_LEAST, 1.0, "×"),
-    "proxy.50KiB.cpu": Goal("proxy", "CPU per GB of these, beside nginx", AT_MOST, 1.0, "×"),
+    "proxy.50KiB.cpu": Goal("proxy", "CPU per GB for reads of 50 KiB from the CDN, beside nginx", AT_MOST, 1.0, "×"),
     "proxy.1MiB.rate": Goal("proxy", "reads of 1 MiB from the CDN, beside nginx", AT_LEAST, 1.4, "×"),
-    "proxy.1MiB.cpu": Goal("proxy", "CPU per GB of these, beside nginx", AT_MOST, 1.0, "×"),
+    "proxy.1MiB.cpu": Goal("proxy", "CPU per GB for reads of 1 MiB from the CDN, beside nginx", AT_MOST, 1.0, "×"),
     "proxy.64MiB.rate": Goal("proxy", "reads of 64 MiB from the CDN, beside nginx", AT_LEAST, 1.0, "×"),
-    "proxy.64MiB.cpu": Goal("proxy", "CPU per GB of these, beside nginx", AT_MOST, 1.0, "×"),
+    "proxy.64MiB.cpu": Goal("proxy", "CPU per GB for reads of 64 MiB from the CDN, beside nginx", AT_MOST, 1.0, "×"),
     "fallback.rate": Goal("fallback", "reads of 50 KiB that the CDN lacks, from storage, beside nginx `error_page`", AT_LEAST, 1.7, "×"),
     "hits.10KiB": Goal("hits", "reads of 10 KiB from memory, beside nginx `proxy_cache`", AT_LEAST, 1.6, "×"),
     "hits.50KiB": Goal("hits", "reads of 50 KiB from memory, beside nginx `proxy_cache`", AT_LEAST, 1.05, "×"),
@@ -89,19 +94,19 @@ GOALS = {
     "blackout.recovery": Goal("blackout", "the CDN is back: it serves again after", AT_MOST, 10, "s"),
     "blackout.requests": Goal("blackout", "the CDN is silent: requests to storage for each read", AT_MOST, 1.05, "×"),
     "slow.tail": Goal("slow", "one answer of the CDN in a hundred is 2 s late: p99.9", UNDER, 150, "ms"),
-    "slow.extra": Goal("slow", "extra requests to storage for that", AT_MOST, 0.05, "%"),
-    "reload.time": Goal("reload", "1,000 changed files of apps in force after", UNDER, 1, "s"),
-    "reload.errors": Goal("reload", "failed reads meanwhile", AT_MOST, 0),
-    "reload.paused": Goal("reload", "paused reads meanwhile", AT_MOST, 0),
+    "slow.extra": Goal("slow", "one answer of the CDN in a hundred is 2 s late: extra requests to storage", AT_MOST, 0.05, "%"),
+    "reload.time": Goal("reload", "1,000 changed files of apps: in force after", UNDER, 1, "s"),
+    "reload.errors": Goal("reload", "1,000 changed files of apps: failed reads meanwhile", AT_MOST, 0),
+    "reload.paused": Goal("reload", "1,000 changed files of apps: paused reads meanwhile", AT_MOST, 0),
     "slowloris.p99": Goal("slowloris", "p99 of a good client among 1,000 slow connections, of that without", AT_MOST, 2, "×"),
     "slowloris.memory": Goal("slowloris", "memory that 1,000 slow connections cost", AT_MOST, 64, "MiB"),
     "overload.peak": Goal("overload", "three times the upload requests that saturate it: granted, of the most", AT_LEAST, 0.9, "%"),
-    "overload.refusals": Goal("overload", "p99 of the refusals meanwhile", UNDER, 5, "ms"),
+    "overload.refusals": Goal("overload", "three times the upload requests that saturate it: p99 of the refusals", UNDER, 5, "ms"),
     "overload.presign": Goal("overload", "upload requests from three times the clients, of the rate with 64", AT_LEAST, 0.9, "%"),
     "overload.hits": Goal("overload", "reads from memory from three times the clients, of the rate with 64", AT_LEAST, 0.9, "%"),
-    "owners.open.memory": Goal("owners", "memory that a million made-up owners cost, let in", AT_MOST, 200, "MiB"),
-    "owners.open.known": Goal("owners", "known owners whose quota they touch", AT_MOST, 0),
-    "owners.limits.memory": Goal("owners", "the same with default limits: memory", AT_MOST, 200, "MiB"),
-    "owners.limits.known": Goal("owners", "the same with default limits: known owners whose quota they touch", AT_MOST, 0),
-    "owners.limits.granted": Goal("owners", "the same with default limits: granted beyond the limit of one client", AT_MOST, 0),
+    "owners.open.memory": Goal("owners", "a million made-up owners, let in: memory that they cost", AT_MOST, 200, "MiB"),
+    "owners.open.known": Goal("owners", "a million made-up owners, let in: known owners whose quota they touch", AT_MOST, 0),
+    "owners.limits.memory": Goal("owners", "a million made-up owners, default limits: memory that they cost", AT_MOST, 200, "MiB"),
+    "owners.limits.known": Goal("owners", "a million made-up owners, default limits: known owners whose quota they touch", AT_MOST, 0),
+    "owners.limits.granted": Goal("owners", "a million made-up owners, default limits: granted beyond the limit of one client", AT_MOST, 0),
 }

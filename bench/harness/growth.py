@@ -14,6 +14,7 @@ from .servers import Gateway, app_file, request, start_cdn
 APPS, OWNERS = (1, 1000), (100, 1_000_000)
 OBJECTS, SIZE = 1000, 10 * 1024
 _ROUTE = "/darkroom/{}/v1/images/presigned-urls"
+_GOALS = {"upload requests": "growth.presign", "reads": "growth.reads"}
 
 _READ = """
 MemoryCacheMaxObject = "256KiB"
@@ -41,12 +42,11 @@ def run(binaries, work, options, say):
     ]
     worst = {}
     for what, (few, many, runs) in {**apps, **owners}.items():
-        parts += _told(what, few, many, runs)
         kind, share = what.partition(",")[0], ratios(runs[many], runs[few])
+        parts += _told(what, few, many, runs, _GOALS[kind])
         worst[kind] = min(share, worst.get(kind, share), key=lambda spread: spread.median)
-    parts.append(Judged("growth.presign", worst["upload requests"], "the worse of the two"))
-    parts.append(Judged("growth.reads", worst["reads"], "the worse of the two"))
-    return Outcome("Growth", parts)
+    judged = [Judged(goal, worst[kind], "It is the worse of the two.") for kind, goal in _GOALS.items()]
+    return Outcome("Growth", [*parts, *judged])
 
 
 def _apps(binary, work, cdn, options, say):
@@ -90,10 +90,10 @@ def _measured(posts, reads, of, options, say):
     return found
 
 
-def _told(what, few, many, runs):
+def _told(what, few, many, runs, goal):
     table = Table(what, [
         Column("requests/s"),
-        Column(f"of {few}", digits=2, peer=few, drawn=True),
+        Column(f"of {few}", share=True, peer=few, drawn=True, label=f"requests/s, of {few}", goal=goal),
         Column("p50 ms", digits=2),
         Column("p99 ms", digits=2),
         Column("CPU µs each", digits=1),

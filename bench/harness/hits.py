@@ -26,7 +26,7 @@ def run(binaries, work, options, say):
     for name, size, header, goal, of_varnish in _ASKED:
         say(f"hits: {name}")
         runs = measure(caches.subjects(size, header), options.rounds, options.seconds, say)
-        parts += [*beside(name, runs, NGINX, goal), Judged(goal, ratios(runs[LIKE], runs[NGINX]))]
+        parts += [*beside(name, runs, NGINX, goal, [VARNISH]), Judged(goal, ratios(runs[LIKE], runs[NGINX]))]
         if of_varnish:
             parts.append(Judged(of_varnish, ratios(runs[LIKE], runs[VARNISH])))
     return Outcome("Reads from memory", parts)

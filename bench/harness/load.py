@@ -134,22 +134,23 @@ def ratios(runs, over, field="rate"):
     return Spread.of(getattr(a, field) / getattr(b, field) for a, b in zip(runs, over))
 
 
-def beside(head, runs, peer, goal=""):
-    """The runs of all subjects as a table, with what they are of those of one of them. The goal, if there is
-    one, is for the rate."""
+def beside(head, runs, peer, goal="", others=(), p99_goal=""):
+    """The runs of all subjects as a table, with what they are of those of one of them, and what their rate is
+    of that of others. The goal, if there is one, is for the rate beside the first."""
     table = Table(head, [
         Column("requests/s"),
-        Column(f"of {peer}", digits=2, peer=peer, drawn=True, goal=goal),
+        Column(f"of {peer}", digits=2, peer=peer, drawn=True, label=f"requests/s, of {peer}", goal=goal),
+        *(Column(f"of {other}", digits=2, peer=other) for other in others),
         Column("CPU s per GB", digits=3),
         Column(f"CPU of {peer}", digits=2, peer=peer),
         Column("p50 ms", digits=2),
-        Column("p99 ms", digits=2),
+        Column("p99 ms", digits=2, drawn=bool(p99_goal), goal=p99_goal),
         *CORE_COLUMNS,
     ])
     for name, mine in runs.items():
         table.add(
-            name, spread(mine), ratios(mine, runs[peer]), spread(mine, "cpu_per_gb"),
-            ratios(mine, runs[peer], "cpu_per_gb"), spread(mine, "p50_ms"), spread(mine, "p99_ms"),
-            *core_cells(mine),
+            name, spread(mine), *(ratios(mine, runs[one]) for one in (peer, *others)),
+            spread(mine, "cpu_per_gb"), ratios(mine, runs[peer], "cpu_per_gb"), spread(mine, "p50_ms"),
+            spread(mine, "p99_ms"), *core_cells(mine),
         )
     return [table, *caution(runs)]

@@ -56,6 +56,14 @@ def weed():
     return None
 
 
+def require_weed():
+    """Sees to it that SeaweedFS is there."""
+    if weed():
+        return
+    if subprocess.run([repository() / "tests/peers"], stdout=subprocess.DEVNULL).returncode != 0 or not weed():
+        raise Unfit("there is no SeaweedFS: run tests/peers, or name the program in SAFELIGHT_TEST_WEED")
+
+
 def repository():
     return Path(__file__).resolve().parents[2]
 

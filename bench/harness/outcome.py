@@ -35,6 +35,10 @@ class Column:
     peer: str = ""
     #: Shown in the section's picture, as bars.
     drawn: bool = False
+    #: What the picture calls it, where the head alone says too little.
+    label: str = ""
+    #: Dots instead of bars, and each tick ten times the one before: for figures that are far apart.
+    is_log: bool = False
     #: The goal whose line the picture has.
     goal: str = ""
 
@@ -42,18 +46,20 @@ class Column:
 @dataclass
 class Table:
     """Figures of several subjects. `add` gives each a row with a cell for each column: a `Spread`, a number,
-    a text, or None for what there is not."""
+    a text, or None for what there is not; and a goal, if that is the row's own."""
 
     #: What the subjects have in common: the head of the column of their names.
     head: str
     columns: list
+    #: The heads of columns that the picture shows together, one behind the other: parts of a whole.
+    stacked: list = field(default_factory=list)
     rows: list = field(default_factory=list)
 
-    def add(self, subject, *cells):
+    def add(self, subject, *cells, goal=""):
         if len(cells) != len(self.columns):
             raise ValueError(f"{subject}: {len(cells)} cells for {len(self.columns)} columns")
         heads = [column.head for column in self.columns]
-        self.rows.append({"subject": subject, "values": dict(zip(heads, cells))})
+        self.rows.append({"subject": subject, "values": dict(zip(heads, cells)), "goal": goal})
 
 
 @dataclass
@@ -102,13 +108,18 @@ def _part(part):
     if isinstance(part, str):
         return {"kind": "prose", "text": part}
     if isinstance(part, Judged):
-        goal = goals.GOALS[part.name]
-        found = {"measured": _plain(part.measured), "met": goal.is_met(part.measured)}
-        wanted = {"text": goal.text, "bound": goal.bound, "wanted": goal.wanted, "unit": goal.unit}
-        return {"kind": "goal", "name": part.name, **wanted, **found, "note": part.note}
+        return judgement(part.name, _plain(part.measured), part.note)
     if isinstance(part, (Table, Chart)):
         return {"kind": type(part).__name__.lower(), **_plain(asdict(part))}
     raise TypeError(f"no part of an outcome: {part!r}")
+
+
+def judgement(name, measured, note):
+    """A goal as JSON has it."""
+    goal = goals.GOALS[name]
+    wanted = {"text": goal.text, "bound": goal.bound, "wanted": goal.wanted, "unit": goal.unit}
+    found = {"measured": measured, "met": goal.is_met(measured)}
+    return {"kind": "goal", "name": name, **wanted, **found, "note": note}
 
 
 def _plain(value):

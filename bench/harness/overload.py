@@ -35,18 +35,18 @@ def run(binaries, work, options, say):
 
 def _signing(binaries, work, options, say):
     """Upload requests that cost an RSA signature each."""
-    table = Table("", [
+    table = Table("RSA signatures", [
         Column("sent/s"),
-        Column("good/s", drawn=True),
+        Column("good/s"),
         Column("of the peak", share=True),
         Column("good p50 ms", digits=1),
         Column("good p99 ms", digits=1),
-        Column("refused/s", drawn=True),
+        Column("refused/s"),
         Column("refused p50 ms", digits=1),
         Column("refused p99 ms", digits=1),
         Column("lost"),
         Column("sent late p99 ms", digits=1),
-    ])
+    ], stacked=["good/s", "refused/s"])
     judged = []
     for label, binary in binaries.items():
         saturated, at_rate, over, cores = _saturated(label, binary, work, options, say)
@@ -146,7 +146,7 @@ def _cheap(binaries, work, options, say):
 def _by_clients(what, runs, base, goal):
     table = Table(what, [
         Column("requests/s"),
-        Column(f"of {base}", digits=2, peer=base, drawn=True, goal=goal),
+        Column(f"of {base}", share=True, peer=base, drawn=True, label=f"requests/s, of {base}", goal=goal),
         Column("p50 ms", digits=1),
         Column("p99 ms", digits=1),
         *CORE_COLUMNS,

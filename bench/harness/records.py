@@ -11,6 +11,8 @@ from .servers import Gateway, build_bench
 _ROUTE = "/darkroom/shop/v1/images/presigned-urls"
 _GROUP = 512
 SMALL, LARGE = 10_000, 10_000_000
+#: What is done in both tables, and whose goal it is.
+_GOALS = {"over HTTP": "records.http", "recorded": "records.recorded", "finalized": "records.finalized"}
 
 
 def run(binaries, work, options, say):
@@ -36,7 +38,8 @@ def _group_commit(tool, binary, work, options, say):
     table = Table("", [
         Column("records/s"),
         Column("p99 ms", digits=2),
-        Column("of one by one", digits=2, peer=alone, drawn=True, goal="records.group"),
+        Column("of one by one", digits=2, peer=alone, drawn=True, label="records/s, of one by one",
+               goal="records.group"),
     ])
     table.add("upload requests over HTTP, recorded in groups", spread(http), spread(http, "p99_ms"), times)
     table.add(alone, *_cells(single, "insert"), 1)
@@ -71,9 +74,7 @@ def _growth(tool, binary, work, options, say):
         f"A table of {LARGE:,} records ({megabytes[LARGE]:,.0f} MB) beside one of {SMALL:,}: over HTTP, "
         "and the store alone (`finalized`: one read and two changes each).",
         _sizes(http, store, shares),
-        Judged("records.http", shares["over HTTP"]),
-        Judged("records.recorded", shares["recorded"]),
-        Judged("records.finalized", shares["finalized"]),
+        *(Judged(goal, shares[what]) for what, goal in _GOALS.items()),
     ]
 
 
@@ -81,7 +82,7 @@ def _sizes(http, store, shares):
     table = Table("records", [
         Column("a second"),
         Column("p99 ms", digits=2),
-        Column("of the small one", digits=2, peer="the same with 10,000", drawn=True, goal="records.http"),
+        Column("of the small one", share=True, drawn=True, label=f"a second, of a table of {SMALL:,}"),
     ])
     for size in (SMALL, LARGE):
         runs = http[str(size)]
@@ -91,7 +92,10 @@ def _sizes(http, store, shares):
             "finalized": _cells(store[size], "finalize"),
         }
         for what, mine in cells.items():
-            table.add(f"{size:,}, {what}", *mine, shares[what] if size == LARGE else 1)
+            if size == SMALL:
+                table.add(f"{size:,}, {what}", *mine, 1)
+            else:
+                table.add(f"{size:,}, {what}", *mine, shares[what], goal=_GOALS[what])
     return table
 
 

@@ -11,14 +11,15 @@ Made by `bench/run` from `results/*.json`, and not to be changed by hand. [READM
 each section measures and how to read it. **Only ratios within one run mean anything**: figures of two
 sections may be of different days. Medians, with (lowest–highest) of the rounds."""
 
-_GOALS_ABOUT = """A goal is met by the median. Beside a program that writes no access log, the gateway
+_GOALS_ABOUT = """It is the median that meets a goal. Beside a program that writes no access log, the gateway
 without one counts; what the log costs, the sections tell."""
 
 
 def page(results, drawn):
     """The whole of RESULTS.md. `results` are the documents by the names of their sections; those in `drawn`
     have a picture."""
-    parts = [_ABOUT, "## Goals", _GOALS_ABOUT, goals_table(results)]
+    judged = _judged(results)
+    parts = [_ABOUT, "## Goals", _tally(judged), _GOALS_ABOUT, _goals_table(results, judged)]
     for name, document in results.items():
         parts += [f"## {document['title']}", _made(name, document["made"])]
         if name in drawn:
@@ -30,20 +31,6 @@ def page(results, drawn):
 def section(document):
     """One section, for a terminal."""
     return "\n\n".join([f"## {document['title']}", *_parts(document["parts"])])
-
-
-def goals_table(results):
-    """All goals, and what became of them."""
-    judged = {part["name"]: part for document in results.values() for part in document["parts"] if part["kind"] == "goal"}
-    rows = []
-    for name, goal in GOALS.items():
-        seen = judged.get(name)
-        measured = figure(seen["measured"], goal.unit) if seen else "not measured"
-        verdict = _verdict(goal.is_met(seen["measured"])) if seen else NOTHING
-        document = results.get(goal.section)
-        link = f"[{goal.section}](#{_anchor(document['title'])})" if document else goal.section
-        rows.append([goal.text, goal.wants(), measured, verdict, link])
-    return table(["goal", "wanted", "measured", "", "section"], rows)
 
 
 def table(heads, rows):
@@ -66,12 +53,38 @@ def cell(value, column):
         return value
 
     def shown(number):
-        digits = column["digits"]
-        return f"{number * 100:,.{digits}f} %" if column["share"] else f"{number:,.{digits}f}"
+        return f"{number * (100 if column['share'] else 1):,.{column['digits']}f}"
 
     if isinstance(value, dict):
-        return f"{shown(value['median'])} ({shown(value['lowest'])}–{shown(value['highest'])})"
-    return shown(value)
+        text = f"{shown(value['median'])} ({shown(value['lowest'])}–{shown(value['highest'])})"
+    else:
+        text = shown(value)
+    return f"{text} %" if column["share"] else text
+
+
+def _judged(results):
+    """The goals that were measured, by name."""
+    parts = [part for document in results.values() for part in document["parts"]]
+    return {part["name"]: part for part in parts if part["kind"] == "goal"}
+
+
+def _tally(judged):
+    met = sum(part["met"] for part in judged.values())
+    missed, unknown = len(judged) - met, len(GOALS) - len(judged)
+    return f"Of {len(GOALS)} goals {met} are met, {missed} are not, and {unknown} were not measured."
+
+
+def _goals_table(results, judged):
+    """All goals, and what became of them."""
+    rows = []
+    for name, goal in GOALS.items():
+        seen = judged.get(name)
+        measured = figure(seen["measured"], goal.unit) if seen else "not measured"
+        verdict = _verdict(seen) if seen else NOTHING
+        document = results.get(goal.section)
+        link = f"[{goal.section}](#{_anchor(document['title'])})" if document else goal.section
+        rows.append([goal.text, goal.wants(), measured, verdict, link])
+    return table(["goal", "wanted", "measured", "", "section"], rows)
 
 
 def _parts(parts):
@@ -102,18 +115,19 @@ def _table(part):
 def _goal(part):
     goal = GOALS[part["name"]]
     note = f" {part['note']}" if part["note"] else ""
-    verdict = _verdict(goal.is_met(part["measured"]))
-    return f"- {goal.text}: {figure(part['measured'], goal.unit)}, wanted {goal.wants()}: {verdict}.{note}"
+    found = f"{figure(part['measured'], goal.unit)}, wanted {goal.wants()}: {_verdict(part)}."
+    return f"- {goal.text}: {found}{note}"
 
 
-def _verdict(met):
-    return "met" if met else "**not met**"
+def _verdict(part):
+    return "met" if part["met"] else "**not met**"
 
 
 def _made(name, made):
     """Of which commit a section is, when and on what it was made."""
     machine, versions = made["machine"], made["versions"]
     commit = f"`{made['commit']}`{' with changes' if made['dirty'] else ''}"
+    commit += " (with a program that was built before)" if made["binary"] == "given" else ""
     tools = ", ".join(f"{tool} {version}" for tool, version in versions.items())
     return (
         f"`bench/run {name}`, {made['rounds']} rounds of {made['seconds']} s, {made['at']}, commit {commit}; "

@@ -4,6 +4,8 @@ import datetime
 import json
 
 from . import machine, picture, report
+from .goals import GOALS
+from .outcome import judgement
 from .sections import SECTIONS
 
 FOLDER = machine.repository() / "bench/results"
@@ -16,6 +18,7 @@ def document(outcome, options):
         "at": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         "commit": commit,
         "dirty": dirty,
+        "binary": "given" if options.binary else "built",
         "rounds": options.rounds,
         "seconds": options.seconds,
         "machine": machine.description(),
@@ -27,26 +30,57 @@ def document(outcome, options):
 def write(name, document, folder=FOLDER):
     """Keeps a section in the place of what was there of it; the other sections stay."""
     folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(document, indent=1, ensure_ascii=False)
-    (folder / f"{name}.json").write_text(f"{text}\n")
+    (folder / f"{name}.json").write_text(_json(document))
     render(folder)
 
 
 def read(folder=FOLDER):
-    """The documents there are, in the order of the sections."""
+    """The documents there are, in the order of the sections, judged by the goals of today."""
     files = {name: folder / f"{name}.json" for name in SECTIONS}
-    return {name: json.loads(file.read_text()) for name, file in files.items() if file.is_file()}
+    results = {name: json.loads(file.read_text()) for name, file in files.items() if file.is_file()}
+    for document in results.values():
+        document["parts"] = [_judged(part) for part in document["parts"] if part.get("name", "") in ("", *GOALS)]
+    return results
 
 
 def rendered(results):
-    """What the page and the pictures are to hold, by path within `bench/`."""
-    pictures = {name: picture.draw(one) for name, one in results.items()}
-    drawn = {name for name, text in pictures.items() if text}
-    files = {f"results/{name}.svg": pictures[name] for name in drawn}
-    return {"RESULTS.md": report.page(results, drawn), **files}
+    """What the files are to hold, by path within `bench/`: the page, the pictures, and the results."""
+    pictures = {name: picture.draw(document) for name, document in results.items()}
+    drawn = {name: text for name, text in pictures.items() if text}
+    return {
+        "RESULTS.md": report.page(results, drawn),
+        **{f"results/{name}.svg": text for name, text in drawn.items()},
+        **{f"results/{name}.json": _json(document) for name, document in results.items()},
+    }
 
 
 def render(folder=FOLDER):
-    """Writes the page and the pictures anew."""
+    """Writes the page, the pictures and the judgements anew."""
     for path, text in rendered(read(folder)).items():
         (folder.parent / path).write_text(text)
+
+
+def _judged(part):
+    if part["kind"] != "goal":
+        return part
+    return judgement(part["name"], part["measured"], part["note"])
+
+
+def _json(document):
+    return f"{_lines(document, '')}\n"
+
+
+def _lines(value, indent):
+    """JSON with what belongs together in one line, so that a diff is of whole figures."""
+    inner = indent + " "
+    if isinstance(value, dict) and any(isinstance(one, (dict, list)) for one in value.values()):
+        items = [f"{json.dumps(key, ensure_ascii=False)}: {_lines(one, inner)}" for key, one in value.items()]
+        return _block("{}", items, indent)
+    if isinstance(value, list) and any(isinstance(one, dict) for one in value):
+        return _block("[]", [_lines(one, inner) for one in value], indent)
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _block(brackets, items, indent):
+    lines = ",".join(f"\n{indent} {item}" for item in items)
+    return f"{brackets[0]}{lines}\n{indent}{brackets[1]}"

@@ -48,7 +48,7 @@ def run(binaries, work, options, say):
         "are. The URLs of all for S3 and for Google are checked by their signatures.",
         _table("one upload URL for S3", of_s3, chain, sign, "signing.s3"),
         Judged("signing.s3", _ratios(of_s3, sign, chain)),
-        _table("one upload URL for Google Cloud Storage", of_gcs, raw, put),
+        _table("one upload URL for Google Cloud Storage", of_gcs, raw, put, "signing.gcs", is_rate=True),
         Judged("signing.gcs", _ratios(of_gcs, raw, put)),
     ])
 
@@ -71,15 +71,20 @@ def _ratios(rounds, name, over):
     return Spread.of(one[name] / one[over] for one in rounds)
 
 
-def _table(head, rounds, floor, own, goal=""):
+def _table(head, rounds, floor, own, goal, is_rate=False):
+    """All ways, beside the floor by their time, or by their rate."""
+    of_floor = Column(f"time of {floor[:3]}", digits=2, peer=floor, drawn=True, is_log=True, goal=goal)
+    if is_rate:
+        of_floor = Column(f"rate of {floor[:3]}", share=True, peer=floor, drawn=True, goal=goal)
     table = Table(head, [
         Column("µs", digits=2),
-        Column(f"time of {floor[:3]}", digits=2, peer=floor, drawn=True, goal=goal),
+        of_floor,
         Column(f"time of {own[:3]}", digits=1, peer=own),
     ])
     for name in rounds[0]:
         took = Spread.of(one[name] for one in rounds)
-        table.add(name, took, _ratios(rounds, name, floor), _ratios(rounds, name, own))
+        beside = _ratios(rounds, floor, name) if is_rate else _ratios(rounds, name, floor)
+        table.add(name, took, beside, _ratios(rounds, name, own))
     return table
 
 

@@ -23,6 +23,6 @@ def run(binaries, work, options, say):
         say(f"tail: {name}")
         subjects = caches.subjects(size, header, CLIENTS)
         runs = measure(subjects, options.rounds, options.seconds, say)
-        parts += beside(name, runs, NGINX)
+        parts += beside(name, runs, NGINX, p99_goal="tail.p99")
     parts.append(Judged("tail.p99", spread(runs[LOGGED], "p99_ms")))
     return Outcome("Tail", parts)

@@ -7,7 +7,7 @@ import subprocess
 
 from .load import CORE_COLUMNS, SCRIPT, Subject, caution, core_cells, measure, ratios, spread
 from .machine import LOAD_CORE, Unfit
-from .outcome import Column, Judged, Outcome, Spread, Table
+from .outcome import Column, Judged, Outcome, Table
 from .processes import stop
 from .servers import Gateway, app_file, request, start_cdn
 
@@ -22,12 +22,13 @@ OriginShare = 0
 HedgeAfter = "off"
 """
 
-#: Every owner is remembered, as none of them gets back within the hour what a request has cost; and none of
-#: the few comes to the end of it.
-_LIMITS = """
-PerOwner = { Rate = "1/h", Burst = 1000000 }
-PerApp = { Rate = "1000000/s", Burst = 100000000 }
-"""
+#: By how many owners there are: each is remembered for as long as this takes, and none comes to the end of
+#: what it may ask for. (A limit must be whole again within 30 days.)
+_LIMITS = {
+    count: f'PerOwner = {{ Rate = "{rate}", Burst = {burst} }}\n'
+    'PerApp = { Rate = "1000000/s", Burst = 100000000 }\n'
+    for count, rate, burst in ((OWNERS[0], "1/m", 43_200), (OWNERS[1], "1/h", 720))
+}
 
 
 def run(binaries, work, options, say):
@@ -69,7 +70,7 @@ def _owners(binary, work, cdn, options, say):
     posts, reads = [], []
     for count in OWNERS:
         say(f"growth: {count:,} owners")
-        gateway = Gateway.start(binary, work, f"growth {count} owners", cdn, read=_READ, limits=_LIMITS)
+        gateway = Gateway.start(binary, work, f"growth {count} owners", cdn, read=_READ, limits=_LIMITS[count])
         _introduce(gateway, count)
         name = f"{count:,} owners"
         posts.append(Subject(name, gateway.process, gateway.port, _ROUTE.format("shop"), among=count))
@@ -115,8 +116,8 @@ def _subject(gateway, name, path, lines):
 def _published(gateway, work, apps):
     """An object in memory for each of these apps; the reads of all of them."""
     content, paths = random.Random(1).randbytes(SIZE), []
-    for app in apps:
-        key = gateway.presign(app)["key"]
+    for turn, app in enumerate(apps):
+        key = gateway.presign(app, f"publisher-{turn}")["key"]
         (work / "objects/images" / key).write_bytes(content)
         paths.append(gateway.path_of(key, app))
     for turn in range(2):

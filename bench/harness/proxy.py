@@ -15,6 +15,7 @@ OriginShare = 0
 HedgeAfter = "off"
 ConnectTimeout = "60s"
 FirstByteTimeout = "60s"
+StallTimeout = "60s"
 """
 
 #: How many read large bodies at once: each is to come to its end within a run.

@@ -172,11 +172,11 @@ class Gateway:
         wait_for(lambda: listens(admin_port if has_admin else port), process, "the gateway", log)
         return cls(process, port, admin_port)
 
-    def presign(self, app="shop"):
+    def presign(self, app="shop", owner="owner-0"):
         """Asks for an upload; the data of the answer."""
         body = json.dumps({"file": "Holiday photo.jpg"})
         path = f"/darkroom/{app}/v1/images/presigned-urls"
-        headers = {"X_Owner_Id": "owner-0", "Content-Type": "application/json"}
+        headers = {"X_Owner_Id": owner, "Content-Type": "application/json"}
         status, _, answer = request(self.port, "POST", path, body, headers)
         if status != 200:
             raise Unfit(f"the gateway grants no upload: {status} {answer[:300]!r}")

@@ -14,11 +14,13 @@ PLOT = 190
 
 #: Whose colour is whose, by what is in the name: the first that fits. The same in all pictures.
 _FAMILIES = {
+    # What others have made; and the gateway as it is not usually, or what it is compared with.
     "javascript": "yellow", "boto3": "purple", "google-cloud": "purple", "aws-": "teal",
-    '"off"': "grey", "without": "grey", "gateway": "blue", "nginx": "green", "varnish": "purple", "companion": "orange", "node": "yellow",
-    "floor": "grey", "baseline": "grey", "wrong": "red", "delayed": "red", "worst": "red",
-    "aborted": "yellow", "refused": "yellow", "complete": "green", "good": "green", "storage": "teal",
-    "cdn": "orange",
+    '"off"': "grey", "without": "grey", "floor": "grey", "baseline": "grey",
+    "gateway": "blue", "nginx": "green", "varnish": "purple", "companion": "orange", "node": "yellow",
+    # What became of requests, and who answered them.
+    "wrong": "red", "delayed": "red", "worst": "red", "aborted": "yellow", "refused": "yellow",
+    "complete": "green", "good": "green", "storage": "teal", "cdn": "orange",
 }
 #: For lines of no family.
 _OTHERS = ["blue", "orange", "teal", "purple", "green", "yellow"]

@@ -11,8 +11,8 @@ Made by `bench/run` from `results/*.json`, and not to be changed by hand. [READM
 each section measures and how to read it. **Only ratios within one run mean anything**: figures of two
 sections may be of different days. Medians, with (lowest–highest) of the rounds."""
 
-_GOALS_ABOUT = """It is the median that meets a goal. Beside a program that writes no access log, the gateway
-without one counts; what the log costs, the sections tell."""
+_GOALS_ABOUT = """It is the median that meets a goal. Beside nginx and Varnish, which write no access log here,
+the gateway without one counts; what the log costs, the sections tell."""
 
 
 def page(results, drawn):

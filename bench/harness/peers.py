@@ -29,7 +29,7 @@ def node():
     machine.need({"node": "nodejs", "npm": "npm"})
     folder = machine.repository() / ".peers/bench-node"
     folder.mkdir(parents=True, exist_ok=True)
-    install = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+    install = ["npm", "ci", "--engine-strict", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
     if not _is_installed(folder, SCRIPTS / "package-lock.json"):
         for name in ("package.json", "package-lock.json"):
             shutil.copy(SCRIPTS / name, folder)

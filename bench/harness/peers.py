@@ -29,7 +29,7 @@ def node():
     machine.need({"node": "nodejs", "npm": "npm"})
     folder = machine.repository() / ".peers/bench-node"
     folder.mkdir(parents=True, exist_ok=True)
-    install = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+    install = ["npm", "ci", "--engine-strict", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
     if not _is_installed(folder, SCRIPTS / "package-lock.json"):
         for name in ("package.json", "package-lock.json"):
             shutil.copy(SCRIPTS / name, folder)
@@ -96,11 +96,11 @@ def start_varnish(work, cdn):
     machine.need({"varnishd": "varnish"})
     settings = fill("varnish.vcl", work / "varnish.vcl", CDN_PORT=cdn.port)
     (work / "varnish").mkdir()
-    # In the foreground and as who starts it; no port for commands. One pool of threads for one core, and
-    # little room for a log that nobody reads.
+    # In the foreground and as who starts it; no port for commands. One pool of threads for one core, as many
+    # as there are ever clients, and little room for a log that nobody reads.
     command = ["varnishd", "-F", "-j", "none", "-T", "none", "-a", "127.0.0.1:PORT", "-f", settings]
     command += ["-n", work / "varnish", "-s", "malloc,256m", "-l", "1m"]
-    command += ["-p", "thread_pools=1", "-p", "http_gzip_support=off"]
+    command += ["-p", "thread_pools=1", "-p", "thread_pool_min=600", "-p", "http_gzip_support=off"]
     return Peer.start(command, "varnish", work)
 
 

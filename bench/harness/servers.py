@@ -86,8 +86,13 @@ def start_cdn(work):
     return Nginx.start("cdn.nginx.conf", LOAD_CORE, work)
 
 
-def start_peer(work, cdn):
-    return Nginx.start("peer.nginx.conf", MEASURED_CORE, work, CDN_PORT=cdn.port)
+#: Buffers of nginx for a connection to an upstream: for speed, and as they come.
+LARGE_BUFFERS = "proxy_buffers 16 64k; proxy_buffer_size 64k;"
+OWN_BUFFERS = "proxy_buffers 8 4k; proxy_buffer_size 4k;"
+
+
+def start_peer(work, cdn, buffers=LARGE_BUFFERS):
+    return Nginx.start("peer.nginx.conf", MEASURED_CORE, work, CDN_PORT=cdn.port, BUFFERS=buffers)
 
 
 @dataclass

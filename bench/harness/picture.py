@@ -49,29 +49,41 @@ class _Frame:
 
     #: Where the bars begin.
     left: float
-    #: The least and the most that the bars show, by what they show.
+    #: The least and the most that bars on the same scale show, by its name.
     ranges: dict
+    #: How wide the figures beside them are.
+    widths: dict
     #: Whether a goal is met, by its name, where it was judged.
     met: dict
 
     @classmethod
     def of(cls, parts):
         tables = [part for part in parts if part["kind"] == "table"]
-        names, ranges = [""], {}
+        met = {part["name"]: part["met"] for part in parts if part["kind"] == "goal"}
+        frame, names = cls(0, {}, {}, met), [""]
         for table in tables:
             drawn = [column for column in table["columns"] if column["drawn"]]
             names += [row["subject"] for row in table["rows"] if drawn or table["stacked"]]
             for column in drawn:
                 ends = [value[end] for _, value in _values(table, column) for end in ("lowest", "highest")]
                 ends += [GOALS[name].wanted for name in _goals(table, column)]
-                ends += ranges.get(_label(column), [])
-                ranges[_label(column)] = [min(ends), max(ends)]
-        met = {part["name"]: part["met"] for part in parts if part["kind"] == "goal"}
-        return cls(MARGIN + max(map(width_of, names)) + 12, ranges, met)
+                scale = _scale_name(table, column)
+                ends += frame.ranges.get(scale, [])
+                frame.ranges[scale] = [min(ends), max(ends)]
+                figures = [frame.figure(row, column) for row, _ in _values(table, column)]
+                frame.widths[scale] = max([frame.widths.get(scale, 0), *map(width_of, figures)])
+        frame.left = MARGIN + max(map(width_of, names)) + 12
+        return frame
 
-    def scale(self, column, right):
-        least, most = self.ranges[_label(column)]
+    def scale(self, table, column):
+        name = _scale_name(table, column)
+        (least, most), right = self.ranges[name], WIDTH - MARGIN - self.widths[name] - 12
         return Scale(most * 1.02, self.left, right, least if column["is_log"] else 0, column["is_log"])
+
+    def figure(self, row, column):
+        """What stands beside the bar of a row."""
+        text = cell(row["values"][column["head"]], column)
+        return f"{text}, {self.verdict(row['goal'])[0]}" if row["goal"] else text
 
     def verdict(self, name):
         """What the line of a goal is to say, and how."""
@@ -97,11 +109,7 @@ def _panels(part):
 def _bars(frame, table, column, top):
     """A bar for each subject, with whiskers, and the goal."""
     values = _values(table, column)
-    figures = [cell(row["values"][column["head"]], column) for row, _ in values]
-    figures = [f"{figure}, {frame.verdict(row['goal'])[0]}" if row["goal"] else figure
-               for figure, (row, _) in zip(figures, values)]
-    right = WIDTH - MARGIN - max(map(width_of, figures)) - 12
-    scale = frame.scale(column, right)
+    scale = frame.scale(table, column)
     shapes, top = [text(MARGIN, top, _title(table, column), "head")], top + (30 if column["goal"] else 14)
     bottom = top + ROW * len(values)
     shapes += _grid(scale, top, bottom, column["share"])
@@ -115,7 +123,7 @@ def _bars(frame, table, column, top):
             shapes += whisker(scale.at(value["lowest"]), scale.at(value["highest"]), middle)
         if column["is_log"]:
             shapes.append(dot(median, middle, shades[number][0], 6))
-        shapes.append(text(WIDTH - MARGIN, middle + 4, figures[number], anchor="end"))
+        shapes.append(text(WIDTH - MARGIN, middle + 4, frame.figure(row, column), anchor="end"))
         if row["goal"]:
             x, kind = scale.at(GOALS[row["goal"]].wanted), frame.verdict(row["goal"])[1]
             ends = (x, middle - ROW / 2 + 2, x, middle + ROW / 2 - 2)
@@ -145,6 +153,11 @@ def _goals(table, column):
 
 def _label(column):
     return column["label"] or column["head"]
+
+
+def _scale_name(table, column):
+    """Ratios to the same subject are on the same scale, and everything else has its own."""
+    return _label(column) if column["peer"] else _title(table, column)
 
 
 def _title(table, column):

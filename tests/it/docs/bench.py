@@ -14,7 +14,7 @@ BENCH = pathlib.Path(__file__).resolve().parents[3] / "bench"
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(BENCH))
 
-from harness import goals, report, results, svg
+from harness import goals, picture, report, results, svg
 from harness.goals import GOALS, Goal
 from harness.outcome import Chart, Column, Judged, Outcome, Spread, Table
 from harness.sections import SECTIONS
@@ -69,10 +69,14 @@ def documents():
     }
 
 
+#: The names of shapes begin with it.
+SVG = "{http://www.w3.org/2000/svg}"
+
+
 def shapes(name, kind):
     """The shapes of one kind in the picture of a section."""
     drawn = results.rendered(documents())[f"results/{name}.svg"]
-    return list(xml.etree.ElementTree.fromstring(drawn).iter(f"{{http://www.w3.org/2000/svg}}{kind}"))
+    return list(xml.etree.ElementTree.fromstring(drawn).iter(f"{SVG}{kind}"))
 
 
 class Goals(unittest.TestCase):
@@ -209,6 +213,22 @@ class Pictures(unittest.TestCase):
                 self.assertGreaterEqual(left, 0, text.text)
                 self.assertLessEqual(left + width, svg.WIDTH, text.text)
                 self.assertLessEqual(float(text.get("y")), height - 4, text.text)
+
+    def test_ratios_to_the_same_subject_are_on_one_scale_and_other_figures_on_their_own(self):
+        parts = []
+        for head, value in (("a", 2), ("b", 8)):
+            table = Table(head, [Column("of nginx", peer="nginx", drawn=True), Column("MiB", drawn=True)])
+            table.add("nginx", 1, value)
+            table.add("gateway", value, value)
+            parts.append(table)
+        document = {"made": MADE, **Outcome("Reads", parts).document()}
+        root = xml.etree.ElementTree.fromstring(picture.draw(document))
+        bars = [bar for bar in root.iter(f"{SVG}rect") if bar.get("height") == "14.0"]
+        ratio_a, mib_a, ratio_b, mib_b = (
+            [float(bar.get("width")) for bar in bars[at:at + 2]] for at in range(0, len(bars), 2)
+        )
+        self.assertEqual(ratio_a[0], ratio_b[0], "1 is as long in both")
+        self.assertAlmostEqual(mib_a[0], mib_b[0], msg="each fills its own panel")
 
     def test_parts_of_a_whole_stand_one_behind_the_other(self):
         bars = [bar for bar in shapes("healing", "rect") if bar.get("height") == "14.0"]

@@ -1,4 +1,4 @@
-//! Object keys: the only place where a key or a storage path is built or parsed.
+//! Object keys: the only place where a key is built or parsed.
 //!
 //! A minted key is `{id}-{name}.{ext}`. The id is 26 Crockford base32 symbols, 130 bits:
 //!
@@ -8,7 +8,6 @@
 //! | 42 | random | two uploads in one millisecond differ |
 //! | 40 | truncated HMAC-SHA256 over app, the other 90 bits and the rest of the key | a forged key is refused without a call to anyone |
 
-use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -64,14 +63,6 @@ pub enum ObjectKey {
     /// Made by another system, where the app accepts such keys.
     Foreign(Arc<str>),
 }
-
-/// The part of a bucket that an app may use: empty, or it ends in `/` by convention (not by rule).
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct KeyPrefix(Arc<str>);
-
-/// The full name of an object in its bucket: prefix and key.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct StoragePath(Arc<str>);
 
 /// Why a path names no key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -323,81 +314,6 @@ fn contains_ignoring_case(haystack: &str, needle: &str) -> bool {
     haystack.as_bytes().windows(needle.len()).any(|w| w.eq_ignore_ascii_case(needle.as_bytes()))
 }
 
-impl KeyPrefix {
-    /// Takes a prefix as an app's file gives it.
-    ///
-    /// # Errors
-    /// A text for the tenant, if the prefix begins with `/`, has dot segments, or characters that
-    /// would have to be encoded in a URL.
-    pub fn parse(text: &str) -> Result<Self, &'static str> {
-        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'-' | b'_' | b'.');
-        if text.starts_with('/') {
-            return Err("a prefix does not begin with '/'");
-        }
-        if text.contains("//") || text.split('/').any(|segment| matches!(segment, "." | "..")) {
-            return Err("a prefix has no empty, '.' or '..' segments");
-        }
-        if text.len() > 100 || !text.bytes().all(plain) {
-            return Err(
-                "a prefix is at most 100 characters of a-z, A-Z, 0-9, '-', '_', '.' and '/'",
-            );
-        }
-        Ok(Self(text.into()))
-    }
-
-    /// The prefix as text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// The name in the bucket of the object with this key.
-    #[must_use]
-    pub fn path_of(&self, key: &ObjectKey) -> StoragePath {
-        StoragePath([&*self.0, key.as_str()].concat().into())
-    }
-
-    /// The name in the bucket of the object with this minted key.
-    #[must_use]
-    pub fn path_of_minted(&self, key: &MintedKey) -> StoragePath {
-        StoragePath([&*self.0, key.as_str()].concat().into())
-    }
-
-    /// Whether an object of one prefix can be an object of the other as well.
-    #[must_use]
-    pub fn overlaps(&self, other: &Self) -> bool {
-        self.0.starts_with(&*other.0) || other.0.starts_with(&*self.0)
-    }
-}
-
-impl StoragePath {
-    /// Takes a name as a bucket listing or a test gives it.
-    #[must_use]
-    pub fn from_listing(name: &str) -> Self {
-        Self(name.into())
-    }
-
-    /// The path, decoded.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// The path as it stands in a URL, `/` kept.
-    #[must_use]
-    pub fn to_url_path(&self) -> Cow<'_, str> {
-        percent_encoding::utf8_percent_encode(&self.0, URL_PATH).into()
-    }
-}
-
-/// Everything but the unreserved characters of RFC 3986 and `/`: the canonical form of `SigV4`.
-const URL_PATH: &percent_encoding::AsciiSet = &percent_encoding::NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~')
-    .remove(b'/');
-
 impl PartialEq for MintSecret {
     fn eq(&self, other: &Self) -> bool {
         self.secret == other.secret
@@ -433,12 +349,6 @@ impl fmt::Debug for MintedKey {
 impl fmt::Debug for ObjectKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
-    }
-}
-
-impl fmt::Debug for StoragePath {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 
@@ -586,23 +496,7 @@ mod tests {
         let key =
             ObjectKey::parse("2019/caf%C3%A9%20photo.jpg", &app("shop"), &keys, true).unwrap();
         assert_eq!(key.as_str(), "2019/café photo.jpg");
-        let path = KeyPrefix::parse("images/").unwrap().path_of(&key);
-        assert_eq!(path.to_url_path(), "images/2019/caf%C3%A9%20photo.jpg");
         let refused = ObjectKey::parse("2019/photo.jpg", &app("shop"), &keys, false);
         assert_eq!(refused, Err(InvalidKey::Unknown));
-    }
-
-    #[test]
-    fn prefixes() {
-        for good in ["", "images/", "a/b/", "tenant-1_"] {
-            assert!(KeyPrefix::parse(good).is_ok(), "{good}");
-        }
-        for bad in ["/images", "a//b", "../", "a b/", "%2e/"] {
-            assert!(KeyPrefix::parse(bad).is_err(), "{bad}");
-        }
-        let prefix = |text| KeyPrefix::parse(text).unwrap();
-        assert!(prefix("").overlaps(&prefix("images/")));
-        assert!(prefix("images/a/").overlaps(&prefix("images/")));
-        assert!(!prefix("images/").overlaps(&prefix("images2/")));
     }
 }

@@ -22,6 +22,7 @@ mod media_type;
 mod object;
 mod owner;
 mod parts;
+mod path;
 mod range;
 mod rate;
 mod reads;
@@ -46,14 +47,12 @@ pub use grant::{Grant, Grants};
 pub use hedge_after::{HedgeAfter, Percentile};
 pub use idempotency::{IdempotencyClaim, IdempotencyKey};
 pub use identity::{IdentityMethod, IdentityOutcome};
-pub use key::{
-    InvalidKey, KeyPrefix, MINT_ENTROPY_BYTES, MintSecrets, MintedKey, ObjectKey, StoragePath,
-    UploadId,
-};
+pub use key::{InvalidKey, MINT_ENTROPY_BYTES, MintSecrets, MintedKey, ObjectKey, UploadId};
 pub use media_type::MediaType;
 pub use object::{ObjectMeta, Representation, Shape};
 pub use owner::{InvalidOwnerId, OwnerId};
 pub use parts::{CannotCut, MAX_FILE_BYTES, PartPlan};
+pub use path::{KeyPrefix, StoragePath};
 pub use range::{ByteRange, ContentRange, RangeRequest};
 pub use rate::{InvalidRate, Rate};
 pub use reads::{

@@ -22,8 +22,9 @@ use super::intake::Intake;
 use super::patient::Patient;
 
 /// How much is buffered of what a client sends, or does not take, in bytes. More than the largest
-/// head that is let through.
-const BUFFER_BYTES: usize = 64 * 1024;
+/// head that is let through, and less than a chunk of a large body: a client that stands still holds
+/// one chunk then, and not the next one too.
+const BUFFER_BYTES: usize = 24 * 1024;
 
 /// Speaks HTTP/1 on a stream until its end; after the watcher's signal, only until the answer to
 /// what has been asked.
@@ -49,13 +50,14 @@ pub(super) async fn serve_http1<T, S, F, B>(
             request.extensions_mut().insert(Refused(problem));
         }
         let answer = handler(request, peer);
-        async move {
+        // Boxed: a connection that is idle has no use for the room.
+        Box::pin(async move {
             let mut response = answer.await;
             if is_last {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Ok::<_, Infallible>(response.map(|body| Answer { body, _unanswered: unanswered }))
-        }
+        })
     });
     let connection = http1::Builder::new()
         .max_buf_size(BUFFER_BYTES)

@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::load::{Directory, LoadContext, read_directory};
 use crate::config::ConfigError;
-use crate::domain::{Grants, TrustedProxies};
+use crate::domain::{Grants, TrustedProxies, hex};
 use crate::upstream::AddressPolicy;
 
 /// The environment: the value of a variable.
@@ -57,7 +57,7 @@ impl AppFiles {
 /// What a file's text is known by: the first 16 digits of its SHA-256, as `sha256sum` prints it.
 #[must_use]
 pub fn fingerprint(text: &str) -> String {
-    Sha256::digest(text)[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(text)[..8])
 }
 
 #[cfg(test)]

@@ -14,6 +14,8 @@ use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use crate::domain::hex;
+
 /// The bucket that the embedded store is made with.
 pub const BUCKET: &str = "media";
 
@@ -152,7 +154,7 @@ AllowedOrigins = ["*"]
 fn secret() -> io::Result<String> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(io::Error::other)?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&bytes))
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ use bytes::Bytes;
 
 use crate::apps::App;
 use crate::cdn::Cdn;
-use crate::domain::{MediaType, ObjectKey, ObjectMeta, StoragePath};
+use crate::domain::{MediaType, ObjectKey, ObjectMeta, StoragePath, hex};
 use crate::storage::{PutGrant, StorageError};
 use crate::upstream::{Client, SendError};
 
@@ -93,7 +93,7 @@ impl<'a> Examination<'a> {
     ) -> Result<Self, String> {
         let mut random = [0; 8];
         getrandom::fill(&mut random).map_err(|error| error.to_string())?;
-        let random: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        let random = hex(&random);
         Ok(Self {
             app,
             client,

@@ -12,11 +12,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use hmac::{Hmac, KeyInit as _, Mac as _};
-use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
 
-use super::{AppName, CleanName, MediaType, Secret, base32};
+use super::{AppName, CleanName, MacKey, MediaType, Secret, base32};
 
 /// How many random bytes [`MintedKey::mint`] takes; 42 of their 48 bits are used.
 pub const MINT_ENTROPY_BYTES: usize = 6;
@@ -38,15 +36,7 @@ pub struct UploadId([u8; ID_SYMBOLS]);
 
 /// The secrets of key minting: the first mints, all verify.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MintSecrets(Arc<[MintSecret]>);
-
-/// A secret, and the beginning of every MAC under it: hashing the secret anew for each key would
-/// double what a MAC costs.
-#[derive(Clone)]
-struct MintSecret {
-    secret: Secret,
-    begun: Hmac<Sha256>,
-}
+pub struct MintSecrets(Arc<[MacKey]>);
 
 /// A key that this gateway minted, with its MAC verified.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -147,31 +137,19 @@ impl MintSecrets {
     /// Takes the secrets in the order of the settings; `None` if there is none.
     #[must_use]
     pub fn new(secrets: Vec<Secret>) -> Option<Self> {
-        (!secrets.is_empty()).then(|| Self(secrets.into_iter().map(MintSecret::new).collect()))
+        (!secrets.is_empty()).then(|| Self(secrets.into_iter().map(MacKey::new).collect()))
     }
 }
 
-impl MintSecret {
-    fn new(secret: Secret) -> Self {
-        let begun = Hmac::new_from_slice(secret.expose()).expect("HMAC takes keys of any length");
-        Self { secret, begun }
-    }
-
-    /// The truncated MAC of a key, as symbols.
-    fn mac(&self, app: &AppName, head: &[u8], rest: &str) -> [u8; MAC_SYMBOLS] {
-        let mut mac = self.begun.clone();
-        // No field can contain the separator, so no two keys give the same input.
-        for part in [&b"safelight key 1"[..], app.as_str().as_bytes(), head, rest.as_bytes()] {
-            mac.update(part);
-            mac.update(&[0]);
-        }
-        let digest = mac.finalize().into_bytes();
-        let mut wide = [0u8; 16];
-        wide[11..].copy_from_slice(&digest[..5]);
-        let mut symbols = [0u8; MAC_SYMBOLS];
-        base32::encode(u128::from_be_bytes(wide), &mut symbols);
-        symbols
-    }
+/// The truncated MAC of a key, as symbols.
+fn mac(secret: &MacKey, app: &AppName, head: &[u8], rest: &str) -> [u8; MAC_SYMBOLS] {
+    let fields = [b"safelight key 1", app.as_str().as_bytes(), head, rest.as_bytes()];
+    let digest = secret.mac(fields, &[]);
+    let mut wide = [0u8; 16];
+    wide[11..].copy_from_slice(&digest[..5]);
+    let mut symbols = [0u8; MAC_SYMBOLS];
+    base32::encode(u128::from_be_bytes(wide), &mut symbols);
+    symbols
 }
 
 impl MintedKey {
@@ -194,7 +172,7 @@ impl MintedKey {
         let mut symbols = [0u8; ID_SYMBOLS];
         base32::encode(head, &mut symbols[..HEAD_SYMBOLS]);
         let rest = format!("{}.{extension}", name.as_str());
-        let mac = secrets.0[0].mac(app, &symbols[..HEAD_SYMBOLS], &rest);
+        let mac = mac(&secrets.0[0], app, &symbols[..HEAD_SYMBOLS], &rest);
         symbols[HEAD_SYMBOLS..].copy_from_slice(&mac);
         let id = UploadId(symbols);
         Self { text: format!("{}-{rest}", id.as_str()).into(), id }
@@ -213,7 +191,7 @@ impl MintedKey {
         let (id, rest) = split_minted(text)?;
         let (head, claimed) = id.0.split_at(HEAD_SYMBOLS);
         let genuine =
-            secrets.0.iter().any(|secret| secret.mac(app, head, rest).ct_eq(claimed).into());
+            secrets.0.iter().any(|secret| mac(secret, app, head, rest).ct_eq(claimed).into());
         genuine.then(|| Self { text: text.into(), id })
     }
 
@@ -312,20 +290,6 @@ fn decode_path(raw: &str) -> Result<String, InvalidKey> {
 
 fn contains_ignoring_case(haystack: &str, needle: &str) -> bool {
     haystack.as_bytes().windows(needle.len()).any(|w| w.eq_ignore_ascii_case(needle.as_bytes()))
-}
-
-impl PartialEq for MintSecret {
-    fn eq(&self, other: &Self) -> bool {
-        self.secret == other.secret
-    }
-}
-
-impl Eq for MintSecret {}
-
-impl fmt::Debug for MintSecret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.secret.fmt(f)
-    }
 }
 
 impl fmt::Debug for UploadId {

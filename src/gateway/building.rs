@@ -6,6 +6,7 @@ use http::HeaderValue;
 use sha2::{Digest as _, Sha256};
 
 use crate::apps::{App, AppConfig, AppFiles, Apps, Environment, Reading, Workshop};
+use crate::domain::hex;
 use crate::metrics::Metrics;
 use crate::settings::Settings;
 use crate::storage::{GcsProcessCredentials, GcsSurroundings, ProcessCredentials, S3Access};
@@ -123,6 +124,6 @@ pub fn app_files(settings: &Settings, env: Environment) -> AppFiles {
 /// that may rightly stand behind it.
 fn loop_token(settings: &Settings) -> HeaderValue {
     let digest = Sha256::digest(settings.server.public_base_url.as_str());
-    let mark: String = digest[..4].iter().map(|byte| format!("{byte:02x}")).collect();
+    let mark = hex(&digest[..4]);
     HeaderValue::try_from(format!("safelight-{mark}")).expect("hexadecimal digits are ASCII")
 }

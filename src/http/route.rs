@@ -247,8 +247,9 @@ fn no_route(path: &str) -> NoRoute {
 
 /// Whether a path has what two parsers could read differently.
 fn is_hostile(path: &str) -> bool {
-    if path.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
-        // One plain word, as the name of an app is.
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'/');
+    if path.bytes().all(is_plain) && !path.contains("//") {
+        // Plain words, as the names of apps and most endpoints are.
         return false;
     }
     let inner = path.strip_prefix('/').unwrap_or(path);

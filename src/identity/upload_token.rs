@@ -1,28 +1,25 @@
 //! Upload tokens: the bearer right to act on one upload. A token is an HMAC-SHA256 over app, id and
 //! owner, cut to 160 bits, in 40 lower-case hexadecimal digits; nothing of it is stored.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
-use hmac::{Hmac, KeyInit as _, Mac as _};
-use sha2::Sha256;
 use subtle::{Choice, ConstantTimeEq as _};
 
-use crate::domain::{AppName, OwnerId, Secret, UploadId, UploadToken};
+use crate::domain::{AppName, MacKey, OwnerId, Secret, UploadId, UploadToken, hex};
 
 /// The bytes of the MAC that a token keeps: 160 bits, far beyond guessing.
 const TOKEN_BYTES: usize = 20;
 
 /// Mints and verifies upload tokens. Cloning is cheap.
 #[derive(Debug, Clone)]
-pub struct UploadTokens(Arc<[Secret]>);
+pub struct UploadTokens(Arc<[MacKey]>);
 
 impl UploadTokens {
     /// Takes the secrets in the order of the settings: the first mints, all verify. `None` if there
     /// is none.
     #[must_use]
     pub fn new(secrets: Vec<Secret>) -> Option<Self> {
-        (!secrets.is_empty()).then(|| Self(secrets.into()))
+        (!secrets.is_empty()).then(|| Self(secrets.into_iter().map(MacKey::new).collect()))
     }
 
     /// The token of an upload.
@@ -44,21 +41,10 @@ impl UploadTokens {
     }
 }
 
-fn token(secret: &Secret, app: &AppName, id: UploadId, owner: &OwnerId) -> String {
-    let mut mac =
-        Hmac::<Sha256>::new_from_slice(secret.expose()).expect("HMAC takes keys of any length");
-    // No field can contain the separator, so no two uploads give the same input; the first one
-    // keeps tokens apart from whatever else is signed with these secrets.
-    for part in ["safelight upload token 1", app.as_str(), id.as_str(), owner.as_str()] {
-        mac.update(part.as_bytes());
-        mac.update(&[0]);
-    }
-    let digest = mac.finalize().into_bytes();
-    let mut text = String::with_capacity(2 * TOKEN_BYTES);
-    for byte in &digest[..TOKEN_BYTES] {
-        write!(text, "{byte:02x}").expect("a String takes any text");
-    }
-    text
+fn token(secret: &MacKey, app: &AppName, id: UploadId, owner: &OwnerId) -> String {
+    // The first field keeps tokens apart from whatever else is signed with these secrets.
+    let fields = ["safelight upload token 1", app.as_str(), id.as_str(), owner.as_str()];
+    hex(&secret.mac(fields.map(str::as_bytes), &[])[..TOKEN_BYTES])
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use tokio::io::AsyncWriteExt as _;
 
-use super::hex;
+use crate::domain::hex;
 
 /// The folder of the blobs.
 pub(super) struct Blobs {

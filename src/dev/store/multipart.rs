@@ -18,7 +18,8 @@ use super::checksums::Declared;
 use super::index::{StoredHeaders, StoredObject};
 use super::uploads::{StoredPart, UploadRef};
 use super::writes::{DEFAULT_TYPE, metadata, refuse_unsupported, replace};
-use super::{Core, hex, internal};
+use super::{Core, internal};
+use crate::domain::hex;
 
 /// The smallest part but the last one, in bytes: 5 MiB; the largest part number; the most parts of
 /// one page. <https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>

@@ -12,7 +12,8 @@ use s3s::{S3Request, S3Result, s3_error};
 
 use super::checksums::Declared;
 use super::index::{Replace, StoredHeaders, StoredObject};
-use super::{Core, hex, internal};
+use super::{Core, internal};
+use crate::domain::hex;
 
 /// The type of an object that was stored without one.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html>

@@ -11,6 +11,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use sha2::{Digest as _, Sha256};
 
+use crate::domain::hex;
+
 /// The longest life of a signed URL: seven days, by the protocol.
 pub(super) const MAX_EXPIRY: Duration = Duration::from_secs(604_800);
 
@@ -127,15 +129,6 @@ fn timestamp(seconds: u64) -> Option<String> {
         time.minute(),
         time.second()
     ))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut text = String::with_capacity(2 * bytes.len());
-    for nibble in bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]) {
-        text.push(char::from(DIGITS[usize::from(nibble)]));
-    }
-    text
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ type Header = (HeaderName, Secret);
 
 /// Reads the section; `None` where nobody collects.
 pub(super) fn collector(section: &mut Section<'_>) -> Option<Collector> {
-    let endpoint = section.key("OTLPEndpoint").non_empty().text(endpoint);
+    let endpoint = section.key("OTLPEndpoint").text(endpoint);
     let ratio = section.key("SampleRatio").number().check(|share| match SampleRatio::new(*share) {
         Some(_) => Ok(()),
         None => Err("write a number from 0 to 1, such as 0.01"),
@@ -42,25 +42,16 @@ pub(super) fn collector(section: &mut Section<'_>) -> Option<Collector> {
         section.error(filed.place(), message, Some("remove one of the two".to_owned()));
         return None;
     }
-    if !endpoint.is_present() {
-        let places = [
-            ratio.is_present().then(|| ratio.place().clone()),
-            service_name.is_present().then(|| service_name.place().clone()),
-            listed.is_present().then(|| listed.place().clone()),
-            filed.is_present().then(|| filed.place().clone()),
-        ];
-        for place in places.into_iter().flatten() {
-            let hint = Some("set Tracing.OTLPEndpoint, or remove this".to_owned());
-            section.error(
-                &place,
-                "there is no Tracing.OTLPEndpoint that this would be about",
-                hint,
-            );
-        }
+    let is_begun = section.is_written()
+        || ratio.is_present()
+        || service_name.is_present()
+        || listed.is_present()
+        || filed.is_present();
+    if !is_begun && !endpoint.is_present() {
         return None;
     }
     let place = endpoint.place().clone();
-    let url = endpoint.optional()?;
+    let url = endpoint.required("the URL of the collector, or \"\" for none")??;
     let headers = listed.optional().or(filed.optional()).unwrap_or_default();
     if !headers.is_empty() && url.scheme() != "https" && !is_this_machine(&url) {
         let message = "Tracing.Headers would go over the network in plain text";
@@ -75,8 +66,11 @@ pub(super) fn collector(section: &mut Section<'_>) -> Option<Collector> {
     })
 }
 
-/// The collector's URL, to which the path of traces is added.
-fn endpoint(text: &str) -> Result<Url, String> {
+/// The collector's URL, to which the path of traces is added; `None` if there is to be none.
+fn endpoint(text: &str) -> Result<Option<Url>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
     let mut url = Url::parse(text).map_err(|error| {
         format!("this is not a URL ({error}); write it like \"http://127.0.0.1:4318\"")
     })?;
@@ -99,7 +93,7 @@ fn endpoint(text: &str) -> Result<Url, String> {
     }
     let path = format!("{}/{PATH}", url.path().trim_end_matches('/'));
     url.set_path(&path);
-    Ok(url)
+    Ok(Some(url))
 }
 
 fn is_this_machine(url: &Url) -> bool {

@@ -6,6 +6,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::{Either, select};
 use http::header::{CONTENT_TYPE, HeaderName, RETRY_AFTER, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -38,8 +39,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 const TIMEOUTS: Timeouts =
     Timeouts { connect: Duration::from_secs(3), first_byte: Duration::from_secs(10) };
 
-/// How long the end of the process waits for what is left to be delivered.
-const FLUSH: Duration = Duration::from_secs(5);
+/// How long the end of the process waits for what is left to be delivered: with the defaults of
+/// `[Server]`, all of stopping fits into the 30 s that Kubernetes gives it.
+const FLUSH: Duration = Duration::from_secs(2);
 
 /// The largest answer that is read: it holds two numbers and a text.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
@@ -119,19 +121,21 @@ impl Exporter {
     /// Sends spans until `stop`, and then what is left, as far as there is time.
     pub async fn run_until(mut self, stop: impl Future<Output = ()>) {
         let mut stop = pin!(stop);
-        loop {
+        let end = loop {
             tokio::select! {
                 biased;
-                () = &mut stop => break,
+                () = &mut stop => break Instant::now() + FLUSH,
                 () = self.gather() => {}
             }
-            tokio::select! {
-                biased;
-                () = &mut stop => break,
-                () = self.deliver() => {}
+            // What is on its way when it is time to stop arrives, rather than be sent twice.
+            if let Either::Right(((), delivery)) = select(pin!(self.deliver()), stop.as_mut()).await
+            {
+                let end = Instant::now() + FLUSH;
+                let _ = timeout_at(end, delivery).await;
+                break end;
             }
-        }
-        if timeout(FLUSH, self.flush()).await.is_err() {
+        };
+        if timeout_at(end, self.flush()).await.is_err() {
             let left = self.batch.len() + self.queue.len();
             self.metrics.given_up(left);
             tracing::warn!(spans = left, "the collector did not take the last spans in time");

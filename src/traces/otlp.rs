@@ -184,3 +184,117 @@ fn attribute((name, value): &(&'static str, Value)) -> KeyValue {
     };
     KeyValue { key: (*name).to_owned(), value: Some(AnyValue { value: Some(value) }) }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::num::{NonZeroU64, NonZeroU128};
+
+    use opentelemetry_proto::tonic::collector::trace::v1 as official;
+    use opentelemetry_proto::tonic::common::v1::any_value;
+    use proptest::prelude::*;
+
+    use super::super::context::{Context, SpanId, TraceId};
+    use super::super::span::Name;
+    use super::*;
+    use crate::domain::AppName;
+
+    fn kind() -> impl Strategy<Value = Kind> {
+        prop_oneof![Just(Kind::Server), Just(Kind::Client), Just(Kind::Internal)]
+    }
+
+    fn value() -> impl Strategy<Value = Value> {
+        prop_oneof![
+            Just(Value::Word("timeout")),
+            Just(Value::App(AppName::parse("shop").unwrap())),
+            any::<i64>().prop_map(Value::Number),
+            "[0-9a-f]{16}".prop_map(|id| Value::RequestId(id.as_bytes().try_into().unwrap())),
+        ]
+    }
+
+    fn ended() -> impl Strategy<Value = Ended> {
+        let ids = (1_u128.., 1_u64.., proptest::option::of(1_u64..));
+        let times = (0_u64..1 << 60, 0_u64..1 << 40);
+        let said = (kind(), proptest::collection::vec(value(), 0..5), any::<bool>());
+        (ids, times, said).prop_map(|((trace, span, parent), (begun, took), said)| Ended {
+            context: Context {
+                trace: TraceId(NonZeroU128::new(trace).unwrap()),
+                span: SpanId(NonZeroU64::new(span).unwrap()),
+                sampled: true,
+                state: said.2.then(|| http::HeaderValue::from_static("a=1")),
+            },
+            name: Name("GET", said.2.then_some("/route")),
+            kind: said.0,
+            parent: parent.map(|id| SpanId(NonZeroU64::new(id).unwrap())),
+            begun: UNIX_EPOCH + Duration::from_nanos(begun),
+            took: Duration::from_nanos(took),
+            attributes: said.1.into_iter().map(|value| ("name", value)).collect(),
+            failed: said.2,
+        })
+    }
+
+    fn text(value: &Value) -> any_value::Value {
+        match value {
+            Value::Word(word) => any_value::Value::StringValue((*word).to_owned()),
+            Value::App(app) => any_value::Value::StringValue(app.as_str().to_owned()),
+            Value::RequestId(id) => {
+                any_value::Value::StringValue(String::from_utf8(id.to_vec()).unwrap())
+            }
+            Value::Number(number) => any_value::Value::IntValue(*number),
+        }
+    }
+
+    proptest! {
+        /// The types that are generated from the protocol read what was meant.
+        #[test]
+        fn the_protocol_reads_it(spans in proptest::collection::vec(ended(), 1..4)) {
+            let read = official::ExportTraceServiceRequest::decode(&*request("media", &spans));
+            let [of_resource] = &read.unwrap().resource_spans[..] else { panic!("one process") };
+            let resource = of_resource.resource.as_ref().unwrap();
+            let service = resource.attributes[0].value.clone().unwrap().value;
+            prop_assert_eq!(service, Some(any_value::Value::StringValue("media".to_owned())));
+            let read = &of_resource.scope_spans[0].spans;
+            prop_assert_eq!(read.len(), spans.len());
+            for (read, span) in read.iter().zip(&spans) {
+                let parent = span.parent.map_or(Vec::new(), |id| id.0.get().to_be_bytes().to_vec());
+                prop_assert_eq!(&read.trace_id, &span.context.trace.0.get().to_be_bytes());
+                prop_assert_eq!(&read.span_id, &span.context.span.0.get().to_be_bytes());
+                prop_assert_eq!(&read.parent_span_id, &parent);
+                let kind = match span.kind {
+                    Kind::Server => "SPAN_KIND_SERVER",
+                    Kind::Client => "SPAN_KIND_CLIENT",
+                    Kind::Internal => "SPAN_KIND_INTERNAL",
+                };
+                prop_assert_eq!(read.kind().as_str_name(), kind);
+                let took = read.end_time_unix_nano - read.start_time_unix_nano;
+                prop_assert_eq!(u128::from(took), span.took.as_nanos());
+                let remote = read.flags & IS_REMOTE != 0;
+                prop_assert_eq!(remote, span.kind == Kind::Server && span.parent.is_some());
+                let status = read.status.as_ref().map(|status| status.code().as_str_name());
+                prop_assert_eq!(status, span.failed.then_some("STATUS_CODE_ERROR"));
+                prop_assert_eq!(read.trace_state.as_str(), if span.failed { "a=1" } else { "" });
+                prop_assert_eq!(read.name.as_str(), if span.failed { "GET /route" } else { "GET" });
+                let values = read.attributes.iter().map(|it| it.value.clone().unwrap().value);
+                let expected = span.attributes.iter().map(|(_, value)| Some(text(value)));
+                prop_assert_eq!(values.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
+            }
+        }
+
+        #[test]
+        fn what_was_thrown_away_is_read(spans in 0_i64.., why: String) {
+            let partial = official::ExportTracePartialSuccess { rejected_spans: spans, error_message: why };
+            let answer = official::ExportTraceServiceResponse { partial_success: Some(partial) };
+            prop_assert_eq!(rejected(&answer.encode_to_vec()), u64::try_from(spans).unwrap());
+        }
+
+        #[test]
+        fn an_answer_that_is_none_says_nothing(answer: Vec<u8>) {
+            let _ = rejected(&answer);
+        }
+    }
+
+    #[test]
+    fn an_empty_answer_is_a_good_one() {
+        assert_eq!(rejected(b""), 0);
+        assert_eq!(rejected(b"<html>"), 0);
+    }
+}

@@ -196,3 +196,100 @@ impl Drop for Open {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use tokio::sync::mpsc;
+
+    use super::super::tracer::{SampleRatio, begin};
+    use super::*;
+    use crate::log::of_this_request;
+    use crate::metrics::{Metrics, SpanMetrics};
+
+    const WORK: Name = Name("work", None);
+
+    fn recording() -> (Tracer, mpsc::Receiver<Ended>) {
+        Tracer::new(SampleRatio::ALL, SpanMetrics::new(&Metrics::new()))
+    }
+
+    fn ended(queue: &mut mpsc::Receiver<Ended>) -> Vec<Ended> {
+        std::iter::from_fn(|| queue.try_recv().ok()).collect()
+    }
+
+    #[tokio::test]
+    async fn a_span_is_below_the_one_that_its_task_works_for() {
+        let (tracer, mut queue) = recording();
+        let request = begin(Some(&tracer), None);
+        let work = async {
+            let outer = Span::begin(Kind::Internal, WORK);
+            outer.follow(pin!(async { drop(Span::begin(Kind::Client, WORK)) })).await;
+            // Another task is somewhere else, unless it goes on for this one.
+            tokio::spawn(async { drop(Span::begin(Kind::Client, WORK)) }).await.unwrap();
+            drop(outer);
+            let going_on = of_this_request(async { drop(Span::begin(Kind::Client, WORK)) });
+            tokio::spawn(going_on).await.unwrap();
+        };
+        request.follow(pin!(work)).await;
+        drop(Span::begin(Kind::Client, WORK));
+        drop(request);
+        let [inner, outer, beside, request] = <[Ended; 4]>::try_from(ended(&mut queue)).unwrap();
+        let id = |span: &Ended| Some(span.context.span);
+        assert_eq!((inner.parent, outer.parent), (id(&outer), id(&request)));
+        assert_eq!((beside.parent, request.parent), (id(&request), None));
+        for span in [&inner, &outer, &beside] {
+            assert_eq!(span.context.trace, request.context.trace);
+        }
+    }
+
+    #[test]
+    fn the_last_word_counts_and_silence_is_a_cancellation() {
+        let (tracer, mut queue) = recording();
+        let span = || begin(Some(&tracer), None);
+        drop(span());
+        let mut failed = span();
+        failed.came_to("ok");
+        failed.failed("broke");
+        drop(failed);
+        let mut ok = span();
+        ok.failed("broke");
+        ok.came_to("ok");
+        drop(ok);
+        let told: Vec<_> = ended(&mut queue)
+            .into_iter()
+            .map(|span| (span.attributes.last().cloned().unwrap(), span.failed))
+            .collect();
+        let outcome = |word, failed| ((OUTCOME, Value::Word(word)), failed);
+        assert_eq!(told, [outcome(CANCELLED, false), outcome("broke", true), outcome("ok", false)]);
+    }
+
+    #[test]
+    fn what_is_only_passed_on_is_not_recorded() {
+        let (trace, span) = (super::super::TraceId::random(), SpanId::random());
+        let of_peer = Context { trace, span, sampled: false, state: None };
+        let (tracer, mut queue) = recording();
+        for tracer in [None, Some(&tracer)] {
+            let request = begin(tracer, Some(of_peer.clone()));
+            assert!(!request.is_recorded());
+            request.place().scope(|| {
+                assert_eq!(Place::current_trace(), Some(trace));
+                assert!(!Span::begin(Kind::Client, WORK).is_recorded());
+                let mut headers = http::HeaderMap::new();
+                super::super::pass_on(&mut headers);
+                assert_eq!(Context::from_headers(&headers).as_ref(), Some(&of_peer));
+            });
+        }
+        assert!(ended(&mut queue).is_empty());
+    }
+
+    /// The seats of all that is not traced.
+    #[test]
+    fn nothing_is_as_small_as_a_pointer() {
+        assert_eq!(size_of::<Span>(), size_of::<usize>());
+        assert_eq!(size_of::<Place>(), size_of::<usize>());
+        let mut headers = http::HeaderMap::new();
+        super::super::pass_on(&mut headers);
+        assert_eq!((headers.len(), headers.capacity()), (0, 0));
+    }
+}

@@ -128,6 +128,7 @@ impl std::fmt::Debug for Tracer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::Metrics;
 
     #[test]
     fn what_becomes_of_a_trace() {
@@ -162,5 +163,19 @@ mod tests {
         assert_eq!(SampleRatio::new(1.0), Some(SampleRatio::ALL));
         assert!(!SampleRatio::new(0.0).unwrap().takes(0));
         assert!(SampleRatio::new(f64::MIN_POSITIVE).is_some());
+    }
+
+    /// What nobody takes is dropped and counted, and nobody waits.
+    #[test]
+    fn spans_beyond_the_room_for_them_are_counted() {
+        let metrics = Metrics::new();
+        let (tracer, mut queue) = Tracer::new(SampleRatio::ALL, SpanMetrics::new(&metrics));
+        for _ in 0..MAX_WAITING + 3 {
+            drop(begin(Some(&tracer), None));
+        }
+        let no_room = metrics.spans.with_label_values(&["no_room"]);
+        assert_eq!(no_room.get(), 3);
+        let taken = std::iter::from_fn(|| queue.try_recv().ok()).count();
+        assert_eq!(taken, MAX_WAITING);
     }
 }

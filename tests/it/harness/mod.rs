@@ -3,6 +3,7 @@
 
 pub mod callers;
 pub mod certificates;
+pub mod collector;
 pub mod dead_ends;
 pub mod dev_cdn;
 pub mod embedded;

@@ -213,10 +213,7 @@ fn what_is_wrong_is_told_with_its_line() {
             "F:9: Tracing.Headers: host is set by the gateway",
         ),
         (
-            with(
-                "",
-                "[Tracing]\nOTLPEndpoint = 'https://c.test'\nHeaders = ['X-Key: hunter2é']",
-            ),
+            with("", "[Tracing]\nOTLPEndpoint = 'https://c.test'\nHeaders = ['X-Key: hunter2é']"),
             "F:9: Tracing.Headers: the value for x-key is empty, or is not in visible ASCII",
         ),
         (

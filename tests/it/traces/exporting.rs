@@ -218,7 +218,7 @@ async fn what_may_pass_is_sent_again_and_what_is_refused_is_not() {
     gateway.until_counted(&spans("exported"), 2.0).await;
     let metrics = gateway.metrics().await;
     assert_eq!(metrics.value(&exports("failed")), 1.0);
-    assert_eq!(collector.seen(|seen| seen.bodies[0] == seen.bodies[1]), true);
+    assert!(collector.seen(|seen| seen.bodies[0] == seen.bodies[1]), "the same spans");
 
     collector.next(Refusal::Status(400));
     scene.read("01").await;

@@ -3,10 +3,12 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
+use std::io::Read as _;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use flate2::read::GzDecoder;
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
@@ -169,7 +171,7 @@ impl Collector {
 async fn take(shared: &Shared, request: Request<Incoming>) -> Response<Full<Bytes>> {
     let (head, body) = request.into_parts();
     let Ok(body) = body.collect().await else { return answer(400, Bytes::new()) };
-    let body = body.to_bytes();
+    let body = unpacked(&head.headers, body.to_bytes());
     let refusal = shared.refusals.lock().unwrap().pop_front();
     let spans = match ExportTraceServiceRequest::decode(body.clone()) {
         Ok(request) => request.resource_spans.into_iter().flat_map(|of_resource| {
@@ -203,6 +205,16 @@ async fn take(shared: &Shared, request: Request<Incoming>) -> Response<Full<Byte
     });
     let said = ExportTraceServiceResponse { partial_success: partial };
     answer(status, said.encode_to_vec().into())
+}
+
+/// The body as it was before it was packed: other collectors pack what they hand on.
+fn unpacked(headers: &http::HeaderMap, body: Bytes) -> Bytes {
+    if headers.get(http::header::CONTENT_ENCODING).is_none_or(|encoding| encoding != "gzip") {
+        return body;
+    }
+    let mut unpacked = Vec::new();
+    GzDecoder::new(&*body).read_to_end(&mut unpacked).expect("it is packed as it says");
+    unpacked.into()
 }
 
 fn answer(status: u16, body: Bytes) -> Response<Full<Bytes>> {

@@ -27,6 +27,7 @@ pub mod published;
 pub mod python;
 pub mod raw;
 pub mod relay;
+pub mod rotel;
 pub mod seaweed;
 pub mod signed;
 pub mod slow_cdn;

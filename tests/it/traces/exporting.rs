@@ -12,6 +12,7 @@ use crate::harness::dead_ends::{SilentListener, nobody};
 use crate::harness::front::Front;
 use crate::harness::gateway::{Setup, app_file};
 use crate::harness::photos::JPEG;
+use crate::harness::rotel::Rotel;
 use crate::harness::seaweed::Seaweed;
 use crate::harness::slow_cdn::{PATIENT_READ, SlowCdn};
 use crate::harness::wire_cdn::{Act, WireCdn};
@@ -83,6 +84,29 @@ async fn a_fallback_is_told_from_the_peer_to_storage() {
     assert_eq!(asked_cdn.says("error.type"), "status_5xx");
     assert_eq!(memory.says("safelight.fallback_reason"), "status_5xx");
     assert_eq!(asked_storage.says("peer.service"), "s3");
+}
+
+/// What others' collector understands, and hands on to ours.
+#[tokio::test]
+async fn a_real_collector_understands_it() {
+    let collector = Collector::start().await;
+    let rotel = Rotel::before(&collector).await;
+    let settings = format!("\n[Tracing]\nOTLPEndpoint = \"{}\"\n", rotel.url());
+    let scene = Scene::new(TRUSTED, &settings).await;
+    scene.cdn.next(Act::status(503));
+    scene.read("01").await;
+    scene.gateway.until_counted(&spans("exported"), 3.0).await;
+    let metrics = scene.gateway.metrics().await;
+    assert_eq!(metrics.value(&exports("ok")), 1.0);
+    assert_eq!(metrics.sum("safelight_spans_total"), 3.0);
+    collector.until(|seen| seen.spans.len() == 3).await;
+    let [server, cdn, storage] = [READ, "cdn", "storage get"].map(|name| collector.span(name));
+    assert_eq!((&*server.service, &*server.trace, &*server.parent), ("safelight", TRACE, PARENT));
+    assert_eq!((&server.state, server.kind), (&STATE.to_owned(), SERVER));
+    assert_eq!(server.says("safelight.fallback_reason"), "status_5xx");
+    assert_eq!(server.says("http.response.status_code"), "200");
+    assert_eq!([&cdn.parent, &storage.parent], [&server.id; 2]);
+    assert_eq!([cdn.failed, storage.failed], [true, false]);
 }
 
 #[tokio::test]

@@ -26,7 +26,7 @@ impl Addresses {
         let mut url = Url::parse(signed).ok()?;
         url.set_query(None);
         let object = url.to_string();
-        let bucket = url.path().strip_suffix(&path.to_url_path()).map(str::to_owned);
+        let bucket = url.path().strip_suffix(&*path.to_url_path()).map(str::to_owned);
         let listing = bucket.map(|bucket| {
             url.set_path(&bucket);
             url.set_query(Some("list-type=2&max-keys=1"));

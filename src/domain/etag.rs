@@ -1,11 +1,12 @@
 //! Entity tags (RFC 9110 §8.8.3), kept exactly as the source spelled them.
 
 use std::fmt;
+use std::sync::Arc;
 
 /// One entity tag, weak or strong, with its quotes. Opaque: an S3 multipart or SSE-KMS tag is no
 /// MD5, and nothing here reads one as such.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct ETag(Box<str>);
+pub struct ETag(Arc<str>);
 
 impl ETag {
     /// Parses a complete `ETag` field value, for example `"abc"` or `W/"abc"`. A bare value, as some

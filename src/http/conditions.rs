@@ -26,9 +26,15 @@ pub fn from_headers(headers: &HeaderMap) -> Conditions {
 
 /// A list field may come in several lines (RFC 9110 §5.3).
 fn tags(headers: &HeaderMap, name: HeaderName) -> Option<EtagList> {
-    let lines: Vec<&str> =
-        headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
-    EtagList::parse(&lines.join(","))
+    let mut lines = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    let first = lines.next()?;
+    match lines.next() {
+        None => EtagList::parse(first),
+        Some(second) => {
+            let all: Vec<&str> = [first, second].into_iter().chain(lines).collect();
+            EtagList::parse(&all.join(","))
+        }
+    }
 }
 
 /// An `If-Range` that cannot be read must not let a range through: as a date long before any object

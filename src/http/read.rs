@@ -126,12 +126,16 @@ fn server_timing(
     counted: &CountedRead<'_>,
     line: &Line,
 ) -> Result<HeaderValue, InvalidHeaderValue> {
-    let millis = line.begun.elapsed().as_secs_f64() * 1e3;
-    let source = counted.source.label();
-    HeaderValue::try_from(match line.fallback {
-        Some(reason) => format!("{source};desc=\"cdn={reason}\";dur={millis:.1}"),
-        None => format!("{source};dur={millis:.1}"),
-    })
+    let tenths = (line.begun.elapsed().as_micros() + 50) / 100;
+    let mut text = String::with_capacity(64);
+    text.push_str(counted.source.label());
+    if let Some(reason) = line.fallback {
+        text.extend([";desc=\"cdn=", reason, "\""]);
+    }
+    let mut digits = itoa::Buffer::new();
+    text.extend([";dur=", digits.format(tenths / 10), "."]);
+    text.push_str(digits.format(tenths % 10));
+    HeaderValue::try_from(text)
 }
 
 /// The statuses that a read can have, as a closed set of labels.
@@ -201,12 +205,19 @@ fn respond(
     headers.reserve(MAX_READ_HEADERS);
     match memory {
         Some(FromMemory { kept, age, .. }) => {
-            headers.extend(kept.headers(object_headers).iter().cloned());
+            let made = kept.headers(|object| object_headers(object).collect());
+            for (name, value) in made {
+                headers.insert(name.clone(), value.clone());
+            }
             headers.insert(AGE, (*age).into());
         }
         None => {
-            headers.extend(object_headers(object));
-            headers.extend(object.age.map(|age| (AGE, age.into())));
+            for (name, value) in object_headers(object) {
+                headers.insert(name, value);
+            }
+            if let Some(age) = object.age {
+                headers.insert(AGE, age.into());
+            }
         }
     }
     if *right != ReadRight::Everybodys {
@@ -262,7 +273,9 @@ fn refusal(
 }
 
 /// The allowlist of what is passed on of an object's headers; its age apart, which changes.
-fn object_headers(object: &Representation) -> Box<[(HeaderName, HeaderValue)]> {
+fn object_headers(
+    object: &Representation,
+) -> impl Iterator<Item = (HeaderName, HeaderValue)> + use<> {
     // Some stores give the year 1, which has no form in HTTP.
     let modified = object.last_modified.filter(|date| *date >= SystemTime::UNIX_EPOCH);
     let text = |value: Option<&str>| value.and_then(|value| HeaderValue::from_str(value).ok());
@@ -272,7 +285,7 @@ fn object_headers(object: &Representation) -> Box<[(HeaderName, HeaderValue)]> {
         (CONTENT_TYPE, text(object.content_type.as_deref())),
         (CONTENT_ENCODING, text(object.content_encoding.as_deref())),
     ];
-    all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+    all.into_iter().filter_map(|(name, value)| Some((name, value?)))
 }
 
 /// An image is shown; everything that could run as a document is a download, in a sandbox.
@@ -308,6 +321,9 @@ fn cache_status(
             return HeaderValue::from_static("safelight; hit; detail=stale");
         }
         (Source::Memory, _) => return HeaderValue::from_static("safelight; hit"),
+        (Source::Cdn, _) if memory.is_none() => {
+            return HeaderValue::from_static("safelight; fwd=uri-miss; detail=cdn");
+        }
         _ => {}
     }
     let how = match memory.map_or((false, false), |memory| (memory.stale, memory.collapsed)) {

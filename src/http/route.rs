@@ -265,6 +265,10 @@ fn no_route(path: &str) -> NoRoute {
 
 /// Whether a path has what two parsers could read differently.
 fn is_hostile(path: &str) -> bool {
+    if path.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+        // One plain word, as the name of an app is.
+        return false;
+    }
     let inner = path.strip_prefix('/').unwrap_or(path);
     // A slash at the end is only a path that does not exist.
     let inner = inner.strip_suffix('/').unwrap_or(inner);

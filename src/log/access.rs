@@ -1,11 +1,10 @@
 //! The access log: one line for each request, in JSON, made and written without a subscriber of
 //! `tracing`, which costs more than the answer of a small photo from memory does.
 
-use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
 use super::request::RequestId;
-use super::time::timestamp;
+use super::time::{digits, timestamp};
 use crate::traces::TraceId;
 
 /// What `SAFELIGHT_LOG` calls the access log: `safelight::access=off` turns it off.
@@ -64,13 +63,16 @@ impl AccessLine<'_> {
             }
         }
         text("outcome", outcome);
-        let millis = (took.as_millis(), took.subsec_micros() % 1000);
-        writeln!(
-            out,
-            ",\"status\":{status},\"bytes\":{bytes},\"milliseconds\":{}.{:03}}}",
-            millis.0, millis.1
-        )
-        .expect("a String takes any text");
+        let mut number = itoa::Buffer::new();
+        out.push_str(",\"status\":");
+        out.push_str(number.format(*status));
+        out.push_str(",\"bytes\":");
+        out.push_str(number.format(*bytes));
+        out.push_str(",\"milliseconds\":");
+        out.push_str(number.format(took.as_millis()));
+        out.push('.');
+        digits(out, took.subsec_micros() % 1000, 100);
+        out.push_str("}\n");
     }
 
     /// The same as an event, for whoever subscribes to those.

@@ -1,7 +1,6 @@
 //! The time of a line, which many lines share but for its last digits.
 
 use std::cell::RefCell;
-use std::fmt::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// `2026-11-21T16:00:00`, and the second since 1970 that it stands for.
@@ -27,7 +26,17 @@ pub(super) fn timestamp(out: &mut String, time: SystemTime) {
         }
         out.push_str(text);
     });
-    write!(out, ".{:06}Z", since.subsec_micros()).expect("a String takes any text");
+    out.push('.');
+    digits(out, since.subsec_micros(), 100_000);
+    out.push('Z');
+}
+
+/// Appends a number with as many digits as `first` has, which is the value of the first of them.
+pub(super) fn digits(out: &mut String, number: u32, mut first: u32) {
+    while first > 0 {
+        out.push(char::from_digit(number / first % 10, 10).expect("less than ten"));
+        first /= 10;
+    }
 }
 
 #[cfg(test)]

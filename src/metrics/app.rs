@@ -1,10 +1,13 @@
 //! The metrics of one app: what it counts, and which of its series exist from the start.
 
 mod storage;
+mod usual;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+
+use usual::Usual;
 
 use super::Metrics;
 use super::outcomes::{DELETE_OUTCOMES, MULTIPART_OUTCOMES, PRESIGN_OUTCOMES, SIGNED_URL_OUTCOMES};
@@ -19,6 +22,7 @@ use crate::domain::{
 pub struct AppMetrics {
     app: AppName,
     all: Arc<Metrics>,
+    usual: Arc<Usual>,
     /// Whether the app was removed: its gauges are gone then, and nobody brings them back.
     retired: Arc<AtomicBool>,
 }
@@ -27,7 +31,8 @@ impl AppMetrics {
     /// The metrics of an app that reads from `storage` and, if it has one, from a CDN.
     #[must_use]
     pub fn new(all: &Arc<Metrics>, app: &AppName, storage: Source, has_cdn: bool) -> Self {
-        let this = Self { app: app.clone(), all: Arc::clone(all), retired: Arc::default() };
+        let (all, usual) = (Arc::clone(all), Arc::default());
+        let this = Self { app: app.clone(), all, usual, retired: Arc::default() };
         this.touch(storage, has_cdn);
         this
     }
@@ -171,18 +176,17 @@ impl AppMetrics {
 
     /// Counts a read that was answered.
     pub fn read(&self, source: Source, code: &str) {
-        self.all.reads.with_label_values(&[self.app.as_str(), source.label(), code]).inc();
+        self.usual.read(&self.all, &self.app, source, code);
     }
 
     /// Observes the time to the first byte, in seconds.
     pub fn first_byte(&self, source: Source, seconds: f64) {
-        let labels = [self.app.as_str(), source.label()];
-        self.all.read_first_byte.with_label_values(&labels).observe(seconds);
+        self.usual.first_byte(&self.all, &self.app, source).observe(seconds);
     }
 
     /// Counts a request to the CDN that gave a usable answer.
     pub fn cdn_answered(&self) {
-        self.all.cdn_requests.with_label_values(&[self.app.as_str(), "ok"]).inc();
+        self.usual.cdn_answered(&self.all, &self.app);
     }
 
     /// Counts a request to the CDN that failed.
@@ -242,7 +246,7 @@ impl AppMetrics {
 
     /// Counts a look into the memory cache.
     pub fn looked_into_memory(&self, outcome: MemoryLookup) {
-        self.all.memory_lookups.with_label_values(&[self.app.as_str(), outcome.label()]).inc();
+        self.usual.looked(&self.all, &self.app, outcome);
     }
 
     /// Counts a fetch for the memory cache.

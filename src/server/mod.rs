@@ -28,6 +28,7 @@ use hyper::body::Incoming;
 use hyper_util::server::graceful::GracefulShutdown;
 use prometheus::IntGauge;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::metrics::Metrics;
@@ -80,11 +81,13 @@ pub async fn serve<S, F, B>(
     let places = Places::new(max_connections, per_client);
     let doorman = Doorman::new();
     let graceful = GracefulShutdown::new();
-    let (cut, is_cut) = self::shutdown();
+    // Dropping it is what cuts them off.
+    let mut connections = JoinSet::new();
     let mut stop = std::pin::pin!(shutdown.clone().wait());
     loop {
         let (stream, peer) = tokio::select! {
             () = &mut stop => break,
+            Some(_) = connections.join_next() => continue,
             accepted = accept(&listener) => accepted,
         };
         // A queue would only hide that there are too many.
@@ -103,20 +106,15 @@ pub async fn serve<S, F, B>(
         let (stop, watcher) = (shutdown.clone(), graceful.watcher());
         let service = Service { peer, idle, handler: handler.clone(), stop, watcher };
         let (protocols, metrics) = (protocols.clone(), Arc::clone(&metrics));
-        let is_cut = is_cut.clone();
-        tokio::spawn(async move {
+        connections.spawn(async move {
             let _held = (place, open);
-            tokio::select! {
-                () = converse(stream, protocols, &metrics, service) => {}
-                () = is_cut.wait() => {}
-            }
+            converse(stream, protocols, &metrics, service).await;
         });
     }
     drop(listener);
     if timeout(drain, graceful.shutdown()).await.is_err() {
         tracing::warn!(seconds = drain.as_secs(), "connections were still busy after the drain");
     }
-    cut.pull();
 }
 
 async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {

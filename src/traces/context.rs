@@ -63,6 +63,12 @@ impl fmt::Display for TraceId {
 }
 
 impl Context {
+    /// The trace.
+    #[must_use]
+    pub const fn trace(&self) -> TraceId {
+        self.trace
+    }
+
     /// Reads `traceparent` and `tracestate`. Whoever calls this believes the peer: what it says
     /// decides whose trace a request belongs to, and whether it is recorded.
     ///
@@ -94,7 +100,8 @@ impl Context {
     }
 
     /// Sets the headers that tell the next server of it. Those that are there are replaced.
-    pub(super) fn write_to(&self, headers: &mut HeaderMap) {
+    #[doc(hidden)]
+    pub fn write_to(&self, headers: &mut HeaderMap) {
         let parent = HeaderValue::try_from(self.traceparent());
         headers.insert(TRACEPARENT, parent.expect("digits and dashes are valid in a header"));
         match &self.state {

@@ -16,6 +16,7 @@ mod origin;
 mod pool;
 mod stream;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -118,9 +119,12 @@ impl Client {
         request: Request<Full<Bytes>>,
         timeouts: &Timeouts,
     ) -> Result<Response<Body>, SendError> {
-        let response = timeout(timeouts.first_byte, connection.request(request))
-            .await
-            .map_err(|_| SendError::FirstByteTimeout)??;
+        let response = {
+            // Pinned here, where it lies: a future that is handed on is copied whole.
+            let answered = pin!(connection.request(request));
+            let in_time = timeout(timeouts.first_byte, answered).await;
+            in_time.map_err(|_| SendError::FirstByteTimeout)??
+        };
         check_framing(response.headers())?;
         let (head, incoming) = response.into_parts();
         let body = Body::new(incoming, connection, Arc::clone(&self.pool), origin.clone());

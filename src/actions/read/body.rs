@@ -17,8 +17,8 @@ use http_body::{Body as _, Frame, SizeHint};
 
 use crate::apps::App;
 use crate::domain::{
-    AbortCause, ByteRange, ContentRange, ETag, HealReason, ObjectKey, RangeRequest, Representation,
-    Source, StoragePath,
+    AbortCause, ByteRange, ContentRange, ETag, HealReason, KeyPrefix, ObjectKey, RangeRequest,
+    Representation, Source,
 };
 use crate::metrics::AppMetrics;
 use crate::storage::{GetOptions, ObjectBody, ObjectStore, StorageErrorKind};
@@ -140,7 +140,9 @@ impl Window {
 /// What it takes to continue a body from storage.
 pub(super) struct Rescue {
     store: Arc<dyn ObjectStore>,
-    path: StoragePath,
+    /// Together they are the path, which few bodies ever need.
+    prefix: KeyPrefix,
+    key: ObjectKey,
     /// The version that the beginning was of; `None` where nothing strong proves it.
     version: Option<Version>,
     stall_timeout: Duration,
@@ -170,7 +172,8 @@ impl Rescue {
         };
         Self {
             store: Arc::clone(&app.store),
-            path: app.key_prefix.path_of(key),
+            prefix: app.key_prefix.clone(),
+            key: key.clone(),
             version,
             stall_timeout: app.stall_timeout,
             metrics: app.metrics.clone(),
@@ -182,7 +185,7 @@ impl Rescue {
         let (Some(version), Some(range)) = (self.version.clone(), rest) else {
             return Err(AbortCause::NoValidator);
         };
-        let (store, path) = (Arc::clone(&self.store), self.path.clone());
+        let (store, path) = (Arc::clone(&self.store), self.prefix.path_of(&self.key));
         Ok(Box::pin(async move {
             let options = GetOptions {
                 range: Some(RangeRequest::Between(range.start, range.end)),

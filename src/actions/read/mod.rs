@@ -16,9 +16,11 @@ mod settle;
 mod sources;
 mod traced;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::time::timeout;
 
 use crate::apps::{App, ReadMode};
@@ -149,8 +151,9 @@ async fn drive(
                 share = Some(CountedShare::new(app));
             }
             Step::AskCdn => {
-                let storage = ask_storage(app, &*services.records, request, recorded);
-                // Boxed: a read that memory answers has no use for the room.
+                // Boxed, both: a read that memory answers has no use for the room, nor has one that
+                // the CDN answers in time for that of storage.
+                let storage = || ask_storage(app, &*services.records, request, recorded).boxed();
                 match Box::pin(ask_cdn(app, request, recorded, storage)).await {
                     Raced::Cdn(answer) => {
                         seen.cdn = CdnSeen::Answered;
@@ -249,7 +252,7 @@ async fn ask_storage(
         tracing::debug!(app = %app.name, %error, "a read was refused");
         StorageSeen::Failed(Error::Overloaded)
     })?;
-    let asked = ask_storage_now(app, records, request, recorded);
+    let asked = pin!(ask_storage_now(app, records, request, recorded));
     let too_long = || StorageSeen::Failed(Error::StorageTimeout);
     timeout(SOURCE_LIMIT, asked).await.unwrap_or_else(|_| Err(too_long()))
 }

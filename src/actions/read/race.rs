@@ -6,10 +6,11 @@
 //! counted with the fallback. `cdn/health/tests/simulation.rs` holds the same play to its promise in
 //! a simulated blackout.
 
+use std::future::pending;
 use std::pin::{Pin, pin};
 use std::time::Instant;
 
-use futures_util::future::{MaybeDone, maybe_done};
+use futures_util::future::{BoxFuture, MaybeDone, maybe_done};
 use tokio::time::{sleep, timeout};
 
 use crate::apps::{App, GuardedCdn};
@@ -40,12 +41,15 @@ enum First {
     GivenUp,
 }
 
-/// Asks the CDN of an app; `storage` is begun only if the CDN is slow.
-pub(super) async fn ask_cdn<'a>(
+/// Storage, asked beside the CDN, and what it said.
+type Beside<'a> = MaybeDone<BoxFuture<'a, Result<Settlement, StorageSeen>>>;
+
+/// Asks the CDN of an app, and storage if the CDN is slow.
+pub(super) async fn ask_cdn<'a, 's>(
     app: &'a App,
     request: &ReadRequest,
     recorded: Option<&Stored>,
-    storage: impl Future<Output = Result<Settlement, StorageSeen>>,
+    ask_storage: impl FnOnce() -> BoxFuture<'s, Result<Settlement, StorageSeen>>,
 ) -> Raced<'a> {
     let guarded = app.cdn.as_ref().expect("only an app with a CDN is led here");
     let path = app.cdn_prefix.path_of(&request.key);
@@ -65,19 +69,18 @@ pub(super) async fn ask_cdn<'a>(
         }
     };
     let began = Instant::now();
-    let mut storage = pin!(maybe_done(storage));
-    let mut hedged = false;
+    let mut storage = None;
     // The request to the CDN lives in this statement: it is cancelled when the race is over.
     let first = {
         let cdn = pin!(ask_within_limits(&guarded.cdn, &path, request, recorded));
-        race(guarded, &ticket, cdn, storage.as_mut(), &mut hedged).await
+        race(guarded, &ticket, cdn, ask_storage, &mut storage).await
     };
     let now = Instant::now();
     let reason = match first {
         First::Cdn(Ok(settlement)) => {
             ticket.answered(now - began, now);
             app.metrics.cdn_answered();
-            if hedged {
+            if storage.is_some() {
                 app.metrics.hedged(HedgeWinner::Cdn);
             }
             return Raced::Cdn(settlement);
@@ -97,52 +100,58 @@ pub(super) async fn ask_cdn<'a>(
         }
     };
     let counted = CountedFallback::new(app, reason);
-    if !hedged {
-        return Raced::Fallback(counted, None);
-    }
+    let Some(mut storage) = storage else { return Raced::Fallback(counted, None) };
     app.metrics.hedged(HedgeWinner::Storage);
-    storage.as_mut().await;
-    Raced::Fallback(counted, storage.take_output())
+    (&mut storage).await;
+    Raced::Fallback(counted, Pin::new(&mut storage).take_output())
 }
 
 fn refused(app: &App) -> Raced<'_> {
     Raced::Fallback(CountedFallback::new(app, FallbackReason::BreakerOpen), None)
 }
 
-/// The CDN against storage, which starts after the hedge's delay, if the budget allows. `hedged`
-/// says afterwards whether it has started.
-async fn race<C, S>(
+/// The CDN against storage, which is asked after the hedge's delay, if the budget allows. `storage`
+/// shows afterwards whether it was.
+async fn race<'a, C>(
     guarded: &GuardedCdn,
     ticket: &Ticket,
     mut cdn: Pin<&mut C>,
-    mut storage: Pin<&mut MaybeDone<S>>,
-    hedged: &mut bool,
+    ask_storage: impl FnOnce() -> BoxFuture<'a, Result<Settlement, StorageSeen>>,
+    storage: &mut Option<Beside<'a>>,
 ) -> First
 where
     C: Future<Output = Result<Settlement, CdnFailure>>,
-    S: Future<Output = Result<Settlement, StorageSeen>>,
 {
     let mut given_up = pin!(ticket.given_up());
     let mut hedge = pin!(hedge(guarded));
-    let (mut decided, mut storage_runs) = (false, false);
+    let (mut undecided, mut storage_runs) = (Some(ask_storage), false);
     loop {
         tokio::select! {
             // An answer that is there is looked at before any clock.
             biased;
             answer = &mut cdn => return First::Cdn(answer),
-            () = &mut storage, if storage_runs => {
-                if storage.as_mut().output_mut().is_some_and(|answer| answer.is_ok()) {
+            () = answered(storage), if storage_runs => {
+                let answer = storage.as_mut().and_then(|storage| Pin::new(storage).output_mut());
+                if answer.is_some_and(|answer| answer.is_ok()) {
                     return First::Storage;
                 }
                 // The CDN is the only hope now, however long it takes.
                 storage_runs = false;
             }
             () = &mut given_up => return First::GivenUp,
-            allowed = &mut hedge, if !decided => {
-                decided = true;
-                (storage_runs, *hedged) = (allowed, allowed);
+            allowed = &mut hedge, if undecided.is_some() => {
+                let ask_storage = undecided.take().filter(|_| allowed);
+                *storage = ask_storage.map(|ask| maybe_done(ask()));
+                storage_runs = allowed;
             }
         }
+    }
+}
+
+async fn answered(storage: &mut Option<Beside<'_>>) {
+    match storage {
+        Some(storage) => storage.await,
+        None => pending().await,
     }
 }
 
@@ -188,9 +197,10 @@ async fn ask_within_limits(
     request: &ReadRequest,
     recorded: Option<&Stored>,
 ) -> Result<Settlement, CdnFailure> {
-    let asked = ask(request, Question::first(request), |question| {
+    // Pinned here, where it lies: a future that is handed on is copied whole.
+    let asked = pin!(ask(request, Question::first(request), |question| {
         sources::cdn(cdn, path, request, question, recorded)
-    });
+    }));
     let too_long = || CdnFailure::new(FallbackReason::Timeout, "no answer that fits in time");
     timeout(SOURCE_LIMIT, asked).await.unwrap_or_else(|_| Err(too_long()))
 }

@@ -125,7 +125,11 @@ pub(super) async fn list(
         .await?;
     let in_url = input.encoding_type.as_ref().is_some_and(|e| e.as_str() == EncodingType::URL);
     let name = |text: String| {
-        if in_url { domain::StoragePath::from_listing(&text).to_url_path() } else { text }
+        if in_url {
+            domain::StoragePath::from_listing(&text).to_url_path().into_owned()
+        } else {
+            text
+        }
     };
     let key_count = i32::try_from(page.entries.len()).map_err(internal)?;
     let (mut contents, mut common_prefixes) = (Vec::new(), Vec::new());

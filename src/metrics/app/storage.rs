@@ -20,8 +20,8 @@ impl AppMetrics {
 
     /// The counter of the bytes that come from a source.
     #[must_use]
-    pub fn bytes_from(&self, source: Source) -> IntCounter {
-        self.all.read_bytes.with_label_values(&[self.app.as_str(), source.label()])
+    pub fn bytes_from(&self, source: Source) -> &IntCounter {
+        self.usual.bytes(&self.all, &self.app, source)
     }
 
     /// Counts a call of storage; `took` is its time, if it came to its end.

@@ -529,7 +529,7 @@ mod tests {
             token in proptest::option::of("[A-Za-z0-9+/=]{1,90}"),
             seconds in 0u64..4_102_444_800,
         ) {
-            let path = crate::domain::StoragePath::from_listing(&key).to_url_path();
+            let path = crate::domain::StoragePath::from_listing(&key).to_url_path().into_owned();
             let (path, token) = (format!("/bucket/{path}"), token.as_deref());
             let now = at(seconds);
             let signed = presigner(token).authorize("GET", "s3.example.com", &path, now).unwrap();

@@ -34,7 +34,7 @@ impl Published {
         let path = StoragePath::from_listing(&format!("images/{key}"));
         store.put(&path, content_type, bytes.clone()).await.unwrap();
         let meta = store.head(&path).await.unwrap();
-        let key = StoragePath::from_listing(key).to_url_path();
+        let key = StoragePath::from_listing(key).to_url_path().into_owned();
         Self { key, bytes, meta }
     }
 

@@ -3,7 +3,6 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::Method;
-use safelight::domain::StoragePath;
 use serde_json::Value;
 
 use super::{PARENT, PATIENT, STATE, Scene, TRACE, TRUSTED, only, told};
@@ -15,7 +14,7 @@ use crate::harness::photos::JPEG;
 use crate::harness::rotel::Rotel;
 use crate::harness::seaweed::Seaweed;
 use crate::harness::slow_cdn::{PATIENT_READ, SlowCdn};
-use crate::harness::wire_cdn::{Act, WireCdn};
+use crate::harness::wire_cdn::{Act, End, WireCdn};
 
 const READ: &str = "GET /darkroom/{app}/v2/images/{key}";
 const CACHE: &str = "[Cache]\nSize = \"64MiB\"\n";
@@ -189,6 +188,22 @@ async fn a_span_lasts_until_the_last_byte() {
     }
 }
 
+/// What goes on from storage in the middle of a body is a part of the same request.
+#[tokio::test]
+async fn a_healed_body_is_told_too() {
+    let collector = Collector::start().await;
+    let scene = Scene::new(TRUSTED, &collector.settings("")).await;
+    scene.cdn.next(Act::broken(1000, End::Reset));
+    scene.read("01").await;
+    let (_, storage) = scene.stop().await;
+    let [server, cdn] = [READ, "cdn"].map(|name| collector.span(name));
+    let continued = collector.span("storage get");
+    assert_eq!((&continued.trace, &continued.parent), (&server.trace, &server.id));
+    assert_eq!(told(&only(&storage)), (Some(&*traceparent(&continued)), Some(STATE)));
+    assert!(cdn.failed && !continued.failed && !server.failed);
+    assert_eq!([&cdn, &continued].map(|span| span.says("safelight.outcome")), ["broke", "ok"]);
+}
+
 /// Neither names of owners nor keys, queries or tokens are among what goes out.
 #[tokio::test]
 async fn nobody_learns_from_spans_what_the_log_does_not_tell() {
@@ -200,8 +215,7 @@ async fn nobody_learns_from_spans_what_the_log_does_not_tell() {
     let path = format!("{}?q=private-query", scene.photo.path());
     scene.whole(scene.gateway.request(Method::GET, &path)).await;
     let key = scene.photo.key.clone();
-    let missing = StoragePath::from_listing("missing").to_url_path();
-    scene.gateway.get(&format!("/darkroom/nobodys-app/v2/images/{missing}")).await;
+    scene.gateway.get("/darkroom/nobodys-app/v2/images/missing.jpg").await;
     scene.stop().await;
     assert!(collector.spans().len() >= 5);
     let sent = collector.seen(|seen| seen.bodies.concat());

@@ -18,7 +18,7 @@ pub(super) struct Drawn {
 
 impl Drawn {
     pub(super) fn from(metrics: &AppMetrics, source: Source) -> Self {
-        Self { counter: metrics.bytes_from(source), bytes: 0 }
+        Self { counter: metrics.bytes_from(source).clone(), bytes: 0 }
     }
 
     pub(super) fn add(&mut self, bytes: usize) {

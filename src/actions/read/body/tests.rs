@@ -10,7 +10,7 @@ use http_body_util::{BodyExt as _, StreamBody};
 use proptest::prelude::*;
 
 use super::*;
-use crate::domain::{AppName, MediaType, ObjectMeta, Source};
+use crate::domain::{AppName, MediaType, ObjectMeta, Source, StoragePath};
 use crate::metrics::Metrics;
 use crate::storage::{
     ListPage, MultipartId, ObjectRead, PartGrant, PutGrant, SignedRequest, StorageError,
@@ -233,7 +233,8 @@ impl Case {
         };
         let rescue = Rescue {
             store: Arc::new(store),
-            path: StoragePath::from_listing("images/x"),
+            prefix: KeyPrefix::parse("images/").unwrap(),
+            key: ObjectKey::Foreign("x".into()),
             version: self.version.clone(),
             stall_timeout: Duration::from_secs(5),
             metrics: AppMetrics::new(&metrics, &app, Source::S3, true),

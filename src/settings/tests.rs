@@ -217,7 +217,9 @@ fn what_is_wrong_is_told_with_its_line() {
             "F:9: Tracing.Headers: the value for x-key is empty, or is not in visible ASCII",
         ),
         (
-            with("", "[Tracing]\nOTLPEndpoint = ''\nHeaders = []\nHeadersFile = 'h'"),
+            with("", "[Tracing]\nOTLPEndpoint = ''\nHeadersFile = 'h'"),
+            "F:9: Tracing.HeadersFile: h: cannot be read: No such file or directory (os error 2)",
+        ),
             "F:10: Tracing.HeadersFile: h: No such file or directory (os error 2)",
         ),
         (

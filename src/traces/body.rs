@@ -15,16 +15,12 @@ pub struct Spanned<B> {
 }
 
 impl<B: Body + Unpin> Spanned<B> {
-    /// Goes on with a span until the end of a body.
-    pub fn new(body: B, span: Span) -> Self {
+    /// Goes on with a span until the end of a body. One that is given up before was cancelled.
+    pub fn new(body: B, mut span: Span) -> Self {
+        span.goes_on();
         let mut this = Self { body, span };
         this.end_if_ended();
         this
-    }
-
-    /// The body alone; the span ends here.
-    pub fn into_body(self) -> B {
-        self.body
     }
 
     fn end_if_ended(&mut self) {
@@ -65,5 +61,57 @@ impl<B: Body + Unpin> Body for Spanned<B> {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http_body_util::{BodyExt as _, Empty, Full, StreamBody};
+    use tokio::sync::mpsc;
+
+    use super::super::span::{Ended, Value};
+    use super::super::tracer::{SampleRatio, Tracer, begin};
+    use super::*;
+    use crate::metrics::{Metrics, SpanMetrics};
+
+    type Chunk = Result<Frame<Bytes>, std::io::Error>;
+
+    /// What the only span that has ended came to; `None` while it goes on.
+    fn outcome(ended: &mut mpsc::Receiver<Ended>) -> Option<(Value, bool)> {
+        let span = ended.try_recv().ok()?;
+        assert!(ended.try_recv().is_err());
+        Some((span.attributes.last()?.1.clone(), span.failed))
+    }
+
+    #[tokio::test]
+    async fn a_span_ends_with_the_last_byte_of_its_body() {
+        let (tracer, mut ended) = Tracer::new(SampleRatio::ALL, SpanMetrics::new(&Metrics::new()));
+        let span = || {
+            let mut span = begin(Some(&tracer), None);
+            span.came_to("ok");
+            span
+        };
+        let ok = Some((Value::Word("ok"), false));
+        let empty = Spanned::new(Empty::<Bytes>::new(), span());
+        assert_eq!(outcome(&mut ended), ok, "it had no byte to wait for");
+        drop(empty);
+        assert_eq!(outcome(&mut ended), None, "it ended once");
+
+        let mut full = Spanned::new(Full::new(Bytes::from_static(b"all")), span());
+        assert_eq!(outcome(&mut ended), None);
+        full.frame().await.unwrap().unwrap();
+        assert_eq!(outcome(&mut ended), ok, "nobody has to ask beyond the last byte");
+
+        drop(Spanned::new(Full::new(Bytes::from_static(b"all")), span()));
+        assert_eq!(outcome(&mut ended), Some((Value::Word("cancelled"), false)));
+
+        let error = || Err(std::io::ErrorKind::ConnectionReset.into());
+        let chunks: [Chunk; 2] = [Ok(Frame::data(Bytes::from_static(b"a"))), error()];
+        let mut broken = Spanned::new(StreamBody::new(futures_util::stream::iter(chunks)), span());
+        broken.frame().await.unwrap().unwrap();
+        assert_eq!(outcome(&mut ended), None);
+        broken.frame().await.unwrap().unwrap_err();
+        assert_eq!(outcome(&mut ended), Some((Value::Word("broke"), true)));
     }
 }

@@ -154,6 +154,13 @@ impl Span {
         }
     }
 
+    /// Takes back what was said of how it ended: it goes on.
+    pub(super) fn goes_on(&mut self) {
+        if let Some(record) = self.record() {
+            record.outcome = None;
+        }
+    }
+
     /// Says how it failed.
     pub fn failed(&mut self, outcome: &'static str) {
         if let Some(record) = self.record() {

@@ -220,8 +220,6 @@ fn what_is_wrong_is_told_with_its_line() {
             with("", "[Tracing]\nOTLPEndpoint = ''\nHeadersFile = 'h'"),
             "F:9: Tracing.HeadersFile: h: cannot be read: No such file or directory (os error 2)",
         ),
-            "F:10: Tracing.HeadersFile: h: No such file or directory (os error 2)",
-        ),
         (
             with("", "[[Grants]]\nApp = 'x'"),
             "F:7: Grants.Bucket is missing: the bucket that they are for",

@@ -1,5 +1,6 @@
 //! What it costs to sign one upload for S3 and one for Google Cloud Storage, beside the least that
-//! it could cost and the other ways to do it: `cargo bench --bench signing`.
+//! it could cost and the other ways to do it: `cargo bench --bench signing`. With `--json` it prints for
+//! `bench/run signing`, which sets the ways of other languages beside these.
 //!
 //! Batches of all ways take turns, so that a slow moment of the machine hits all of them, and the
 //! median of a way's batches counts. One signature at a time; nothing is sent.
@@ -286,11 +287,25 @@ fn signature(url: &str) -> &str {
 fn main() {
     let runtime = Runtime::new().expect("a runtime");
     let _entered = runtime.enter();
-    s3(&runtime);
-    gcs(&runtime);
+    let (s3, gcs) = (s3(&runtime), gcs(&runtime));
+    if std::env::args().any(|argument| argument == "--json") {
+        println!("{}", serde_json::json!({ "s3": s3, "gcs": gcs }));
+        return;
+    }
+    println!("{:48} {:>9} {:>8}", "one upload URL for S3", "µs", "of (a)");
+    for (name, median) in &s3 {
+        println!("{name:48} {median:9.2} {:7.1}x", median / s3[0].1);
+    }
+    println!("\n{:48} {:>9} {:>8}", "one upload URL for Google Cloud Storage", "µs", "rate");
+    for (name, median) in &gcs {
+        println!("{name:48} {median:9.1} {:7.0}%", 100.0 * gcs[0].1 / median);
+    }
 }
 
-fn s3(runtime: &Runtime) {
+/// A way's name, and its median in microseconds.
+type Median = (&'static str, f64);
+
+fn s3(runtime: &Runtime) -> Vec<Median> {
     let (store, sdk, path) = (store(), sdk(), StoragePath::from_listing(KEY));
 
     // All sign the same request, so all signatures must be the same (the SDK signs its own
@@ -319,14 +334,10 @@ fn s3(runtime: &Runtime) {
             black_box(crate_signed());
         }),
     ];
-    let medians = medians(&mut ways);
-    println!("{:48} {:>9} {:>8}", "one upload URL for S3", "µs", "of (a)");
-    for (name, median) in &medians {
-        println!("{name:48} {median:9.2} {:7.1}x", median / medians[0].1);
-    }
+    medians(&mut ways)
 }
 
-fn gcs(runtime: &Runtime) {
+fn gcs(runtime: &Runtime) -> Vec<Median> {
     let (store, path, key) = (gcs_store(), StoragePath::from_listing(KEY), rsa_key());
     let url = runtime.block_on(gcs_signed(&store, &path));
     let text = string_to_sign(&url);
@@ -339,15 +350,11 @@ fn gcs(runtime: &Runtime) {
             black_box(runtime.block_on(gcs_signed(&store, black_box(&path))));
         }),
     ];
-    let medians = medians(&mut ways);
-    println!("\n{:48} {:>9} {:>8}", "one upload URL for Google Cloud Storage", "µs", "rate");
-    for (name, median) in &medians {
-        println!("{name:48} {median:9.1} {:7.0}%", 100.0 * medians[0].1 / median);
-    }
+    medians(&mut ways)
 }
 
 /// Has all ways take turns, and gives the median of each.
-fn medians(ways: &mut [Way<'_>]) -> Vec<(&'static str, f64)> {
+fn medians(ways: &mut [Way<'_>]) -> Vec<Median> {
     for _ in 0..ROUNDS {
         ways.iter_mut().for_each(Way::run);
     }

@@ -173,8 +173,8 @@ def main():
             draw = [sys.executable, ROOT / "dashboards/render.py", "--prometheus", f"http://{prometheus}",
                     "--minutes", str((END - 30) / 60), "--scrape", str(SCRAPE), "--app", "shop|blog"]
             subprocess.run([*draw, "--rows", "At a glance", "--rows", "Reads", "--out", ROOT / "docs/overview.svg"], check=True)
-            subprocess.run([*draw, "--rows", "Uploads", "--rows", "Storage", "--rows", "Gateway",
-                            "--out", ROOT / "docs/overview-more.svg"], check=True)
+            subprocess.run([*draw, "--rows", "Uploads", "--rows", "Storage", "--rows", "Memory", "--rows", "Records",
+                            "--rows", "Gateway", "--skip-empty", "--out", ROOT / "docs/overview-more.svg"], check=True)
 
 
 if __name__ == "__main__":

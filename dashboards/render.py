@@ -166,7 +166,7 @@ def draw_series(picture, panel, series, source, x, y, width, height):
     defaults, states = panel["fieldConfig"]["defaults"], states_of(panel)
     custom = defaults["custom"]
     stacked = custom["stacking"]["mode"] == "normal"
-    left, top, right, bottom = x + 62, y + 32, x + width - 12, y + height - 44
+    left, top, right, bottom = x + 68, y + 32, x + width - 12, y + height - 44
     times = sorted({at for _, points in series for at, _ in points})
     edges = stack(series, times) if stacked else []
     highest = max([value for _, above in edges for value in above.values()]
@@ -204,7 +204,7 @@ def draw_series(picture, panel, series, source, x, y, width, height):
             picture.add(f'<path d="M{"L".join(run)}" fill="none" stroke="{color}" stroke-width="1.3"/>')
     if not series:
         picture.text((left + right) / 2, (top + bottom) / 2, "0 all along", 12, DIM, "middle")
-    draw_legend(picture, [name for name, _ in series], colors, left - 50, y + height - 12, right)
+    draw_legend(picture, [name for name, _ in series], colors, left - 56, y + height - 12, right)
 
 
 def lines(points, place, stairs, step):
@@ -234,27 +234,38 @@ def draw_legend(picture, names, colors, x, y, right):
         x += width
 
 
-def draw(board, rows, source, app):
-    picture, offset, shown, lowest, row_at = Picture(), 0, None, 0, 0
+def is_empty(panel, series):
+    """Whether a panel over time shows nothing but 0."""
+    return panel["type"] != "stat" and not any(value for _, points in series for _, value in points)
+
+
+def draw(board, rows, source, app, skip_empty):
+    picture, shown, lowest = Picture(), None, 0
+    # From left to right and from top to bottom, as Grafana has them: what is left out leaves no gap.
+    across, line_at = 0, 0
     for panel in board["panels"]:
         grid = panel["gridPos"]
         if panel["type"] == "row":
             shown = panel["title"] in rows
             if shown:
-                offset, row_at = lowest - grid["y"] * UNIT, lowest
-                picture.text(10, row_at + 20, f"⌄ {panel['title']}", 14, weight="500")
+                picture.text(10, lowest + 20, f"⌄ {panel['title']}", 14, weight="500")
                 lowest += UNIT
+                across, line_at = 0, lowest
             continue
         if not shown:
             continue
         series = [one for target in panel["targets"] for one in source.series(target, app)]
-        place = (grid["x"] * COLUMN + GAP, grid["y"] * UNIT + offset + GAP / 2,
-                 grid["w"] * COLUMN - GAP, grid["h"] * UNIT - GAP)
+        if skip_empty and is_empty(panel, series):
+            continue
+        if across + grid["w"] > 24:
+            across, line_at = 0, lowest
+        place = (across * COLUMN + GAP, line_at + GAP / 2, grid["w"] * COLUMN - GAP, grid["h"] * UNIT - GAP)
         if panel["type"] == "stat":
             draw_stat(picture, panel, series, *place)
         else:
             draw_series(picture, panel, series, source, *place)
-        lowest = max(lowest, (grid["y"] + grid["h"]) * UNIT + offset)
+        across += grid["w"]
+        lowest = max(lowest, line_at + grid["h"] * UNIT)
     width, height = 24 * COLUMN + GAP, lowest + 44
     span = f"{time.strftime('%Y-%m-%d %H:%M', time.gmtime(source.start))} to " \
            f"{time.strftime('%H:%M', time.gmtime(source.end))} UTC"
@@ -275,12 +286,13 @@ def main():
     parser.add_argument("--end", default=None, type=float, help="when they end, in seconds since 1970; default: now")
     parser.add_argument("--scrape", default=15, type=int, help="how often Prometheus scrapes, in seconds")
     parser.add_argument("--rows", action="append", required=True, help="the title of a row to draw; again for more")
+    parser.add_argument("--skip-empty", action="store_true", help="leave out panels that are 0 all along")
     parser.add_argument("--out", required=True, type=pathlib.Path)
     options = parser.parse_args()
     end = options.end or time.time()
     source = Source(options.prometheus, end - options.minutes * 60, end, options.scrape)
     board = json.loads(options.dashboard.read_text(encoding="utf-8"))
-    options.out.write_text(draw(board, options.rows, source, options.app), encoding="utf-8")
+    options.out.write_text(draw(board, options.rows, source, options.app, options.skip_empty), encoding="utf-8")
 
 
 if __name__ == "__main__":

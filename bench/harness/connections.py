@@ -1,20 +1,22 @@
-"""Memory by the number of connections: idle ones, and readers that stand still in a large body."""
+"""Memory by the number of connections, beside nginx: idle ones, busy ones, and readers that stand still in a
+large body."""
 
 import random
 import resource
 import socket
+import threading
 import time
 
+from dataclasses import dataclass
+
+from .load import Subject, measure
 from .machine import Unfit
-from .processes import memory_kib, stop
-from .report import table
-from .servers import Gateway, start_cdn
+from .outcome import Column, Judged, Outcome, Table
+from .processes import resident_kib, stop
+from .servers import LARGE_BUFFERS, OWN_BUFFERS, Gateway, start_cdn, start_peer
 
 CONNECTIONS = 1000
-MIB = 1024 * 1024
-
-#: The goals, in KiB for each connection.
-IDLE_GOAL, STALLED_GOAL = 12, 100
+KIB, MIB = 1024, 1024 * 1024
 
 _READ = """
 OriginShare = 0
@@ -22,43 +24,98 @@ HedgeAfter = "off"
 """
 
 
+@dataclass
+class Server:
+    """What is measured, and where it has the object."""
+
+    name: str
+    process: object
+    port: int
+    path: str
+
+
 def run(binaries, work, options, say):
     resource.setrlimit(resource.RLIMIT_NOFILE, (4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
     cdn = start_cdn(work)
-    rows = []
-    goals = {
-        "idle, after a read of 10 KiB each": (10 * 1024, _idle, IDLE_GOAL),
-        "stalled in a body of 64 MiB": (64 * MIB, _stalled, STALLED_GOAL),
-    }
-    for name, (size, open_one, goal) in goals.items():
-        say(f"connections: {name}")
-        gateway = Gateway.start(binaries["gateway"], work, f"connections {goal}", cdn, read=_READ)
-        key = gateway.presign()["key"]
-        (work / "objects/images" / key).write_bytes(random.Random(1).randbytes(size))
-        # What the first requests leave behind is not that of connections.
-        warm = [open_one(gateway, key) for _ in range(20)]
-        before = memory_kib(gateway.process)[0]
-        held = [open_one(gateway, key) for _ in range(CONNECTIONS)]
-        after = _settled(gateway.process)
-        each = (after - before) / CONNECTIONS
-        met = "met" if each <= goal else "**not met**"
-        rows.append([name, f"{before / 1024:,.1f}", f"{after / 1024:,.1f}", f"{each:.1f}", f"{goal}: {met}"])
-        for connection in warm + held:
-            connection.close()
-        stop(gateway.process)
-    heads = [f"{CONNECTIONS:,} connections", "before MiB", "with them MiB", "KiB each", "goal KiB"]
-    return "\n\n".join(["## Connections", table(heads, rows)])
+    parts = []
+    for name, size, hold, goal in (
+        ("idle, after a read of 10 KiB each", 10 * KIB, _idle, "connections.idle"),
+        ("stalled in a body of 64 MiB", 64 * MIB, _stalled, "connections.stalled"),
+        ("that read 10 KiB again and again", 10 * KIB, None, ""),
+    ):
+        table = Table(f"{CONNECTIONS:,} connections {name}", [
+            Column("before MiB", digits=1),
+            Column("with them MiB", digits=1),
+            Column("KiB each", digits=1, drawn=True, goal=goal),
+        ])
+        folder = work / f"with-{len(parts)}"
+        folder.mkdir()
+        for place, server in enumerate(_servers(binaries["gateway"], folder, cdn, size)):
+            say(f"connections {name}: {server.name}")
+            before, after = _held(server, hold) if hold else _busy(server, options.seconds, say)
+            each = (after - before) / CONNECTIONS
+            table.add(server.name, before / KIB, after / KIB, each)
+            if goal and place == 0:
+                judged = Judged(goal, each)
+            stop(server.process)
+        parts += [table, judged] if goal else [table]
+    return Outcome("Connections", parts)
 
 
-def _connect(gateway, key):
-    connection = socket.create_connection(("127.0.0.1", gateway.port))
-    path = gateway.path_of(key)
-    connection.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
-    return connection
+def _servers(binary, folder, cdn, size):
+    """Each with the same object, new, one after the other: the gateway first."""
+    gateway = Gateway.start(binary, folder, "gateway", cdn, read=_READ)
+    key = gateway.presign()["key"]
+    (folder.parent / "objects/images" / key).write_bytes(random.Random(1).randbytes(size))
+    yield Server("gateway", gateway.process, gateway.port, gateway.path_of(key))
+    for label, buffers in (("16 buffers of 64 KiB", LARGE_BUFFERS), ("8 buffers of 4 KiB, as it comes", OWN_BUFFERS)):
+        own = folder / label.partition(" ")[0]
+        own.mkdir()
+        nginx = start_peer(own, cdn, buffers)
+        yield Server(f"nginx, {label}", nginx.process, nginx.port, f"/images/{key}")
 
 
-def _idle(gateway, key):
-    connection = _connect(gateway, key)
+def _held(server, hold):
+    """The memory without and with connections that are held, in KiB."""
+    # What the first requests leave behind is not that of connections.
+    warm = [hold(server) for _ in range(20)]
+    before = resident_kib(server.process)
+    held = [hold(server) for _ in range(CONNECTIONS)]
+    after = _settled(server.process)
+    for connection in warm + held:
+        connection.close()
+    return before, after
+
+
+def _busy(server, seconds, say):
+    """The memory before and, at its highest, while connections read without a pause, in KiB."""
+    for _ in range(20):
+        _idle(server).close()
+    before, seen, is_over = resident_kib(server.process), [], threading.Event()
+
+    def watch():
+        while not is_over.wait(0.05):
+            seen.append(resident_kib(server.process))
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    try:
+        subject = Subject(server.name, server.process, server.port, server.path, clients=CONNECTIONS)
+        measure([subject], 1, seconds, say)
+    finally:
+        is_over.set()
+        watching.join()
+    return before, max(seen)
+
+
+def _ask(connection, server):
+    connection.connect(("127.0.0.1", server.port))
+    connection.sendall(f"GET {server.path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+
+
+def _idle(server):
+    connection = socket.socket()
+    _ask(connection, server)
     reader = connection.makefile("rb")
     length = 0
     while (line := reader.readline()) not in (b"\r\n", b""):
@@ -70,14 +127,11 @@ def _idle(gateway, key):
     return connection
 
 
-def _stalled(gateway, key):
+def _stalled(server):
     connection = socket.socket()
     # The system's own buffers are not the gateway's: small here, they fill at once.
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 * 1024)
-    connection.connect(("127.0.0.1", gateway.port))
-    connection.sendall(
-        f"GET {gateway.path_of(key)} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
-    )
+    _ask(connection, server)
     if not connection.recv(1024):
         raise Unfit("a read gave no head")
     return connection
@@ -85,10 +139,10 @@ def _stalled(gateway, key):
 
 def _settled(process):
     """The memory, once it has stopped growing."""
-    last = memory_kib(process)[0]
+    last = resident_kib(process)
     for _ in range(40):
         time.sleep(0.25)
-        now = memory_kib(process)[0]
+        now = resident_kib(process)
         if abs(now - last) < 64:
             return now
         last = now

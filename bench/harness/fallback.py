@@ -2,14 +2,12 @@
 
 import random
 
-from .load import Subject, beside, measure
+from .load import Subject, beside, measure, ratios
 from .machine import LOAD_CORE, MEASURED_CORE, Unfit
+from .outcome import Judged, Outcome
 from .servers import Gateway, Nginx, request, start_cdn
 
 SIZE = 50 * 1024
-
-#: Times the rate of nginx.
-GOAL = 1.7
 
 _READ = """
 OriginShare = 0
@@ -54,11 +52,11 @@ def run(binaries, work, options, say):
         answered = gateway.total("safelight_reads_total", 'code="200"')
         if fell < answered:
             raise Unfit(f"void: {answered:.0f} reads, and {fell:.0f} of them fell back")
-    text = (
-        "The CDN answers 404 to every read, storage has the object; both are nginx. The goal is "
-        f"{GOAL} times the rate of nginx."
-    )
-    return "\n\n".join(["## Fallbacks", text, beside("50 KiB", runs, nginx)])
+    return Outcome("Fallbacks", [
+        "The CDN answers 404 to every read, storage has the object; both are nginx.",
+        *beside("50 KiB", runs, nginx, "fallback.rate"),
+        Judged("fallback.rate", ratios(runs["gateway, no access log"], runs[nginx])),
+    ])
 
 
 def _check(port, path, content, detail):

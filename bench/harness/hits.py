@@ -1,93 +1,32 @@
-"""Reads a second from memory, beside nginx with a cache."""
+"""Reads a second from memory, beside nginx and Varnish with a cache."""
 
-import random
+from .caches import FLOOR, LIKE, NGINX, VARNISH, Caches
+from .load import beside, measure, ratios
+from .outcome import Judged, Outcome
 
-from .load import Subject, beside, measure
-from .machine import MEASURED_CORE, Unfit
-from .servers import Gateway, Nginx, request, start_cdn
+_KIB = 1024
 
-#: The sizes, and the goal: the rate of nginx, times this.
-SIZES = {"10 KiB": (10 * 1024, 1.6), "50 KiB": (50 * 1024, 1.05), "200 KiB": (200 * 1024, 1.0)}
-
-#: What else is asked of memory, by which header, and the goal.
+#: What is asked of an object of what size, by which header, and whose goals it is: beside nginx, and
+#: beside Varnish where there is one.
 _ASKED = [
-    ("304", "If-None-Match: {etag}", 1.75),
-    ("16 KiB of 50 KiB", "Range: bytes=0-16383", 1.25),
+    ("10 KiB", 10 * _KIB, "", "hits.10KiB", "hits.10KiB.varnish"),
+    ("50 KiB", 50 * _KIB, "", "hits.50KiB", "hits.50KiB.varnish"),
+    ("200 KiB", 200 * _KIB, "", "hits.200KiB", ""),
+    ("304", 50 * _KIB, "If-None-Match: {etag}", "hits.304", ""),
+    ("16 KiB of 50 KiB", 50 * _KIB, "Range: bytes=0-16383", "hits.range", ""),
 ]
-
-_READ = """
-MemoryCacheMaxObject = "256KiB"
-OriginShare = 0
-HedgeAfter = "off"
-"""
 
 
 def run(binaries, work, options, say):
-    cdn = start_cdn(work)
-    peer = Nginx.start("cache.nginx.conf", MEASURED_CORE, work, CDN_PORT=cdn.port)
-    gateways = {}
-    for logging in ("log to a file", "no access log"):
-        name = f"gateway, {logging}"
-        folder = f"hits {logging}"
-        gateways[name] = Gateway.start(
-            binaries["gateway"], work, folder, cdn, logging=logging, read=_READ
-        )
-    main = gateways["gateway, log to a file"]
-    parts = ["## Reads from memory"]
-    for size_name, (size, goal) in SIZES.items():
-        say(f"hits of {size_name}")
-        key = main.presign()["key"]
-        content = random.Random(size).randbytes(size)
-        (work / "objects/images" / key).write_bytes(content)
-        nginx = "nginx proxy_cache"
-        _warm(peer.port, f"/images/{key}", content, "X-Cache", "HIT")
-        subjects = [Subject(nginx, peer.process, peer.port, f"/images/{key}")]
-        path = main.path_of(key)
-        for name, gateway in gateways.items():
-            _warm(gateway.port, path, content, "Cache-Status", "safelight; hit")
-            subjects.append(Subject(name, gateway.process, gateway.port, path))
-        runs = measure(subjects, options.rounds, options.seconds, say)
-        goal = f"The goal is {goal} times the rate of nginx."
-        parts.append("\n\n".join([goal, beside(size_name, runs, nginx)]))
-    parts += [_asked(name, header, goal, gateways, peer, work, options, say) for name, header, goal in _ASKED]
-    return "\n\n".join(parts)
-
-
-def _asked(name, header, goal, gateways, peer, work, options, say):
-    """The same with a header, of an object of 50 KiB."""
-    say(f"hits: {name}")
-    key = gateways["gateway, log to a file"].presign()["key"]
-    content = random.Random(name).randbytes(50 * 1024)
-    (work / "objects/images" / key).write_bytes(content)
-    nginx = "nginx proxy_cache"
-    subjects = []
-    for subject, process, port, path, told in [
-        (nginx, peer.process, peer.port, f"/images/{key}", ("X-Cache", "HIT")),
-        *(
-            (n, g.process, g.port, g.path_of(key), ("Cache-Status", "safelight; hit"))
-            for n, g in gateways.items()
-        ),
-    ]:
-        etag = _warm(port, path, content, *told)
-        subjects.append(Subject(subject, process, port, path, header=header.format(etag=etag)))
-        _answers(subjects[-1], 304 if "None-Match" in header else 206)
-    runs = measure(subjects, options.rounds, options.seconds, say)
-    return "\n\n".join([f"The goal is {goal} times the rate of nginx.", beside(name, runs, nginx)])
-
-
-def _answers(subject, expected):
-    name, _, value = subject.header.partition(": ")
-    status, _, _ = request(subject.port, "GET", subject.path, headers={name: value})
-    if status != expected:
-        raise Unfit(f"GET {subject.path} with {subject.header}: {status}")
-
-
-def _warm(port, path, content, header, hit):
-    """Reads until the answer is a hit, which the second one should be."""
-    for _ in range(3):
-        status, headers, body = request(port, "GET", path)
-        if status != 200 or body != content:
-            raise Unfit(f"GET {path}: {status}, {len(body)} bytes")
-    if headers.get(header) != hit:
-        raise Unfit(f"GET {path} is no hit: {header}: {headers.get(header)}")
-    return headers["ETag"]
+    caches = Caches(binaries["gateway"], work)
+    parts = [
+        f"`{FLOOR}` gives the gateway's answers and does nothing else: what HTTP alone costs on the gateway's "
+        "library. It has one thread, and takes no account of anything."
+    ]
+    for name, size, header, goal, of_varnish in _ASKED:
+        say(f"hits: {name}")
+        runs = measure(caches.subjects(size, header), options.rounds, options.seconds, say)
+        parts += [*beside(name, runs, NGINX, goal, [VARNISH]), Judged(goal, ratios(runs[LIKE], runs[NGINX]))]
+        if of_varnish:
+            parts.append(Judged(of_varnish, ratios(runs[LIKE], runs[VARNISH])))
+    return Outcome("Reads from memory", parts)

@@ -1,7 +1,6 @@
 """Load, measured: runs of wrk that alternate between the subjects of a comparison."""
 
 import json
-import statistics
 import subprocess
 import time
 
@@ -9,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .machine import LOAD_CORE, MEASURED_CORE, Unfit
+from .outcome import Column, Spread, Table
 from .processes import cpu_seconds, idle_seconds
-from .report import table
 
-_SCRIPT = Path(__file__).resolve().parents[1] / "load.lua"
+SCRIPT = Path(__file__).resolve().parents[1] / "load.lua"
 CLIENTS = 64
 
 
@@ -31,6 +30,10 @@ class Subject:
     clients: int = CLIENTS
     #: A header of every request.
     header: str = ""
+    #: A file with requests to send in turns, instead of one for the path.
+    requests: object = None
+    #: Upload requests by so many owners, in turns.
+    among: int = 0
 
 
 @dataclass
@@ -67,8 +70,8 @@ def _run(subject, seconds):
     url = f"http://127.0.0.1:{subject.port}{subject.path}"
     command = ["taskset", "-c", str(LOAD_CORE), "wrk", "-t1", f"-c{subject.clients}", f"-d{seconds}s"]
     command += ["-H", subject.header] if subject.header else []
-    command += ["--timeout", "10s", "-s", str(_SCRIPT), url, "--"]
-    command += ["presign"] if subject.presign else []
+    command += ["--timeout", "10s", "-s", str(SCRIPT), url, "--"]
+    command += _wanted(subject)
     cores = (MEASURED_CORE, LOAD_CORE)
     cpu, idle, begun = cpu_seconds(subject.process), [idle_seconds(c) for c in cores], time.monotonic()
     ran = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60)
@@ -93,22 +96,25 @@ def _run(subject, seconds):
     )
 
 
-def spread(values, digits=0):
-    """Median and extremes, as text."""
-    values = list(values)
-    median, low, high = statistics.median(values), min(values), max(values)
-    return f"{median:,.{digits}f} ({low:,.{digits}f}–{high:,.{digits}f})"
+def _wanted(subject):
+    """What `load.lua` is told."""
+    if subject.requests:
+        return ["requests", str(subject.requests)]
+    if subject.among:
+        return ["among", str(subject.among), "0"]
+    return ["presign"] if subject.presign else []
 
 
 #: The columns that say whether a run was a fair one.
-CORE_HEADS = ["own share of core", "core busy", "load core busy"]
+CORE_COLUMNS = [Column(head, digits=2) for head in ("own share of core", "core busy", "load core busy")]
 
 
 def core_cells(runs):
-    return [
-        spread((getattr(run, field) for run in runs), 2)
-        for field in ("own_share", "measured_core", "load_core")
-    ]
+    return [spread(runs, field) for field in ("own_share", "measured_core", "load_core")]
+
+
+def spread(runs, field="rate"):
+    return Spread.of(getattr(run, field) for run in runs)
 
 
 def caution(runs):
@@ -125,23 +131,26 @@ def caution(runs):
 
 def ratios(runs, over, field="rate"):
     """What two subjects had in the same round, divided."""
-    return [getattr(a, field) / getattr(b, field) for a, b in zip(runs, over)]
+    return Spread.of(getattr(a, field) / getattr(b, field) for a, b in zip(runs, over))
 
 
-def beside(size_name, runs, nginx):
-    """The runs of all subjects as a table, with what they are of those of nginx."""
-    heads = [size_name, "requests/s", "of nginx", "CPU s per GB", "of nginx", "p50 ms", "p99 ms"]
-    heads += CORE_HEADS
-    rows = []
+def beside(head, runs, peer, goal="", others=(), p99_goal=""):
+    """The runs of all subjects as a table, with what they are of those of one of them, and what their rate is
+    of that of others. The goal, if there is one, is for the rate beside the first."""
+    table = Table(head, [
+        Column("requests/s"),
+        Column(f"of {peer}", digits=2, peer=peer, drawn=True, label=f"requests/s, of {peer}", goal=goal),
+        *(Column(f"of {other}", digits=2, peer=other) for other in others),
+        Column("CPU s per GB", digits=3),
+        Column(f"CPU of {peer}", digits=2, peer=peer),
+        Column("p50 ms", digits=2),
+        Column("p99 ms", digits=2, drawn=bool(p99_goal), goal=p99_goal),
+        *CORE_COLUMNS,
+    ])
     for name, mine in runs.items():
-        rows.append([
-            name,
-            spread(r.rate for r in mine),
-            spread(ratios(mine, runs[nginx]), 2),
-            spread((r.cpu_per_gb for r in mine), 3),
-            spread(ratios(mine, runs[nginx], "cpu_per_gb"), 2),
-            spread((r.p50_ms for r in mine), 2),
-            spread((r.p99_ms for r in mine), 2),
-            *core_cells(mine),
-        ])
-    return "\n\n".join([table(heads, rows), *caution(runs)])
+        table.add(
+            name, spread(mine), *(ratios(mine, runs[one]) for one in (peer, *others)),
+            spread(mine, "cpu_per_gb"), ratios(mine, runs[peer], "cpu_per_gb"), spread(mine, "p50_ms"),
+            spread(mine, "p99_ms"), *core_cells(mine),
+        )
+    return [table, *caution(runs)]

@@ -8,40 +8,77 @@ import socket
 import threading
 import time
 
+from dataclasses import dataclass
+
 from . import machine
 from .machine import LOAD_CORE, Unfit
+from .outcome import Chart, Column, Judged, Outcome, Table
 from .processes import memory_kib, stop
-from .report import table
 from .servers import Gateway, Seaweed, put, start_cdn
 
 MIB = 1024 * 1024
 FAST = 40
 SLOW = 10
 
-#: The goal, in MiB.
-GOAL = 150
+#: Of so many seconds each point of the picture is the highest.
+STEP = 0.25
 
 #: A slow reader takes so much, then pauses: 256 KiB/s.
 SLOW_BYTES = 64 * 1024
 SLOW_PAUSE = 0.25
 
 
+@dataclass
+class Seen:
+    """What became of the readers of one source, and of the gateway's memory, in MiB."""
+
+    before: float
+    peak: float
+    seconds: float
+    complete: int
+    slow_mib: float
+    #: Pairs of a time and the resident memory then.
+    samples: list
+
+    def line(self):
+        """The samples, fewer of them: [seconds, MiB]."""
+        highest = {}
+        for at, mib in self.samples:
+            step = int(at / STEP)
+            highest[step] = max(highest.get(step, 0), mib)
+        return [[step * STEP, round(mib, 1)] for step, mib in highest.items()]
+
+
 def run(binaries, work, options, say):
+    machine.require_weed()
     content = work / "large"
     digest = _write(content, options.memory_mib)
-    notes, rows = [], [_from_cdn(binaries["gateway"], work, content, digest, options, say)]
-    if machine.weed():
-        rows.append(_from_storage(binaries["gateway"], work, content, digest, options, say))
-    else:
-        notes.append("Reads from storage were left out: no SeaweedFS (set SAFELIGHT_TEST_WEED).")
-    heads = ["source", "before MiB", "peak MiB (VmHWM)", "highest sample MiB", "seconds"]
-    heads += ["fast readers", "bytes to slow readers"]
-    text = (
-        f"{FAST} fast and {SLOW} slow readers of {options.memory_mib} MiB at the same time. Every "
-        "fast reader got every byte (length checked; one of them by SHA-256), every slow reader's "
-        f"bytes were compared as they came. The goal is a peak of at most {GOAL} MiB."
-    )
-    return "\n\n".join(["## Memory", text, table(heads, rows), *notes])
+    sources = {
+        "CDN": _from_cdn(binaries["gateway"], work, content, digest, options, say),
+        "storage (S3)": _from_storage(binaries["gateway"], work, content, digest, options, say),
+    }
+    table = Table("source", [
+        Column("before MiB"),
+        Column("peak MiB (VmHWM)"),
+        Column("highest sample MiB"),
+        Column("seconds"),
+        Column("fast readers"),
+        Column("MiB to slow readers"),
+    ])
+    for name, seen in sources.items():
+        highest = max(mib for _, mib in seen.samples)
+        complete = f"{seen.complete} of {FAST} complete"
+        table.add(name, seen.before, seen.peak, highest, seen.seconds, complete, seen.slow_mib)
+    lines = {name: seen.line() for name, seen in sources.items()}
+    return Outcome("Memory", [
+        f"{FAST} fast and {SLOW} slow readers of {options.memory_mib} MiB at the same time. Every fast reader "
+        "got every byte (length checked; one of them by SHA-256), every slow reader's bytes were compared as "
+        "they came.",
+        table,
+        Chart("Resident memory", "seconds", "MiB", lines, goal="memory.cdn"),
+        Judged("memory.cdn", sources["CDN"].peak),
+        Judged("memory.storage", sources["storage (S3)"].peak),
+    ])
 
 
 def _write(path, mib):
@@ -62,12 +99,12 @@ def _from_cdn(binary, work, content, digest, options, say):
     gateway = Gateway.start(binary, work, "memory cdn", cdn)
     key = gateway.presign("shop")["key"]
     os.link(content, work / "objects/images" / key)
-    row = _measure("CDN", gateway, gateway.path_of(key, "shop"), content, digest, options, say)
+    seen = _measure(gateway, gateway.path_of(key, "shop"), content, digest, options, say)
     if gateway.total("safelight_cdn_fallbacks_total"):
         raise Unfit("void: reads fell back to storage")
     stop(gateway.process)
     stop(cdn.process)
-    return row
+    return seen
 
 
 def _from_storage(binary, work, content, digest, options, say):
@@ -80,25 +117,25 @@ def _from_storage(binary, work, content, digest, options, say):
     if status != 200:
         raise Unfit(f"storage refuses the upload: {status}")
     path = gateway.path_of(grant["key"], "plain")
-    row = _measure("storage (S3)", gateway, path, content, digest, options, say)
+    seen = _measure(gateway, path, content, digest, options, say)
     stop(gateway.process)
     stop(seaweed.process)
     shutil.rmtree(work / "seaweed")
-    return row
+    return seen
 
 
-def _measure(source, gateway, path, content, digest, options, say):
+def _measure(gateway, path, content, digest, options, say):
     size = content.stat().st_size
     before, _ = memory_kib(gateway.process)
     stop_slow = threading.Event()
     fast = [Fast(gateway.port, path, size, hashed=number == 0) for number in range(FAST)]
     slow = [Slow(gateway.port, path, content, stop_slow) for _ in range(SLOW)]
-    highest, begun = before, time.monotonic()
+    samples, begun = [], time.monotonic()
     deadline = begun + options.memory_seconds
     for reader in [*slow, *fast]:
         reader.start()
     while any(reader.is_alive() for reader in fast) and time.monotonic() < deadline:
-        highest = max(highest, memory_kib(gateway.process)[0])
+        samples.append((time.monotonic() - begun, memory_kib(gateway.process)[0] / 1024))
         time.sleep(0.1)
     took = time.monotonic() - begun
     stop_slow.set()
@@ -109,15 +146,7 @@ def _measure(source, gateway, path, content, digest, options, say):
     _judge(fast, slow, finished, size, digest, gateway, took)
     read = sum(reader.received for reader in slow)
     say(f"  peak {highest_ever / 1024:.0f} MiB in {took:.0f} s")
-    return [
-        source,
-        f"{before / 1024:.0f}",
-        f"{highest_ever / 1024:.0f}",
-        f"{highest / 1024:.0f}",
-        f"{took:.0f}",
-        f"{len(finished)} of {FAST} complete",
-        f"{read / MIB:.0f} MiB",
-    ]
+    return Seen(before / 1024, highest_ever / 1024, took, len(finished), read / MIB, samples)
 
 
 def _judge(fast, slow, finished, size, digest, gateway, took):

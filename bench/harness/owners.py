@@ -6,15 +6,13 @@ import subprocess
 from pathlib import Path
 
 from .machine import LOAD_CORE, Unfit
+from .outcome import Column, Judged, Outcome, Table
 from .processes import memory_kib
-from .reads import goal
-from .report import table
 from .servers import Gateway, request
 
 OWNERS = 1_000_000
 #: How many of the known ones are asked after the flood, and how much of their quota each had used.
 KNOWN, USED, BURST = 100, 5, 20
-MOST_MIB = 200
 _SCRIPT = Path(__file__).resolve().parents[1] / "load.lua"
 _ROUTE = "/darkroom/shop/v1/images/presigned-urls"
 #: From any number of clients, all of whom are let in: every owner is remembered.
@@ -28,10 +26,23 @@ _USUAL = f'PerOwner = {{ Rate = "1/h", Burst = {BURST} }}'
 
 
 def run(binaries, work, options, say):
-    rows, goals = [], []
-    for name, limits, is_open in (("every owner is let in", _OPEN, True), ("default limits", _USUAL, False)):
+    table, judged = Table("", [
+        Column("made-up owners"),
+        Column("requests/s"),
+        Column("granted"),
+        Column("refused by client_ip"),
+        Column("by app"),
+        Column("by owner"),
+        Column("before MiB"),
+        Column("highest MiB (VmHWM)"),
+        Column("MiB more", digits=1, drawn=True),
+    ]), []
+    for name, limits, goals in (
+        ("every owner is let in", _OPEN, "owners.open"),
+        ("default limits", _USUAL, "owners.limits"),
+    ):
         gateway = Gateway.start(
-            binaries["gateway"], work, f"owners {is_open}", limits=limits,
+            binaries["gateway"], work, goals, limits=limits,
             environment={"SAFELIGHT__SERVER__TRUSTEDPROXIES": "['127.0.0.0/8']"},
         )
         for owner in range(KNOWN):
@@ -41,33 +52,32 @@ def run(binaries, work, options, say):
         asked, seconds = _flood(gateway, say)
         _, highest = memory_kib(gateway.process)
         granted = gateway.total("safelight_presigns_total", 'outcome="ok"') - KNOWN * USED
-        by = {
-            limit: gateway.total("safelight_rate_limited_total", f'limit="{limit}"')
+        refused = [
+            gateway.total("safelight_rate_limited_total", f'limit="{limit}"')
             for limit in ("client_ip", "app", "owner")
-        }
-        left = [_ask(gateway, f"known-{owner}", f"198.51.100.{owner}") for owner in range(KNOWN)]
-        wrong = sum(rest != BURST - USED - 1 for rest in left)
-        grown = (highest - before) / 1024
-        rows.append([
-            name, f"{asked:,}", f"{asked / seconds:,.0f}", f"{granted:,.0f}",
-            *(f"{by[limit]:,.0f}" for limit in ("client_ip", "app", "owner")),
-            f"{before / 1024:.0f}", f"{highest / 1024:.0f}",
-        ])
-        goals.append(goal(f"{name}: at most {MOST_MIB} MiB more: {grown:.0f} MiB", grown <= MOST_MIB))
-        goals.append(goal(f"{name}: known owners whose quota is not as it was: {wrong}", wrong == 0))
-        if not is_open:
+        ]
+        more = (highest - before) / 1024
+        table.add(name, asked, asked / seconds, granted, *refused, before / 1024, highest / 1024, more,
+                  goal=f"{goals}.memory")
+        judged.append(Judged(f"{goals}.memory", more))
+        judged.append(Judged(f"{goals}.known", _touched(gateway)))
+        if limits == _USUAL:
             # The default: 120 a minute, and 60 at once.
             most = 60 + 2 * seconds + 1
-            goals.append(goal(f"{name}: at most {most:,.0f} of the flood granted: {granted:,.0f}", granted <= most))
-    heads = ["", "made-up owners", "requests/s", "granted", "refused by client_ip", "by app", "by owner",
-             "before MiB", "highest MiB (VmHWM)"]
-    return "\n\n".join([
-        "## Made-up owners",
+            beyond = max(0, granted - most)
+            judged.append(Judged(f"{goals}.granted", beyond, f"Granted: {granted:,.0f} of {most:,.0f}."))
+    return Outcome("Made-up owners", [
         f"{OWNERS:,} upload requests or more, each of another owner, by one client; before and after, {KNOWN} "
         "owners who are known, each from an address of its own.",
-        table(heads, rows),
-        "\n".join(goals),
+        table,
+        *judged,
     ])
+
+
+def _touched(gateway):
+    """How many of the known owners have not the quota that they had left."""
+    left = [_ask(gateway, f"known-{owner}", f"198.51.100.{owner}") for owner in range(KNOWN)]
+    return sum(rest != BURST - USED - 1 for rest in left)
 
 
 def _ask(gateway, owner, address):

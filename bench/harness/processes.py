@@ -13,6 +13,7 @@ from pathlib import Path
 from .machine import Unfit
 
 _CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
+_PAGE_KIB = os.sysconf("SC_PAGE_SIZE") // 1024
 _started = []
 
 
@@ -101,6 +102,12 @@ def memory_kib(process):
     """Resident memory now and at its highest, in KiB."""
     status = Path(f"/proc/{process.pid}/status").read_text()
     return tuple(int(re.search(rf"{field}:\s+(\d+) kB", status)[1]) for field in ("VmRSS", "VmHWM"))
+
+
+def resident_kib(process):
+    """Resident memory of a process and of its children that live, in KiB. What they share counts for each."""
+    fields = (Path(f"/proc/{pid}/statm").read_text().split()[1] for pid in _family(process.pid))
+    return sum(int(pages) for pages in fields) * _PAGE_KIB
 
 
 def idle_seconds(core):

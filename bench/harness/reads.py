@@ -207,5 +207,11 @@ def percentile(values, share):
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
-def goal(text, met):
-    return f"- {text}: {'met' if met else '**not met**'}."
+#: The places of a chart of latencies, and their shares.
+TAIL = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999, "worst": 1.0}
+
+
+def tail(reads):
+    """The latencies of these reads in ms, at the places of `TAIL`."""
+    times = [read.took * 1e3 for read in reads]
+    return [[place, percentile(times, share)] for place, share in enumerate(TAIL.values())]

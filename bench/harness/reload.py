@@ -6,15 +6,14 @@ import json
 import os
 import random
 import signal
-import statistics
 import time
 
 from pathlib import Path
 
 from .machine import Unfit
+from .outcome import Chart, Column, Judged, Outcome, Spread, Table
 from .processes import cpu_seconds
-from .reads import at_rate, goal, on_load_core, percentile
-from .report import table
+from .reads import TAIL, at_rate, on_load_core, percentile, tail
 from .servers import Gateway, request, start_cdn
 
 APPS = 1000
@@ -55,7 +54,6 @@ def run(binaries, work, options, say):
     say(f"reload: {APPS} new apps")
     files.publish(1)()
     wait_for_apps(gateway)
-    times = {}
     say(f"reload: {len(CHANGES)} times {APPS} changed files, under {RATE} reads a second")
     changed = []
 
@@ -66,8 +64,7 @@ def run(binaries, work, options, say):
     with on_load_core() as cores:
         reads, _ = asyncio.run(at_rate(gateway.port, paths, RATE, SECONDS, [(at, change) for at in CHANGES]))
     reads = [read for _, read in reads]
-    times[f"{APPS:,} changed files"] = changed
-    times["one changed file"], times["nothing changed"] = [], []
+    times = {f"{APPS:,} changed files": changed, "one changed file": [], "nothing changed": []}
     for turn in range(5):
         time.sleep(REST)
         one = reload(gateway, log, lambda: files.change(0, 100 + turn), "ok")
@@ -78,7 +75,7 @@ def run(binaries, work, options, say):
     cpu = cpu_seconds(gateway.process)
     time.sleep(IDLE)
     looking = (cpu_seconds(gateway.process) - cpu) / IDLE
-    return f"{_report(times, changed, reads, looking)}\n\n{cores}"
+    return Outcome("Reload", [*_report(times, reads, looking), str(cores)])
 
 
 class Files:
@@ -179,43 +176,33 @@ def publish(gateway, work):
     return [gateway.path_of(key, "shop") for key in keys]
 
 
-def _report(times, changed, reads, looking):
+def _report(times, reads, looking):
     touched = [read for read in reads if any(at <= read.due < at + TOUCHED for at in CHANGES)]
     calm = [read for read in reads if 1 <= read.due < CHANGES[0] - 1]
-    errors = sum(read.status != 200 or not read.whole for read in reads)
     median = percentile([read.took for read in calm], 0.5)
-    delays = [read.took - median for read in touched]
-    rows = [
-        [
-            name,
-            len(mine),
-            f"{statistics.median(took for took, _ in mine) * 1e3:.0f}",
-            f"{max(took for took, _ in mine) * 1e3:.0f}",
-            f"{statistics.median(cpu for _, cpu in mine) * 1e3:.0f}",
-        ]
-        for name, mine in times.items()
-    ]
-    shares = [["without a reload", calm], ["during a reload", touched]]
-    latencies = [
-        [name, f"{len(mine):,}"]
-        + [f"{percentile([read.took * 1e3 for read in mine], share):.1f}" for share in (0.5, 0.99, 0.999)]
-        + [f"{max(read.took for read in mine) * 1e3:.1f}"]
-        for name, mine in shares
-    ]
-    slowest = max(took for took, _ in changed)
-    return "\n\n".join([
-        "## Reload",
+    changes = Table("", [Column("times"), Column("ms until in force", drawn=True), Column("CPU ms")])
+    for name, mine in times.items():
+        took, cpu = (Spread.of(one[at] * 1e3 for one in mine) for at in (0, 1))
+        changes.add(name, len(mine), took, cpu)
+    slowest = max(took for took, _ in times[f"{APPS:,} changed files"])
+    return [
         f"{APPS:,} apps beside the one that is read. All files change in one moment, by the swap of a "
         "link, and SIGHUP has them read: from the signal until the last app is in force. The CPU time is "
         "that of the gateway, with the reads that it served meanwhile. While nothing happens, looking at "
         f"the files takes {looking:.1%} of a core.",
-        table(["", "times", "median ms", "slowest ms", "CPU ms"], rows),
+        changes,
+        Judged("reload.time", slowest),
         f"{RATE} reads a second of {SIZE // 1024} KiB from the CDN meanwhile, each timed from when it was "
         f"due. A read is paused if it takes {PAUSE * 1e3:.0f} ms longer than the median without a reload.",
-        table(["", "reads", "p50 ms", "p99 ms", "p99.9 ms", "worst ms"], latencies),
-        "\n".join([
-            goal(f"{APPS:,} changed files in under 1 s: {slowest:.2f} s", slowest < 1),
-            goal(f"no failed reads: {errors}", errors == 0),
-            goal(f"no read paused: {sum(delay > PAUSE for delay in delays)}", max(delays) <= PAUSE),
-        ]),
-    ])
+        *_latencies({"without a reload": calm, "during a reload": touched}),
+        Judged("reload.errors", sum(read.status != 200 or not read.whole for read in reads)),
+        Judged("reload.paused", sum(read.took - median > PAUSE for read in touched)),
+    ]
+
+
+def _latencies(kinds):
+    table = Table("", [Column("reads"), *(Column(f"{place} ms", digits=1) for place in TAIL)])
+    tails = {name: tail(mine) for name, mine in kinds.items()}
+    for name, mine in kinds.items():
+        table.add(name, len(mine), *(took for _, took in tails[name]))
+    return table, Chart("Latency by share of reads", "", "ms", tails, places=list(TAIL), is_log=True)

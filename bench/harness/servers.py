@@ -1,5 +1,6 @@
 """The programs of a measurement: gateway, the nginx beside it, CDN, storage."""
 
+import functools
 import http.client
 import json
 import os
@@ -25,6 +26,8 @@ _GRPC_OFFSET = 10000
 #: How a gateway logs: to a file, to nowhere, or without its line for each request.
 LOGGING = {"log to a file": "info", "log to /dev/null": "info", "no access log": "warn"}
 
+#: What SeaweedFS and everything that signs for it have in common.
+ACCESS_KEY_ID, SECRET_ACCESS_KEY = "AKIDSAFELIGHTBENCH", "a-secret-of-the-benchmark-only"
 
 #: The highest limits that exist, so that they are checked and never bite.
 _NO_LIMITS = """
@@ -33,30 +36,49 @@ PerApp = { Rate = "1000000/s", Burst = 100000000 }
 """
 
 
-def _fill(template, target, **values):
+def _filled(template, **values):
     text = (_CONF / template).read_text()
     for name, value in values.items():
         text = text.replace(f"@{name}@", str(value))
-    target.write_text(text)
+    return text
+
+
+def fill(template, target, **values):
+    target.write_text(_filled(template, **values))
     return target
+
+
+def app_file(cdn_url, s3_url, bucket, read="", limits=_NO_LIMITS):
+    """The file of a measured app."""
+    if "MemoryCacheMaxObject" not in read:
+        # Most measurements are of the sources.
+        read += '\nMemoryCacheMaxObject = "0B"\n'
+    values = {"CDN_URL": cdn_url, "S3_URL": s3_url, "BUCKET": bucket, "READ": read, "LIMITS": limits}
+    keys = {"ACCESS_KEY_ID": ACCESS_KEY_ID, "SECRET_ACCESS_KEY": SECRET_ACCESS_KEY}
+    return _filled("app.toml", **values, **keys)
 
 
 @dataclass
 class Nginx:
     process: object
     port: int
+    scheme: str = "http"
 
     @classmethod
-    def start(cls, template, core, work, **values):
+    def start(cls, template, core, work, scheme="http", **values):
         [port] = free_ports(1)
         name = template.partition(".")[0]
-        config = _fill(template, work / template, DIR=work, PORT=port, **values)
+        config = fill(template, work / template, DIR=work, PORT=port, **values)
         # As root its worker would become a user who may not read the folder.
         user = ["-g", "user root;"] if os.geteuid() == 0 else []
         log = work / f"{name}.log"
         process = start(["nginx", "-e", log, "-c", config, *user], core, log)
         wait_for(lambda: listens(port), process, f"nginx ({name})", log)
-        return cls(process, port)
+        return cls(process, port, scheme)
+
+    @property
+    def url(self):
+        return f"{self.scheme}://127.0.0.1:{self.port}"
 
 
 def start_cdn(work):
@@ -64,8 +86,13 @@ def start_cdn(work):
     return Nginx.start("cdn.nginx.conf", LOAD_CORE, work)
 
 
-def start_peer(work, cdn):
-    return Nginx.start("peer.nginx.conf", MEASURED_CORE, work, CDN_PORT=cdn.port)
+#: Buffers of nginx for a connection to an upstream: for speed, and as they come.
+LARGE_BUFFERS = "proxy_buffers 16 64k; proxy_buffer_size 64k;"
+OWN_BUFFERS = "proxy_buffers 8 4k; proxy_buffer_size 4k;"
+
+
+def start_peer(work, cdn, buffers=LARGE_BUFFERS):
+    return Nginx.start("peer.nginx.conf", MEASURED_CORE, work, CDN_PORT=cdn.port, BUFFERS=buffers)
 
 
 @dataclass
@@ -87,6 +114,10 @@ class FaultyCdn:
         process = start(command, LOAD_CORE, log)
         wait_for(lambda: listens(control_port), process, "the faulty CDN", log)
         return cls(process, port, control_port, folder)
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.port}"
 
     def put(self, key, content):
         (self.folder / "images" / key).write_bytes(content)
@@ -118,27 +149,23 @@ class Gateway:
         apps=None,
         environment=None,
         prepare=None,
+        has_admin=True,
     ):
         """A gateway with two apps: `shop` with the CDN (if there is one), `plain` without. Its
         database is `records`, which moves, if there is one. `read` is more of the `[Read]` section
         of `shop`, `limits` the `[RateLimit]` section of both. `apps` are more files of apps, by name,
-        and `prepare` puts into its folder what else they need."""
+        and `prepare` puts into its folder what else they need. `unrecorded` has no admin listener."""
         folder = work / name.replace(" ", "-").replace("/", "")
         (folder / "apps.d").mkdir(parents=True)
         if records:
             records.rename(folder / "safelight.db")
         port, admin_port = free_ports(2)
-        settings = _fill(
+        settings = fill(
             "safelight.toml", folder / "safelight.toml", DIR=folder, PORT=port, ADMIN_PORT=admin_port
         )
-        for app, url in (("shop", f"http://127.0.0.1:{cdn.port}" if cdn else ""), ("plain", "")):
-            target = folder / f"apps.d/{app}.toml"
-            keys = read if app == "shop" else ""
-            if "MemoryCacheMaxObject" not in keys:
-                # Most measurements are of the sources.
-                keys += '\nMemoryCacheMaxObject = "0B"\n'
-            values = {"CDN_URL": url, "S3_URL": s3_url, "BUCKET": f"media-{app}", "READ": keys}
-            _fill("app.toml", target, **values, LIMITS=limits)
+        for app, url in (("shop", cdn.url if cdn else ""), ("plain", "")):
+            text = app_file(url, s3_url, f"media-{app}", read if app == "shop" else "", limits)
+            (folder / f"apps.d/{app}.toml").write_text(text)
         for app, text in (apps or {}).items():
             (folder / f"apps.d/{app}.toml").write_text(text)
         if prepare:
@@ -147,14 +174,14 @@ class Gateway:
         environment = {"SAFELIGHT_LOG": LOGGING[logging], **(environment or {})}
         command = [binary, "serve", "--config", settings]
         process = start(command, MEASURED_CORE, log, environment)
-        wait_for(lambda: listens(admin_port), process, "the gateway", log)
+        wait_for(lambda: listens(admin_port if has_admin else port), process, "the gateway", log)
         return cls(process, port, admin_port)
 
-    def presign(self, app="shop"):
+    def presign(self, app="shop", owner="owner-0"):
         """Asks for an upload; the data of the answer."""
         body = json.dumps({"file": "Holiday photo.jpg"})
         path = f"/darkroom/{app}/v1/images/presigned-urls"
-        headers = {"X_Owner_Id": "owner-0", "Content-Type": "application/json"}
+        headers = {"X_Owner_Id": owner, "Content-Type": "application/json"}
         status, _, answer = request(self.port, "POST", path, body, headers)
         if status != 200:
             raise Unfit(f"the gateway grants no upload: {status} {answer[:300]!r}")
@@ -193,7 +220,7 @@ class Seaweed:
         identity = {
             "name": "bench",
             "credentials": [
-                {"accessKey": "AKIDSAFELIGHTBENCH", "secretKey": "a-secret-of-the-benchmark-only"}
+                {"accessKey": ACCESS_KEY_ID, "secretKey": SECRET_ACCESS_KEY}
             ],
             "actions": ["Admin", "Read", "Write", "List", "Tagging"],
         }
@@ -257,6 +284,7 @@ def build():
     return _build("--bin", "safelight")
 
 
+@functools.cache
 def build_bench(name):
     """Builds a program of the benchmark; its path."""
     return _build("--bench", name)

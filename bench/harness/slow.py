@@ -3,24 +3,23 @@
 import asyncio
 
 from . import machine
-from .blackout import HEADS, RATE, SIZE, check, is_right, prepare, row
+from .blackout import COLUMNS, RATE, SIZE, cells, check, prepare
 from .machine import LOAD_CORE
-from .reads import at_rate, goal, on_load_core, percentile
-from .report import table
+from .outcome import Chart, Column, Judged, Outcome, Table
+from .reads import TAIL, at_rate, on_load_core, percentile, tail
 from .servers import FaultyCdn, Gateway, Seaweed
 
 SECONDS, WARM = 65, 5
 
 
 def run(binaries, work, options, say):
-    if not machine.weed():
-        return "## Slow answers\n\nLeft out: no SeaweedFS (set SAFELIGHT_TEST_WEED)."
+    machine.require_weed()
     cdn = FaultyCdn.start(work)
     seaweed = Seaweed.start(work, LOAD_CORE)
-    rows = []
+    table, tails = Table("", [*COLUMNS, Column("extra requests", digits=2, share=True)]), {}
     for name, read in (('HedgeAfter = "off"', 'HedgeAfter = "off"'), ("as it comes: p98", "")):
         say(f"slow: {name}")
-        gateway = Gateway.start(binaries["gateway"], work, f"slow {len(rows)}", cdn, seaweed.url, read=read)
+        gateway = Gateway.start(binaries["gateway"], work, f"slow {len(tails)}", cdn, seaweed.url, read=read)
         seaweed.wait_for_buckets(gateway)
         cdn.mode("well")
         _, shop, content = prepare(gateway, cdn)
@@ -40,19 +39,16 @@ def run(binaries, work, options, say):
             reads, (begun, _) = asyncio.run(at_rate(gateway.port, shop, RATE, SECONDS, events))
         measured = [read for _, read in reads if read.due >= begun]
         extra = (counted[1] - counted[0]) / len(measured)
-        rows.append([*row(name, measured, content), f"{extra:.2%}"])
+        table.add(name, *cells(measured, content), extra)
+        tails[name] = tail(measured)
     check(measured, content, "slow answers")
-    tail = percentile([read.took for read in measured], 0.999) * 1e3
-    goals = [
-        goal(f"p99.9 under 150 ms: {tail:.1f} ms", tail < 150),
-        goal(f"at most 5 % extra requests: {extra:.2%}", extra <= 0.05),
-    ]
-    return "\n\n".join([
-        "## Slow answers",
+    return Outcome("Slow answers", [
         f"{RATE} reads of {SIZE // 1024} KiB a second, timed from when they are due; one answer of the "
         "CDN in a hundred is two seconds late. Extra requests are those to storage beside the share "
         "that goes there in any case.",
-        table([*HEADS, "extra requests"], rows),
-        "\n".join(goals),
+        table,
+        Chart("Latency by share of reads", "", "ms", tails, places=list(TAIL), is_log=True, goal="slow.tail"),
+        Judged("slow.tail", percentile([read.took * 1e3 for read in measured], 0.999)),
+        Judged("slow.extra", extra),
         str(cores),
     ])

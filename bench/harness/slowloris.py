@@ -2,24 +2,21 @@
 
 import asyncio
 import random
-import statistics
 import sys
 import time
 
 from pathlib import Path
 
 from .machine import LOAD_CORE, Unfit
+from .outcome import Column, Judged, Outcome, Spread, Table
 from .processes import memory_kib, start, stop
-from .reads import at_rate, goal, on_load_core, percentile
-from .report import table
+from .reads import at_rate, on_load_core, percentile
 from .servers import Gateway, start_cdn
 
 _SLOW_CLIENTS = Path(__file__).resolve().parents[1] / "slow_clients.py"
 
 CONNECTIONS = 1000
 RATE, SIZE = 300, 50 * 1024
-#: Goals: the good client's p99 with slow ones, by that without; and the growth in MiB.
-MOST_SLOWER, MOST_GROWTH = 2.0, 64
 
 _READ = """
 OriginShare = 0
@@ -52,21 +49,20 @@ def run(binaries, work, options, say):
     if fewest < CONNECTIONS * 0.9:
         raise Unfit(f"void: only {fewest:.0f} slow connections were open")
     _, most = memory_kib(gateway.process)
-    ratio = statistics.median(among / alone for alone, among in rounds)
-    growth = (most - before) / 1024
-    rows = [[f"{alone * 1e3:.1f}", f"{among * 1e3:.1f}", f"{among / alone:.2f}"] for alone, among in rounds]
-    goals = [
-        goal(f"p99 at most {MOST_SLOWER:.0f} times that without slow clients (median of the rounds): {ratio:.2f}",
-             ratio <= MOST_SLOWER),
-        goal(f"at most {MOST_GROWTH} MiB more memory: {growth:.1f} MiB", growth <= MOST_GROWTH),
-    ]
-    return "\n\n".join([
-        "## Slow clients",
+    ratio = Spread.of(among / alone for alone, among in rounds)
+    table = Table(f"p99 of {RATE} reads a second", [
+        Column("ms", digits=1, drawn=True),
+        Column("of that alone", digits=2, peer="alone", drawn=True, label="of that of a good client alone", goal="slowloris.p99"),
+    ])
+    table.add("alone", Spread.of(alone * 1e3 for alone, _ in rounds), 1)
+    table.add("among slow clients", Spread.of(among * 1e3 for _, among in rounds), ratio)
+    return Outcome("Slow clients", [
         f"{RATE} reads of {SIZE // 1024} KiB a second from the CDN, timed from when they are due, without and "
         f"with {CONNECTIONS:,} slow connections: headers that drip, heads that stand still, bodies that drip. "
         f"Of those at least {fewest:,.0f} were open.",
-        table(["p99 ms without", "p99 ms with", "ratio"], rows),
-        "\n".join(goals),
+        table,
+        Judged("slowloris.p99", ratio),
+        Judged("slowloris.memory", (most - before) / 1024),
         str(cores),
     ])
 

@@ -7,6 +7,7 @@ mod events;
 mod listening;
 mod reloading;
 mod samples;
+mod traced;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -86,6 +87,8 @@ pub struct Gateway {
     admin: Running,
     /// What takes events from a queue.
     consumer: Option<Running>,
+    /// What sends spans to their collector.
+    exporter: Option<Running>,
     sweeper: Running,
     /// What keeps the apps as their files say, and what asks it to read them now.
     reloading: Option<Running>,
@@ -170,10 +173,10 @@ impl Gateway {
         metrics.tell_build();
         let listener = bind(settings.server.listen, "Server.Listen").await?;
         let admin_listener = bind(settings.server.admin_listen, "Server.AdminListen").await?;
-        let address = local_address(&listener)?;
-        let admin_address = local_address(&admin_listener)?;
+        let (address, admin_address) = (local_address(&listener)?, local_address(&admin_listener)?);
 
-        let records = open_records(&settings.records, &metrics).await?;
+        let (tracing, exporter) = traced::start(&settings, &metrics)?;
+        let records = traced::records(open_records(&settings.records, &metrics).await?, &tracing);
         let mut services = services(&settings, Arc::clone(&records), &metrics).await?;
         services.memory = open_memory(settings.cache_size, &apps, &metrics);
         let reload_wanted = Arc::new(Notify::new());
@@ -192,8 +195,7 @@ impl Gateway {
         let consumer = events::start_consumer(&settings.events, process, &handlers, drain)?;
         let (schedule, of_sweeper) = (schedule(&settings), services.clone());
         let sweeper = Sweeper::new(Arc::clone(&apps), of_sweeper, Arc::clone(&metrics), schedule);
-        let readiness = Readiness::default();
-        let limits = settings.limits;
+        let (readiness, limits) = (Readiness::default(), settings.limits);
         let certificates = certified.map(|certified| certified.serve(&metrics));
         let protocols = certified::protocols(certificates.as_ref(), settings.server.h2c)?;
         let public = FrontDoor::new(
@@ -204,6 +206,7 @@ impl Gateway {
             limits.max_concurrent_requests.get(),
         )
         .with_trusted_proxies(settings.server.trusted_proxies.clone())
+        .with_tracing(tracing)
         .with_push(push);
         let admin = AdminDoor {
             apps: Arc::clone(&apps),
@@ -220,6 +223,7 @@ impl Gateway {
             public: listening::open_public(public_listening, &metrics, public),
             admin: listening::open_admin(admin_listening, &metrics, admin),
             consumer,
+            exporter,
             sweeper: spawn_sweeper(sweeper),
             reloading: reloading.map(Reloading::spawn),
             reload_wanted,
@@ -266,6 +270,9 @@ impl Gateway {
             follower.abort();
         }
         self.records.close().await;
+        if let Some(exporter) = self.exporter {
+            exporter.stop().await;
+        }
         // Last, so that the end can be watched.
         self.admin.stop().await;
     }

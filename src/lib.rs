@@ -21,4 +21,5 @@ pub mod records;
 pub mod server;
 pub mod settings;
 pub mod storage;
+pub mod traces;
 pub mod upstream;

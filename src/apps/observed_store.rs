@@ -14,6 +14,7 @@ use crate::storage::{
     GetOptions, ListPage, ObjectRead, ObjectStore, PartGrant, PutGrant, SignedRequest,
     StorageError, StorageErrorKind, UploadedPart,
 };
+use crate::traces::{Kind, Name, Span, Spanned, Value};
 
 /// A store and the metrics of the app whose it is.
 pub(super) struct ObservedStore {
@@ -29,17 +30,44 @@ impl ObservedStore {
     async fn observe<T>(
         &self,
         operation: StorageOperation,
-        call: impl Future<Output = Result<T, StorageError>>,
+        call: impl Future<Output = Result<T, StorageError>> + Unpin,
     ) -> Result<T, StorageError> {
+        self.observe_head(operation, call).await.map(|(answer, _)| answer)
+    }
+
+    /// The same for a call whose bytes are still to come, with the span that they belong to.
+    async fn observe_head<T>(
+        &self,
+        operation: StorageOperation,
+        call: impl Future<Output = Result<T, StorageError>> + Unpin,
+    ) -> Result<(T, Span), StorageError> {
         let mut counted = Counted { metrics: &self.metrics, operation, ended: None };
+        let mut span = self.span(operation);
         let begun = Instant::now();
-        let answer = call.await;
+        let answer = span.follow(call).await;
         let outcome = match &answer {
             Ok(_) => StorageOutcome::Ok,
             Err(error) => outcome_of(error.kind),
         };
         counted.ended = Some((outcome, begun));
-        answer
+        match is_failure(outcome) {
+            true => span.failed(outcome.label()),
+            false => span.came_to(outcome.label()),
+        }
+        answer.map(|answer| (answer, span))
+    }
+
+    fn span(&self, operation: StorageOperation) -> Span {
+        let kind = match operation {
+            StorageOperation::Sign => Kind::Internal,
+            _ => Kind::Client,
+        };
+        let mut span = Span::begin(kind, Name("storage", Some(operation.label())));
+        if span.is_recorded() {
+            span.set("peer.service", Value::Word(self.store.source().label()));
+            span.set("safelight.app", Value::App(self.metrics.app().clone()));
+        }
+        span
     }
 }
 
@@ -61,6 +89,26 @@ impl Drop for Counted<'_> {
                 self.metrics.storage_called(self.operation, StorageOutcome::Cancelled, None);
             }
         }
+    }
+}
+
+/// Whether storage did not do what it should have.
+const fn is_failure(outcome: StorageOutcome) -> bool {
+    match outcome {
+        StorageOutcome::Ok
+        | StorageOutcome::NotFound
+        | StorageOutcome::NotModified
+        | StorageOutcome::PreconditionFailed
+        | StorageOutcome::RangeNotSatisfiable
+        | StorageOutcome::NoSuchUpload
+        | StorageOutcome::Cancelled => false,
+        StorageOutcome::AccessDenied
+        | StorageOutcome::Credentials
+        | StorageOutcome::WrongParts
+        | StorageOutcome::Unsupported
+        | StorageOutcome::Timeout
+        | StorageOutcome::Overloaded
+        | StorageOutcome::Unavailable => true,
     }
 }
 
@@ -113,7 +161,13 @@ impl ObjectStore for ObservedStore {
         path: &StoragePath,
         options: &GetOptions,
     ) -> Result<ObjectRead, StorageError> {
-        self.observe(StorageOperation::Get, self.store.get(path, options)).await
+        let call = self.store.get(path, options);
+        let (mut read, span) = self.observe_head(StorageOperation::Get, call).await?;
+        // A box more only where somebody wants to know when the last byte came.
+        if span.is_recorded() {
+            read.body = Box::pin(Spanned::new(read.body, span));
+        }
+        Ok(read)
     }
 
     async fn put(

@@ -4,6 +4,7 @@ pub mod health;
 mod signing;
 mod verdict;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -19,6 +20,7 @@ use http_body_util::Full;
 use crate::domain::{
     Caching, ETag, FallbackReason, RangeRequest, Representation, Shape, StoragePath, Stored,
 };
+use crate::traces::{Kind, Name, Span, Spanned, Value, pass_on};
 use crate::upstream::{Body, Client, Origin, Timeouts};
 
 use health::Fault;
@@ -68,7 +70,7 @@ pub struct CdnAnswer {
     /// What it says of the object.
     pub object: Representation,
     /// The bytes.
-    pub body: Body,
+    pub body: Spanned<Body>,
 }
 
 /// The CDN gave no usable answer.
@@ -148,7 +150,23 @@ impl Cdn {
     /// # Errors
     /// [`CdnFailure`] for everything that is not an answer to the question: see `verdict`.
     pub async fn ask(&self, question: &CdnQuestion<'_>) -> Result<CdnAnswer, CdnFailure> {
-        let (head, body) = self.send(question).await?.into_parts();
+        let mut span = Span::begin(Kind::Client, Name("cdn", None));
+        let answered = self.ask_for(question, &mut span).await;
+        let (shape, object, body) = answered.inspect_err(|failure| describe(&mut span, failure))?;
+        Ok(CdnAnswer { shape, object, body: Spanned::new(body, span) })
+    }
+
+    async fn ask_for(
+        &self,
+        question: &CdnQuestion<'_>,
+        span: &mut Span,
+    ) -> Result<(Shape, Representation, Body), CdnFailure> {
+        let method = if question.head_only { "HEAD" } else { "GET" };
+        span.set("http.request.method", Value::Word(method));
+        span.set("peer.service", Value::Word("cdn"));
+        let sent = span.follow(pin!(self.send(question))).await;
+        let (head, body) = sent?.into_parts();
+        span.set("http.response.status_code", Value::Number(head.status.as_u16().into()));
         let shape = match Self::judge(question, &head) {
             Ok(shape) => shape,
             Err(failure) => {
@@ -165,7 +183,7 @@ impl Cdn {
             let compared = verdict::compare(question, recorded, shape, &object);
             compared.map_err(|failure| failure.shown_by(&head))?;
         }
-        Ok(CdnAnswer { shape, object, body })
+        Ok((shape, object, body))
     }
 
     /// Asks for an object and gives the answer as it came, whatever it says.
@@ -178,6 +196,7 @@ impl Cdn {
         if let Some(cookie) = signer.and_then(|signer| signer.cookie(SystemTime::now())) {
             request.headers_mut().insert(COOKIE, cookie);
         }
+        pass_on(request.headers_mut());
         let sent = self.client.send(&self.origin, request, &self.timeouts).await;
         sent.map_err(|error| CdnFailure::new(verdict::reason_of(&error), error.to_string()))
     }
@@ -218,6 +237,12 @@ impl Cdn {
         }
         request
     }
+}
+
+/// Says in a span how the CDN failed.
+fn describe(span: &mut Span, failure: &CdnFailure) {
+    span.set("error.type", Value::Word(failure.reason.label()));
+    span.failed(failure.reason.label());
 }
 
 fn ascii(text: String) -> HeaderValue {

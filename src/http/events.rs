@@ -35,6 +35,15 @@ pub(super) const fn route_of(source: EventSource) -> &'static str {
     }
 }
 
+/// The path, for traces.
+pub(super) const fn path_of(source: EventSource) -> &'static str {
+    match source {
+        EventSource::PubSub => "/darkroom/_events/pubsub",
+        EventSource::Webhook => "/darkroom/_events/webhook",
+        EventSource::Sqs => "",
+    }
+}
+
 /// Takes an event: who sends it, then a place, then what it says.
 pub(super) async fn handle<B>(
     push: &Push,

@@ -14,8 +14,10 @@ use crate::actions::read::BrokenOff;
 use crate::domain::AppName;
 use crate::log::{self, AccessLine, RequestId};
 use crate::metrics::Metrics;
+use crate::traces::{Place, Span};
 
 use super::body::ReplyBody;
+use super::traced;
 
 /// What becomes known of a request for its line.
 #[derive(Debug)]
@@ -36,6 +38,8 @@ pub struct Line {
     pub source: Option<&'static str>,
     /// Why the CDN did not.
     pub fallback: Option<&'static str>,
+    /// Its span, which ends with its answer.
+    pub span: Span,
 }
 
 /// A request from its arrival until its answer has been sent: it is counted as being in flight, and
@@ -46,6 +50,8 @@ pub struct Exchange {
     sent: u64,
     outcome: &'static str,
     metrics: Arc<Metrics>,
+    /// Where whatever is done for it is in its trace.
+    trace: Place,
     /// Its place among the requests that may be answered at a time; none for one that was refused.
     _place: Option<OwnedSemaphorePermit>,
 }
@@ -61,7 +67,8 @@ impl Exchange {
     #[must_use]
     pub fn begin(line: Line, metrics: Arc<Metrics>, place: Option<OwnedSemaphorePermit>) -> Self {
         metrics.requests_in_flight.inc();
-        Self { line, sent: 0, outcome: "client_left", metrics, _place: place }
+        let trace = line.span.place();
+        Self { line, sent: 0, outcome: "client_left", metrics, trace, _place: place }
     }
 
     /// Goes on with the answer's body.
@@ -80,9 +87,13 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         self.metrics.requests_in_flight.dec();
-        let Line { id, begun, method, route, ref app, status, source, fallback } = self.line;
+        if self.line.span.is_recorded() {
+            traced::end(&mut self.line, self.outcome, self.sent);
+        }
+        let Line { id, begun, method, route, ref app, status, source, fallback, .. } = self.line;
         log::access(&AccessLine {
             id,
+            trace: self.trace.trace(),
             method,
             route,
             app: app.as_ref().map(AppName::as_str),
@@ -105,8 +116,8 @@ impl Body for LoggedBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         let this = &mut *self;
-        let id = this.exchange.line.id;
-        let polled = id.scope(|| Pin::new(&mut this.body).poll_frame(cx));
+        let (id, trace) = (this.exchange.line.id, &this.exchange.trace);
+        let polled = id.scope(|| trace.scope(|| Pin::new(&mut this.body).poll_frame(cx)));
         let frame = std::task::ready!(polled);
         match &frame {
             Some(Ok(frame)) => {

@@ -19,6 +19,7 @@ mod private;
 mod read;
 mod refusal;
 mod route;
+mod traced;
 mod uploads;
 
 use std::net::SocketAddr;
@@ -46,6 +47,7 @@ pub use client::believed_address;
 pub use error::Problem;
 pub use exchange::LoggedBody;
 pub use refusal::{Refused, overloaded};
+pub use traced::Tracing;
 
 use exchange::{Exchange, Line};
 use route::{NoRoute, Route};
@@ -67,6 +69,8 @@ pub struct FrontDoor {
     /// Whose word on the client's address is believed; `None` where the operator has not said who
     /// stands in front.
     trusted_proxies: Option<TrustedProxies>,
+    /// How requests are traced.
+    tracing: Tracing,
     /// One permit a request, until its answer has been sent.
     capacity: Arc<Semaphore>,
 }
@@ -82,7 +86,22 @@ impl FrontDoor {
         max_concurrent: usize,
     ) -> Self {
         let capacity = Arc::new(Semaphore::new(max_concurrent));
-        Self { apps, services, metrics, loop_token, push: None, trusted_proxies: None, capacity }
+        Self {
+            apps,
+            services,
+            metrics,
+            loop_token,
+            push: None,
+            trusted_proxies: None,
+            tracing: Tracing::default(),
+            capacity,
+        }
+    }
+
+    /// Traces requests in this way.
+    #[must_use]
+    pub fn with_tracing(self, tracing: Tracing) -> Self {
+        Self { tracing, ..self }
     }
 
     /// Lets these senders push events of storage.
@@ -102,7 +121,8 @@ impl FrontDoor {
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        let line = Line {
+        let trusted = self.trusted_proxies.as_ref();
+        let mut line = Line {
             id: RequestId::new(),
             begun: Instant::now(),
             method: known_method(request.method()).unwrap_or("other"),
@@ -111,7 +131,10 @@ impl FrontDoor {
             status: 499,
             source: None,
             fallback: None,
+            span: self.tracing.begin(peer.ip(), request.headers(), trusted),
         };
+        self.tracing.describe(&mut line);
+        let trace = line.span.place();
         let place = Arc::clone(&self.capacity).try_acquire_owned().ok();
         // A preflight costs no more than its refusal, after which no page could read the refusal of
         // what it asks for.
@@ -120,7 +143,9 @@ impl FrontDoor {
         let line = &mut exchange.line;
         let mut response = if is_answered {
             // Pinned here, where it lies: a future that is handed on takes its room twice.
-            line.id.follow(pin!(self.answer(request, peer, line))).await
+            let id = line.id;
+            let answering = pin!(self.answer(request, peer, line));
+            id.follow(pin!(trace.follow(answering))).await
         } else {
             self.metrics.overloaded.with_label_values(&["requests"]).inc();
             of_no_app(Problem::Overloaded, line)
@@ -150,6 +175,7 @@ impl FrontDoor {
         }
         if let Some((push, source)) = self.push.as_ref().zip(events::source_of(head.uri.path())) {
             line.route = events::route_of(source);
+            traced::routed(line, events::path_of(source));
             let answered = Box::pin(events::handle(push, source, &head, body)).await;
             return answered.unwrap_or_else(|problem| problem.into_response(&line.id));
         }
@@ -160,6 +186,7 @@ impl FrontDoor {
             Err(NoRoute::Hostile) => return of_no_app(Error::InvalidKey.into(), line),
         };
         line.route = route.name();
+        traced::routed(line, route.path());
         // From here to its last byte, a request has the app that it began with.
         let Some(app) = &self.apps.get(route.app()) else {
             return match head.method {

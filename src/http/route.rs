@@ -181,6 +181,24 @@ impl<'a> Route<'a> {
         }
     }
 
+    /// The path with what varies left open, for traces.
+    #[must_use]
+    pub const fn path(&self) -> &'static str {
+        match self {
+            Self::Presign { .. } => "/darkroom/{app}/v1/images/presigned-urls",
+            Self::Multipart { .. } => "/darkroom/{app}/v1/images/multipart-uploads",
+            Self::OwnImage { .. } => "/darkroom/{app}/v1/images/{key}",
+            Self::SignedUrls { .. } => "/darkroom/{app}/v1/images/{key}/signed-urls",
+            Self::Upload { .. } => "/darkroom/{app}/v1/uploads/{id}",
+            Self::Finalize { .. } => "/darkroom/{app}/v1/uploads/{id}/finalize",
+            Self::UploadUrl { .. } => "/darkroom/{app}/v1/uploads/{id}/upload-url",
+            Self::PartUrls { .. } => "/darkroom/{app}/v1/uploads/{id}/part-urls",
+            Self::Parts { .. } => "/darkroom/{app}/v1/uploads/{id}/parts",
+            Self::Complete { .. } => "/darkroom/{app}/v1/uploads/{id}/complete",
+            Self::Image { .. } => "/darkroom/{app}/v2/images/{key}",
+        }
+    }
+
     /// The methods that the endpoint takes, as `Allow` says them.
     #[must_use]
     pub const fn allow(&self) -> &'static str {

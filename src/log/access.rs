@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use super::request::RequestId;
 use super::time::{digits, timestamp};
+use crate::traces::TraceId;
 
 /// What `SAFELIGHT_LOG` calls the access log: `safelight::access=off` turns it off.
 pub const TARGET: &str = "safelight::access";
@@ -15,6 +16,8 @@ pub const TARGET: &str = "safelight::access";
 pub struct AccessLine<'a> {
     /// The request.
     pub id: RequestId,
+    /// The trace that it belongs to, if it belongs to one.
+    pub trace: Option<TraceId>,
     /// The method, where it is one that the gateway knows.
     pub method: &'static str,
     /// The route.
@@ -38,7 +41,8 @@ pub struct AccessLine<'a> {
 impl AccessLine<'_> {
     /// Appends the line, as JSON and with its end.
     pub(super) fn append_to(&self, out: &mut String, now: SystemTime) {
-        let Self { id, method, route, app, status, source, fallback, bytes, outcome, took } = self;
+        let Self { id, trace, method, route, app, status, source, .. } = self;
+        let Self { fallback, bytes, outcome, took, .. } = self;
         out.push_str("{\"timestamp\":\"");
         timestamp(out, now);
         out.push_str("\",\"level\":\"INFO\",\"target\":\"safelight::access\"");
@@ -48,6 +52,9 @@ impl AccessLine<'_> {
             }
         };
         text("request_id", id.as_str());
+        if let Some(trace) = trace {
+            text("trace_id", &trace.to_string());
+        }
         text("method", method);
         text("route", route);
         for (name, value) in [("app", *app), ("source", *source), ("fallback", *fallback)] {
@@ -70,10 +77,12 @@ impl AccessLine<'_> {
 
     /// The same as an event, for whoever subscribes to those.
     pub(super) fn emit(&self) {
-        let Self { id, method, route, app, status, source, fallback, bytes, outcome, took } = self;
+        let Self { id, trace, method, route, app, status, source, .. } = self;
+        let Self { fallback, bytes, outcome, took, .. } = self;
         tracing::info!(
             target: TARGET,
             request_id = id.as_str(),
+            trace_id = trace.map(tracing::field::display),
             method,
             route,
             app,
@@ -96,6 +105,7 @@ mod tests {
     fn line() -> AccessLine<'static> {
         AccessLine {
             id: RequestId::new(),
+            trace: None,
             method: "GET",
             route: "image",
             app: Some("shop"),

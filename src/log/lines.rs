@@ -1,4 +1,4 @@
-//! How an event becomes a line: with the id of the request that it belongs to.
+//! How an event becomes a line: with the id of the request that it belongs to, and of its trace.
 
 use std::fmt;
 use std::time::SystemTime;
@@ -12,6 +12,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::request::RequestId;
 use super::time::timestamp;
+use crate::traces::Place;
 
 /// One JSON object a line.
 pub(super) struct JsonLines;
@@ -35,6 +36,9 @@ where
         fields.add("target", metadata.target());
         if let Some(id) = RequestId::current() {
             fields.add("request_id", id.as_str());
+        }
+        if let Some(trace) = Place::current_trace() {
+            fields.add("trace_id", trace.to_string());
         }
         event.record(&mut fields);
         writer.write_str(&fields.0)?;
@@ -100,6 +104,9 @@ where
     ) -> fmt::Result {
         if let Some(id) = RequestId::current() {
             write!(writer, "{} ", id.as_str())?;
+        }
+        if let Some(trace) = Place::current_trace() {
+            write!(writer, "{trace} ")?;
         }
         self.0.format_event(context, writer, event)
     }

@@ -4,6 +4,9 @@
 use std::collections::hash_map::RandomState;
 use std::future::Future;
 use std::hash::BuildHasher as _;
+use std::pin::pin;
+
+use crate::traces::Place;
 
 tokio::task_local! {
     static CURRENT: RequestId;
@@ -44,7 +47,7 @@ impl RequestId {
 
     /// The id as bytes of ASCII.
     #[must_use]
-    pub const fn as_bytes(&self) -> &[u8] {
+    pub const fn as_bytes(&self) -> &[u8; DIGITS] {
         &self.0
     }
 
@@ -65,10 +68,13 @@ impl Default for RequestId {
     }
 }
 
-/// A future for a task of its own, which goes on with what the current task does for a request.
+/// A future for a task of its own, which goes on with what the current task does for a request, at
+/// the same place of its trace.
 pub fn of_this_request<F: Future>(going_on: F) -> impl Future<Output = F::Output> {
-    let id = RequestId::current();
+    let (id, place) = (RequestId::current(), Place::current());
     async move {
+        let going_on = pin!(going_on);
+        let going_on = place.follow(going_on);
         match id {
             Some(id) => id.follow(going_on).await,
             None => going_on.await,

@@ -7,6 +7,7 @@ mod events;
 mod outcomes;
 mod process;
 mod sampled;
+mod spans;
 
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ use crate::domain::{FileState, ReloadOutcome};
 pub use app::AppMetrics;
 pub use events::EventMetrics;
 pub use sampled::Sampler;
+pub use spans::SpanMetrics;
 
 /// The `app` label of requests that name no configured app.
 pub const UNKNOWN_APP: &str = "_unknown";
@@ -221,6 +223,10 @@ metrics! {
     event_lag: HistogramVec("safelight_event_lag_seconds", ["source"]; LAG_EDGES),
     /// Questions to the queue of events, by outcome: ok or failed.
     event_polls: IntCounterVec("safelight_event_polls_total", ["outcome"]),
+    /// Spans of traces, by what became of them: exported, rejected, undelivered or no_room.
+    spans: IntCounterVec("safelight_spans_total", ["outcome"]),
+    /// Requests to the collector of spans, by outcome: ok or failed.
+    span_exports: IntCounterVec("safelight_span_exports_total", ["outcome"]),
     /// Reloads of the apps' files, by outcome: ok, unchanged, refused or failed.
     config_reloads: IntCounterVec("safelight_config_reloads_total", ["outcome"]),
     /// Apps by how they stand to their files: live, refused or missing.

@@ -1,6 +1,7 @@
 //! The durable records of uploads: the trait that every engine implements.
 
 mod sqlite;
+mod traced;
 
 use std::time::SystemTime;
 
@@ -11,6 +12,7 @@ use crate::domain::{
 };
 
 pub use sqlite::{SqliteRecords, Tuning, back_up};
+pub use traced::TracedRecords;
 
 /// A compare-and-set change of an upload's state.
 #[derive(Debug, Clone)]

@@ -7,7 +7,8 @@ impl Settings {
     /// The sections in which these settings differ from others, as a file names them.
     #[must_use]
     pub fn differences(&self, other: &Self) -> Vec<&'static str> {
-        let Self { server, records, keys, limits, cache_size, sweeper, grants, events, tls } = self;
+        let Self { server, records, keys, limits, cache_size, sweeper, grants, events, .. } = self;
+        let Self { tls, tracing, .. } = self;
         let sections = [
             ("Server", *server != other.server),
             ("Records", *records != other.records),
@@ -18,6 +19,7 @@ impl Settings {
             ("Grants", *grants != other.grants),
             ("Events", *events != other.events),
             ("TLS", *tls != other.tls),
+            ("Tracing", *tracing != other.tracing),
         ];
         sections.into_iter().filter(|(_, differs)| *differs).map(|(section, _)| section).collect()
     }
@@ -49,6 +51,7 @@ mod tests {
             ("LIMITS__MAXCONNECTIONS", "7", "Limits"),
             ("CACHE__SIZE", "1MiB", "Cache"),
             ("SWEEPER__GRACE", "1m", "Sweeper"),
+            ("TRACING__OTLPENDPOINT", "http://127.0.0.1:4318", "Tracing"),
             ("EVENTS__PUSH__WEBHOOK__SECRET", "0123456789abcdef0123456789abcdef", "Events"),
         ] {
             let changed = settings(&[(&format!("SAFELIGHT__{key}"), value)]);

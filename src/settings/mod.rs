@@ -3,6 +3,7 @@
 //! Paths in the file are relative to the working directory of the process, as those on its command
 //! line are.
 
+mod collector;
 mod differences;
 mod environment;
 mod events;
@@ -24,6 +25,7 @@ use crate::config::{
     Asked, ConfigError, Given, Section, Source, asked, public_base_url, read, read_text,
 };
 use crate::domain::{Grants, TrustedProxies};
+use crate::traces::Collector;
 use crate::upstream::guard::AddressPolicy;
 
 pub use events::{EventsSettings, PubSubSettings, SqsSettings, WebhookSettings};
@@ -65,6 +67,8 @@ pub struct Settings {
     pub grants: Grants,
     /// `[Events]`.
     pub events: EventsSettings,
+    /// `[Tracing]`: who collects spans; `None`: nobody does.
+    pub tracing: Option<Collector>,
 }
 
 /// `[Server]`: where the gateway listens, and what it may reach.
@@ -158,6 +162,7 @@ impl Settings {
         let grants = grants::grants(file, policy);
         let events =
             file.section("Events", |section| EventsSettings::from_section(section, policy));
+        let tracing = file.section("Tracing", collector::collector);
         Some(Self {
             server: server?,
             records,
@@ -168,6 +173,7 @@ impl Settings {
             sweeper,
             grants,
             events,
+            tracing,
         })
     }
 }

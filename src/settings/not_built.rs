@@ -3,10 +3,9 @@
 
 use crate::config::{NotBuilt, When};
 
-pub(super) static NOT_BUILT: [NotBuilt; 5] = [
+pub(super) static NOT_BUILT: [NotBuilt; 4] = [
     NotBuilt::new("Records", "URL", When::BeginsWith("postgres://")),
     NotBuilt::new("Records", "URL", When::BeginsWith("postgresql://")),
     NotBuilt::new("Limits", "URL", When::BeginsWith("redis://")),
     NotBuilt::new("Limits", "URL", When::BeginsWith("rediss://")),
-    NotBuilt::new("", "Tracing", When::Set),
 ];

@@ -1,6 +1,7 @@
 //! Good and bad settings.
 
 use super::*;
+use crate::traces::SampleRatio;
 
 const MINT: &str = "mint-mint-mint-mint-mint-mint-mint";
 const SIGN: &str = "sign-sign-sign-sign-sign-sign-sign";
@@ -178,7 +179,47 @@ fn what_is_wrong_is_told_with_its_line() {
             "F:7: Server.H2C is about a listener without TLS, and this one has it; remove H2C: with \
              TLS, clients choose HTTP/2 by ALPN",
         ),
-        (with("", "[Tracing]"), "F:7: [Tracing] is not available in this version; remove it"),
+        (
+            with("", "[Tracing]"),
+            "F:7: Tracing.OTLPEndpoint is missing: the URL of the collector, or \"\" for none",
+        ),
+        (
+            with("", "[Tracing]\nOTLPEndpoint = 'https://c.test'\nSampleRatio = 1.5"),
+            "F:9: Tracing.SampleRatio: write a number from 0 to 1, such as 0.01",
+        ),
+        (
+            with("", "[Tracing]\nOTLPEndpoint = 'http://c.test:4317'"),
+            "F:8: Tracing.OTLPEndpoint: 4317 is the port of OTLP over gRPC; spans are sent over \
+             HTTP, for which collectors have port 4318",
+        ),
+        (
+            with("", "[Tracing]\nOTLPEndpoint = 'https://c.test/v1/traces'"),
+            "F:8: Tracing.OTLPEndpoint: write it without /v1/traces, which is added",
+        ),
+        (
+            with("", "[Tracing]\nOTLPEndpoint = 'https://user:hunter2@c.test'"),
+            "F:8: Tracing.OTLPEndpoint: the URL must not hold a user name or a password: see Headers",
+        ),
+        (
+            with("", "[Tracing]\nOTLPEndpoint = 'http://c.test'\nHeaders = ['X-Key: hunter2']"),
+            "F:8: Tracing.Headers would go over the network in plain text; write an https: URL",
+        ),
+        (
+            with("", "[Tracing]\nOTLPEndpoint = 'https://c.test'\nHeaders = ['hunter2']"),
+            "F:9: Tracing.Headers: write a header as \"Name: value\"",
+        ),
+        (
+            with("", "[Tracing]\nOTLPEndpoint = 'https://c.test'\nHeaders = ['Host: hunter2']"),
+            "F:9: Tracing.Headers: host is set by the gateway",
+        ),
+        (
+            with("", "[Tracing]\nOTLPEndpoint = 'https://c.test'\nHeaders = ['X-Key: hunter2é']"),
+            "F:9: Tracing.Headers: the value for x-key is empty, or is not in visible ASCII",
+        ),
+        (
+            with("", "[Tracing]\nOTLPEndpoint = ''\nHeadersFile = 'h'"),
+            "F:9: Tracing.HeadersFile: h: cannot be read: No such file or directory (os error 2)",
+        ),
         (
             with("", "[[Grants]]\nApp = 'x'"),
             "F:7: Grants.Bucket is missing: the bucket that they are for",
@@ -262,7 +303,7 @@ fn strange_variables_are_refused_by_name() {
         (
             "SAFELIGHT__TRACING__OTLPENDPOINT",
             "x",
-            "environment: SAFELIGHT__TRACING__OTLPENDPOINT: [Tracing] is not available in this version; remove it",
+            "environment: SAFELIGHT__TRACING__OTLPENDPOINT: Tracing.OTLPEndpoint: this is not a URL (relative URL without a base); write it like \"http://127.0.0.1:4318\"",
         ),
         (
             "SAFELIGHT__SERVER__TRUSTEDPROXIES",
@@ -427,4 +468,34 @@ fn wrong_events_are_told() {
         let errors = with_events(&text).unwrap_err();
         assert!(errors.iter().any(|error| error.contains(expected)), "{errors:?} for {text}");
     }
+}
+
+#[test]
+fn the_collector_of_spans() {
+    let collector = |more: &str, env: &[(&str, &str)]| load(&with("", more), env).unwrap().tracing;
+    for none in
+        ["", "[Tracing]\nOTLPEndpoint = ''", "[Tracing]\nOTLPEndpoint = ''\nSampleRatio = 0.5"]
+    {
+        assert_eq!(collector(none, &[]), None, "{none}");
+    }
+    for (written, url) in [
+        ("http://127.0.0.1:4318", "http://127.0.0.1:4318/v1/traces"),
+        ("http://otel-collector:4318/", "http://otel-collector:4318/v1/traces"),
+        ("https://c.test/otlp/", "https://c.test/otlp/v1/traces"),
+    ] {
+        let by_file = collector(&format!("[Tracing]\nOTLPEndpoint = '{written}'"), &[]).unwrap();
+        assert_eq!(by_file.url.as_str(), url);
+        assert_eq!(by_file.sample_ratio, SampleRatio::ALL);
+        assert_eq!((by_file.service_name.as_str(), by_file.headers.len()), ("safelight", 0));
+        let by_variable = collector("", &[("SAFELIGHT__TRACING__OTLPENDPOINT", written)]);
+        assert_eq!(by_variable, Some(by_file));
+    }
+    let all = "[Tracing]\nOTLPEndpoint = 'http://[::1]:1'\nSampleRatio = 0.25\n\
+               ServiceName = 'media'\nHeaders = ['Authorization: Bearer a b', 'x-team:media']";
+    let all = collector(all, &[]).unwrap();
+    assert_eq!(Some(all.sample_ratio), SampleRatio::new(0.25));
+    let headers =
+        all.headers.iter().map(|(name, value)| (name.as_str(), value.expose_str().unwrap()));
+    let expected = [("authorization", "Bearer a b"), ("x-team", "media")];
+    assert_eq!(headers.collect::<Vec<_>>(), expected);
 }

@@ -8,6 +8,7 @@ mod dashboard;
 mod doctor;
 mod metrics;
 mod schema;
+mod tracing;
 
 use std::fs;
 use std::path::Path;

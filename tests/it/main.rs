@@ -42,4 +42,5 @@ mod signing;
 mod sweeping;
 mod tidy;
 mod tls;
+mod traces;
 mod uploads;

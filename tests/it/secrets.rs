@@ -24,6 +24,8 @@ use crate::signed_cdn::{KEY_ID, P256, SIGNED};
 
 const OWNER: &str = "owner-Qm8x-whom-nobody-may-know";
 const QUERY: &str = "query-Zr4k-that-nobody-may-know";
+/// What the collector of spans is shown. Nobody listens there.
+const COLLECTOR: &str = "collector-Qd6x-secret";
 const WEBHOOK: &str = "webhook-Vb2n-secret-0123456789abcdef0123";
 const OWN_ID: &str = "AKIDWr7pDENIED";
 const OWN_SECRET: &str = "denied-Tj5s-secret-access-key";
@@ -72,6 +74,7 @@ impl Secrets {
             ("the owner", OWNER),
             ("a query string", QUERY),
             ("the webhook's secret", WEBHOOK),
+            ("the collector's key", COLLECTOR),
             ("a secret key in the file", OWN_SECRET),
             ("a secret key in a file of its own", FILED_SECRET),
             ("the process's secret key", PROCESS_SECRET),
@@ -186,9 +189,11 @@ async fn scene() -> Scene {
         .and_secret("google/key.json", KEY_FILE)
         .and_settings(&format!(
             "[[Grants]]\nApp = \"granted\"\nBucket = \"media\"\nEndpoint = \"{endpoint}\"\n\
+             [Tracing]\nOTLPEndpoint = \"{}\"\nHeaders = [\"X-Key: {COLLECTOR}\"]\n\
              [Events.Push]\nWebhook = {{ Secret = \"{WEBHOOK}\" }}\n\
              PubSub = {{ Audience = \"https://media.test/push\", ServiceAccount = \
              \"push@tests.iam.gserviceaccount.com\", JWKSURL = \"{}\" }}\n",
+            nobody(),
             keys.url
         ));
     Scene { setup, cdn, photo, storage_secret, _keys: keys }

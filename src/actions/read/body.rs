@@ -22,6 +22,7 @@ use crate::domain::{
 };
 use crate::metrics::AppMetrics;
 use crate::storage::{GetOptions, ObjectBody, ObjectStore, StorageErrorKind};
+use crate::traces::Spanned;
 use crate::upstream;
 
 use super::sources;
@@ -64,7 +65,7 @@ impl From<ReadBody> for Payload {
 pub struct BrokenOff(pub AbortCause);
 
 enum State {
-    FromCdn(upstream::Body),
+    FromCdn(Spanned<upstream::Body>),
     FromStorage(ObjectBody),
     Healing(HealReason, BoxFuture<'static, Result<ObjectBody, AbortCause>>),
     Ended,

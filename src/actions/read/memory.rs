@@ -21,6 +21,7 @@ use crate::domain::{
     Caching, Conditions, Error, EtagList, MemoryFill, MemoryLookup, MemoryRevalidation, ObjectKey,
     Representation, Shape, Source, Stored,
 };
+use crate::log::of_this_request;
 use crate::memory::{
     Entry, Filled, Found, Joined, Kept, Life, MemoryCache, Moment, Origin, Sought, Use,
 };
@@ -136,7 +137,7 @@ impl<'a> Memory<'a> {
         recorded: Option<&Stored>,
     ) -> Option<ReadReply> {
         let (give, mut given) = oneshot::channel();
-        let fetch = || self.fetch(known).run(give);
+        let fetch = || of_this_request(self.fetch(known).run(give));
         let (waiting, lookup) = match self.cache.join(&self.sought, fetch) {
             Joined::Found(found) => return self.settled(found, recorded),
             Joined::Others(waiting) => (waiting, MemoryLookup::Joined),
@@ -163,7 +164,7 @@ impl<'a> Memory<'a> {
     fn revalidate_behind(&self, entry: &Entry) {
         let (give, _) = oneshot::channel();
         if let Joined::Own(waiting) =
-            self.cache.join(&self.sought, || self.fetch(Some(entry)).run(give))
+            self.cache.join(&self.sought, || of_this_request(self.fetch(Some(entry)).run(give)))
         {
             tokio::spawn(waiting);
         }

@@ -14,6 +14,7 @@ mod record;
 mod redirect;
 mod settle;
 mod sources;
+mod traced;
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -44,6 +45,7 @@ use plan::{CdnSeen, MemorySeen, Seen, Step, StorageSeen};
 use race::{Raced, ask_cdn};
 use settle::{Question, Settled, settle};
 use sources::Answer;
+use traced::ask_memory;
 
 /// How long one source may look for an answer to a read, over all questions and attempts. The CDN's
 /// own limits are far below, unless an app raises them; whatever it uses, storage still has its time.
@@ -185,10 +187,6 @@ async fn drive(
             Step::Refuse(error) => return refused(app, error, &seen, fallback, memory),
         }
     }
-}
-
-async fn ask_memory(memory: Option<&Memory<'_>>, recorded: Option<&Stored>) -> Option<ReadReply> {
-    memory?.ask(recorded).await
 }
 
 /// Whether this read belongs to the share that keeps the fallback in use.

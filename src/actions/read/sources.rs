@@ -3,6 +3,7 @@
 use crate::cdn::{Cdn, CdnFailure, CdnQuestion};
 use crate::domain::{FallbackReason, Representation, Shape, StoragePath, Stored};
 use crate::storage::{GetOptions, ObjectBody, ObjectStore, StorageError, StorageErrorKind};
+use crate::traces::Spanned;
 use crate::upstream;
 
 use super::settle::Question;
@@ -23,7 +24,7 @@ pub(super) enum Bytes {
     /// None: only the head was asked for.
     None,
     /// From the CDN.
-    Cdn(upstream::Body),
+    Cdn(Spanned<upstream::Body>),
     /// From storage.
     Storage(ObjectBody),
 }

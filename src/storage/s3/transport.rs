@@ -22,6 +22,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::{Full, Limited};
 
 use crate::storage::server::MAX_DOCUMENT_BYTES;
+use crate::traces::pass_on;
 use crate::upstream::{Client, Origin, Repeatable, SendError, Timeouts};
 
 /// Sends an SDK's requests to one server, or to any.
@@ -83,6 +84,11 @@ impl Transport {
             request.try_into_http1x().map_err(|error| ConnectorError::user(error.into()))?;
         let (mut head, body) = request.into_parts();
         let named = head.uri.authority().map(http::uri::Authority::as_str);
+        // Of those who hand out credentials nobody needs to know whose request needs them. The signature
+        // is made by now, and leaves out what is added here.
+        if self.server.is_some() {
+            pass_on(&mut head.headers);
+        }
         let origin = match &self.server {
             // The endpoint rules of the SDK must come to the address that the settings were checked
             // for.

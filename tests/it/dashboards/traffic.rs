@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use http::Method;
 use serde_json::{Value, json};
 
+use crate::harness::collector::Collector;
 use crate::harness::dev_cdn::FaultyCdn;
 use crate::harness::embedded;
 use crate::harness::gateway::{Grant, Setup, TestGateway, app_file, mint_key, offline_app_file};
@@ -56,11 +57,13 @@ impl Scene {
             app_file(&storage, &head, "[Read]\nOriginShare = 0.5\nMemoryCacheMaxObject = \"0B\"");
         let shared = shared.replace("KeyPrefix = \"images/\"", "KeyPrefix = \"shared/\"");
         let strict = format!("[RateLimit]\nPerOwner = {{ Rate = \"1/h\", Burst = 1 }}\n{API_KEY}");
+        let collector = Collector::start().await;
         let gateway = Setup::with_app("shop", app_file(&storage, &head, READ))
             .and_app("shared", shared)
             .and_app("broken", offline_app_file("", &strict))
             .and_settings("[Cache]\nSize = \"64MiB\"\n")
             .and_settings(&format!("[Events.Push.Webhook]\nSecret = \"{WEBHOOK_SECRET}\"\n"))
+            .and_settings(&collector.settings(""))
             .start()
             .await;
         Self { gateway, cdn }

@@ -26,6 +26,8 @@ struct Shared {
     held: Mutex<Option<u16>>,
     /// The first line of every request, in the order of their coming, without `HTTP/1.1`.
     seen: watch::Sender<Vec<String>>,
+    /// The heads of the same requests, as they came.
+    heads: Mutex<Vec<String>>,
 }
 
 impl Front {
@@ -34,7 +36,8 @@ impl Front {
         let endpoint = config.endpoint.as_ref().expect("the tests' stores have endpoints");
         let server = endpoint[url::Position::BeforeHost..url::Position::AfterPort].to_owned();
         let seen = watch::Sender::new(Vec::new());
-        let shared = Arc::new(Shared { server, held: Mutex::new(None), seen });
+        let heads = Mutex::default();
+        let shared = Arc::new(Shared { server, held: Mutex::new(None), seen, heads });
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let own = format!("http://{}", listener.local_addr().expect("it is bound"));
         let serving = Arc::clone(&shared);
@@ -71,9 +74,22 @@ impl Front {
         self.shared.seen.borrow().iter().filter(is_one).count()
     }
 
+    /// The values of a header in all requests of a method, in their order; none for one without it.
+    pub fn headers(&self, method: &str, name: &str) -> Vec<Option<String>> {
+        let heads = self.shared.heads.lock().unwrap();
+        let of_method = heads.iter().filter(|head| head.starts_with(&format!("{method} ")));
+        let value = |head: &String| {
+            let lines = head.lines().filter_map(|line| line.split_once(':'));
+            let mut named = lines.filter(|(known, _)| known.eq_ignore_ascii_case(name));
+            named.next().map(|(_, value)| value.trim().to_owned())
+        };
+        of_method.map(value).collect()
+    }
+
     /// Forgets what it has seen.
     pub fn forget(&self) {
         self.shared.seen.send_modify(Vec::clear);
+        self.shared.heads.lock().unwrap().clear();
     }
 }
 
@@ -112,6 +128,9 @@ async fn pass_requests(
         let Some(line) = line else { continue };
         let part = part_of(&line);
         let held = part.is_some() && *shared.held.lock().unwrap() == part;
+        let head = String::from_utf8_lossy(&buffer[..length]);
+        let head = head.split("\r\n\r\n").next().unwrap_or_default().to_owned();
+        shared.heads.lock().unwrap().push(head);
         shared.seen.send_modify(|seen| seen.push(line));
         if held {
             // Until the client is gone; then the server sees the connection end.

@@ -3,6 +3,7 @@
 
 pub mod callers;
 pub mod certificates;
+pub mod collector;
 pub mod dead_ends;
 pub mod dev_cdn;
 pub mod embedded;
@@ -26,6 +27,7 @@ pub mod published;
 pub mod python;
 pub mod raw;
 pub mod relay;
+pub mod rotel;
 pub mod seaweed;
 pub mod signed;
 pub mod slow_cdn;

@@ -14,6 +14,7 @@ use safelight::storage::{
     AccessKey, GcsCredentials, S3Access, S3Config, S3Credentials, ServiceAccount, SignedRequest,
     StorageKind,
 };
+use safelight::traces::Collector;
 use safelight::upstream::AddressPolicy;
 
 use crate::harness::fake_gcs::KEY_FILE;
@@ -37,13 +38,13 @@ assert_lacks!(Display:
     Secret, MintSecrets, UploadToken, UploadTokens, OwnerId, UploadRecord, AccessKey, S3Access,
     S3Config, S3Credentials, StorageKind, ServiceAccount, GcsCredentials, SigningKey, KeyPair,
     KeyPairId, SignedRequest, KeySettings, WebhookSettings, EventsSettings, Settings, AppConfig,
-    ApiKey, IdentityConfig,
+    ApiKey, IdentityConfig, Collector,
 );
 assert_lacks!(serde::Serialize:
     Secret, MintSecrets, UploadToken, UploadTokens, OwnerId, UploadRecord, AccessKey, S3Access,
     S3Config, S3Credentials, StorageKind, ServiceAccount, GcsCredentials, SigningKey, KeyPair,
     KeyPairId, SignedRequest, KeySettings, WebhookSettings, EventsSettings, Settings, AppConfig,
-    ApiKey, IdentityConfig,
+    ApiKey, IdentityConfig, Collector,
 );
 // What can be read by anybody by accident.
 assert_lacks!(AsRef<[u8]>: Secret);
@@ -56,7 +57,8 @@ fn debug_output_of_settings_shows_no_secret() {
     let secret = "debug-Hy5r-secret-0123456789abcdef0123456789";
     let text = format!(
         "[Server]\nPublicBaseURL = 'https://media.test'\n[Keys]\nMintSecrets = ['{secret}']\n\
-         SigningSecrets = ['{secret}']\n[Events.Push.Webhook]\nSecret = '{secret}'\n"
+         SigningSecrets = ['{secret}']\n[Events.Push.Webhook]\nSecret = '{secret}'\n[Tracing]\n\
+         OTLPEndpoint = 'https://c.test'\nHeaders = ['X-Key: {secret}']\n"
     );
     std::fs::write(&path, text).unwrap();
     let settings = Settings::load(Some(&path), std::iter::empty()).unwrap();

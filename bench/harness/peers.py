@@ -116,6 +116,11 @@ def start_floor(work, name, answers):
     return Peer.start([build_bench("floor"), "PORT", path], name, work)
 
 
+def start_copier(work, cdn):
+    """`copier.rs` before this CDN."""
+    return Peer.start([build_bench("copier"), "PORT", cdn.port], "copier", work)
+
+
 def answer_of(port, method, path, body=None, headers=None):
     """What a program answers, for the floor to answer the same."""
     status, found, body = request(port, method, path, body, headers)

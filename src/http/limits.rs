@@ -10,28 +10,43 @@ pub const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-poli
 /// `RateLimit`
 pub const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
+/// How long the item of a limit is, in most cases.
+const USUAL_ITEM: usize = 32;
+
 /// Says what the limits are, and how much of them is left.
 pub(super) fn add_headers(headers: &mut HeaderMap, verdicts: &[RateLimitVerdict]) {
-    for (name, item) in [(RATELIMIT_POLICY, policy as fn(&_) -> _), (RATELIMIT, state)] {
-        let list = verdicts.iter().map(item).collect::<Vec<String>>().join(", ");
+    for (name, item) in [(RATELIMIT_POLICY, policy as fn(&_, &mut _)), (RATELIMIT, state)] {
+        let mut list = String::with_capacity(USUAL_ITEM * verdicts.len());
+        for verdict in verdicts {
+            if !list.is_empty() {
+                list.push_str(", ");
+            }
+            list.extend(["\"", verdict.limit, "\""]);
+            item(verdict, &mut list);
+        }
         if !list.is_empty() {
             headers.insert(name, HeaderValue::try_from(list).expect("names and digits are ASCII"));
         }
     }
 }
 
-fn policy(verdict: &RateLimitVerdict) -> String {
-    let RateLimitVerdict { limit, quota, .. } = verdict;
-    format!("\"{limit}\";q={quota};w={}", verdict.window.as_secs().max(1))
+fn policy(verdict: &RateLimitVerdict, item: &mut String) {
+    parameter(item, ";q=", verdict.quota.into());
+    parameter(item, ";w=", verdict.window.as_secs().max(1));
 }
 
-fn state(verdict: &RateLimitVerdict) -> String {
-    let RateLimitVerdict { limit, remaining, .. } = verdict;
+fn state(verdict: &RateLimitVerdict, item: &mut String) {
+    parameter(item, ";r=", verdict.remaining.into());
     // `t` is when at least one more request is possible; nothing to wait for while some are left.
     match verdict.retry_after.as_secs() {
-        0 => format!("\"{limit}\";r={remaining}"),
-        wait => format!("\"{limit}\";r={remaining};t={wait}"),
+        0 => {}
+        wait => parameter(item, ";t=", wait),
     }
+}
+
+fn parameter(item: &mut String, name: &str, value: u64) {
+    item.push_str(name);
+    item.push_str(itoa::Buffer::new().format(value));
 }
 
 #[cfg(test)]

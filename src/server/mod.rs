@@ -84,12 +84,15 @@ pub async fn serve<S, F, B>(
     // Dropping it is what cuts them off.
     let mut connections = JoinSet::new();
     let mut stop = std::pin::pin!(shutdown.clone().wait());
+    // Kept over the turns, so that the end of a connection does not cut its pause short.
+    let mut accepting = Box::pin(accept(&listener));
     loop {
         let (stream, peer) = tokio::select! {
             () = &mut stop => break,
             Some(_) = connections.join_next() => continue,
-            accepted = accept(&listener) => accepted,
+            accepted = &mut accepting => accepted,
         };
+        accepting.set(accept(&listener));
         // A queue would only hide that there are too many.
         let place = match places.take(peer.ip()) {
             Ok(place) => place,
@@ -111,6 +114,7 @@ pub async fn serve<S, F, B>(
             converse(stream, protocols, &metrics, service).await;
         });
     }
+    drop(accepting);
     drop(listener);
     if timeout(drain, graceful.shutdown()).await.is_err() {
         tracing::warn!(seconds = drain.as_secs(), "connections were still busy after the drain");

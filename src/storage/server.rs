@@ -7,7 +7,6 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use super::StorageError;
 use super::call::{nonsense, unanswered};
 use super::retries::{Retries, chance, may_connect, may_pass};
-use crate::traces::pass_on;
 use crate::upstream::{Body, Client, Origin, Timeouts};
 
 /// The largest answer that is read into memory: far above a full page of a listing (1,000 names of
@@ -31,9 +30,8 @@ impl Server {
     /// one, a success or not. The caller sets the limit in time.
     pub(super) async fn send(
         &self,
-        mut request: Request<Full<Bytes>>,
+        request: Request<Full<Bytes>>,
     ) -> Result<Response<Body>, StorageError> {
-        pass_on(request.headers_mut());
         self.retries.called();
         let mut failed = 0;
         loop {

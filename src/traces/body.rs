@@ -23,6 +23,11 @@ impl<B: Body + Unpin> Spanned<B> {
         this
     }
 
+    /// Says why the body is given up: its span has failed.
+    pub fn fail(&mut self, why: &'static str) {
+        self.end(why);
+    }
+
     fn end_if_ended(&mut self) {
         if self.span.is_recorded() && self.body.is_end_stream() {
             self.end("ok");
@@ -105,6 +110,12 @@ mod tests {
 
         drop(Spanned::new(Full::new(Bytes::from_static(b"all")), span()));
         assert_eq!(outcome(&mut ended), Some((Value::Word("cancelled"), false)));
+
+        let mut slow = Spanned::new(Full::new(Bytes::from_static(b"all")), span());
+        slow.fail("stall");
+        assert_eq!(outcome(&mut ended), Some((Value::Word("stall"), true)));
+        drop(slow);
+        assert_eq!(outcome(&mut ended), None, "it ended once");
 
         let error = || Err(std::io::ErrorKind::ConnectionReset.into());
         let chunks: [Chunk; 2] = [Ok(Frame::data(Bytes::from_static(b"a"))), error()];

@@ -131,15 +131,12 @@ fn hexadecimal(digits: &[u8]) -> Option<u128> {
 
 /// The `tracestate`, if it can be passed on as it came. Several headers are one list.
 fn state(headers: &HeaderMap) -> Option<HeaderValue> {
-    let mut lines = headers.get_all(TRACESTATE).iter();
-    let first = lines.next()?;
-    let mut state = first.clone();
-    if lines.next().is_some() {
-        let all: Vec<_> = headers.get_all(TRACESTATE).iter().map(HeaderValue::as_bytes).collect();
-        state = HeaderValue::from_bytes(&all.join(&b','))
-            .expect("what was in headers is valid in one, and so is a comma");
-    }
-    is_state(state.as_bytes()).then_some(state)
+    let lines: Vec<_> = headers.get_all(TRACESTATE).iter().map(HeaderValue::as_bytes).collect();
+    let state = lines.join(&b',');
+    // Copied: a value as it came holds all of the head that it came in, for as long as a span waits.
+    let copy = || HeaderValue::from_bytes(&state);
+    is_state(&state)
+        .then(|| copy().expect("what was in headers is valid in one, and so is a comma"))
 }
 
 fn is_state(text: &[u8]) -> bool {

@@ -165,8 +165,10 @@ impl Exporter {
             match self.send().await {
                 Ok(()) => return,
                 Err(Failure { why, again: Some(wanted) }) if attempt < MAX_ATTEMPTS => {
-                    self.note(&why);
-                    sleep(pause.max(wanted.min(LONGEST_PAUSE))).await;
+                    tracing::debug!(why, attempt, "the collector is asked again");
+                    // Longer by up to a half: what was refused together does not come back together.
+                    let spread = 1.0 + fastrand::f64() / 2.0;
+                    sleep(pause.max(wanted.min(LONGEST_PAUSE)).mul_f64(spread)).await;
                     pause *= 2;
                 }
                 Err(Failure { why, .. }) => {

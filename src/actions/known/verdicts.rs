@@ -15,6 +15,7 @@ use moka::sync::Cache;
 use tokio::time::timeout;
 
 use crate::domain::{AppName, OwnerId, Stored, UploadId, UploadRecord, UploadState};
+use crate::log::of_this_request;
 use crate::records::{Look, Records, RecordsError};
 
 /// How much memory verdicts of `ready` may take, in bytes as [`Ready::weight`] counts them: some
@@ -188,7 +189,7 @@ impl Verdicts {
         let mut landing = Landing { verdicts: Arc::clone(self), id, number, answer: Err(NoAnswer) };
         let app = app.clone();
         // In a task of its own: whoever asked first may leave, and others wait for the answer.
-        let task = tokio::spawn(async move {
+        let task = tokio::spawn(of_this_request(async move {
             let verdicts = Arc::clone(&landing.verdicts);
             let asking = verdicts.question(&app, id, doubted);
             landing.answer = timeout(ANSWER_LIMIT, asking).await.unwrap_or_else(|_| {
@@ -196,7 +197,7 @@ impl Verdicts {
                 Err(NoAnswer)
             });
             landing.answer.clone()
-        });
+        }));
         let question = task.map(|ended| ended.unwrap_or(Err(NoAnswer))).boxed().shared();
         let on_its_way = OnItsWay { number, doubts: doubted.is_some(), question: question.clone() };
         asked.by_upload.insert(id, on_its_way);

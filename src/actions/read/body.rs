@@ -269,6 +269,9 @@ impl ReadBody {
 
     /// Goes on from storage, if that is possible.
     fn heal(&mut self, reason: HealReason) -> Result<(), BrokenOff> {
+        if let State::FromCdn(body) = &mut self.state {
+            body.fail(reason.label());
+        }
         let Some(rescue) = &self.rescue else { return self.break_off(AbortCause::NoValidator) };
         if self.heals_left == 0 {
             return self.break_off(AbortCause::Limit);

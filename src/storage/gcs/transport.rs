@@ -9,6 +9,7 @@ use super::errors::answered;
 use super::identity::Caller;
 use crate::storage::server::{Server, document};
 use crate::storage::{StorageError, StorageErrorKind};
+use crate::traces::pass_on;
 use crate::upstream::Body;
 
 /// The XML API of one server.
@@ -84,7 +85,8 @@ impl XmlApi {
         let method = call.method.clone();
         let unsent = |error| Failed { status: None, error };
         let bearer = self.caller.bearer().await.map_err(unsent)?;
-        let request = call.into_request(bearer).map_err(unsent)?;
+        let mut request = call.into_request(bearer).map_err(unsent)?;
+        pass_on(request.headers_mut());
         let response = self.server.send(request).await.map_err(unsent)?;
         let status = response.status();
         if status.is_success() {

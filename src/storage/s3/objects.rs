@@ -24,6 +24,7 @@ use crate::storage::server::document;
 use crate::storage::{
     GetOptions, ListPage, Listed, ObjectMeta, ObjectRead, StorageError, StorageErrorKind,
 };
+use crate::traces::pass_on;
 use crate::upstream::Body;
 
 /// Names one write of an object, in a bucket that keeps versions.
@@ -89,7 +90,10 @@ impl S3Store {
     ) -> Result<Response<Body>, Failed> {
         let unsent = |error| Failed { status: None, error };
         let request = self.read_request(&method, path, options, SystemTime::now());
-        let response = self.server.send(request.map_err(unsent)?).await.map_err(unsent)?;
+        let mut request = request.map_err(unsent)?;
+        // The signature is made by now, and leaves out what is added here.
+        pass_on(request.headers_mut());
+        let response = self.server.send(request).await.map_err(unsent)?;
         let status = response.status();
         if status.is_success() {
             return Ok(response);

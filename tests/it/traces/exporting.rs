@@ -112,7 +112,7 @@ async fn a_real_collector_understands_it() {
 async fn an_upload_is_told_with_its_records_and_its_storage() {
     let collector = Collector::start().await;
     let (front, storage) = Front::before(&Seaweed::shared().await.config()).await;
-    let file = app_file(&storage, "", "");
+    let file = app_file(&storage, "", "[Upload]\nPreventOverwrite = true\nServeOnlyReady = true");
     let setup = Setup::with_app("shop", file).and_settings(&collector.settings(""));
     let gateway = setup.start().await;
     let grant = gateway.granted("shop", "private-name.jpg").await;
@@ -121,6 +121,13 @@ async fn an_upload_is_told_with_its_records_and_its_storage() {
     front.forget();
     let finalize = gateway.request(Method::POST, grant.text("finalizeURL"));
     finalize.send().await.assert_success();
+    // A real S3 store takes what its signature does not cover.
+    let mut told: Vec<_> = ["GET", "HEAD"]
+        .into_iter()
+        .flat_map(|method| front.headers(method, "traceparent"))
+        .map(|header| header.expect("every call of a request tells whose it is"))
+        .collect();
+    assert_eq!(gateway.request(Method::GET, grant.text("publicURL")).send().await.status, 200);
     gateway.stop().await;
 
     let presign = collector.span("POST /darkroom/{app}/v1/images/presigned-urls");
@@ -134,12 +141,10 @@ async fn an_upload_is_told_with_its_records_and_its_storage() {
         named.filter(|span| span.trace == finalize.trace).cloned().collect::<Vec<_>>()
     };
     assert!(of_finalize("record").iter().any(|span| span.name == "record transition"));
-    // A real S3 store takes what its signature does not cover.
-    let mut told: Vec<_> = ["GET", "HEAD"]
-        .into_iter()
-        .flat_map(|method| front.headers(method, "traceparent"))
-        .map(|header| header.expect("every call of a request tells whose it is"))
-        .collect();
+    // The record of a read is asked for in a task of its own, which is in the trace all the same.
+    let read = collector.span(READ);
+    let is_asked = |span: &Collected| span.name == "record get" && span.parent == read.id;
+    assert!(all.iter().any(is_asked), "{all:?}");
     let mut asked: Vec<_> = of_finalize("storage").iter().map(traceparent).collect();
     assert!(!told.is_empty());
     told.sort();

@@ -6,6 +6,7 @@
 
 #![allow(clippy::print_stdout)]
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -16,7 +17,7 @@ use safelight::apps::{LoadContext, load_apps};
 use safelight::domain::{AppName, IdempotencyClaim, UploadId, UploadRecord};
 use safelight::gateway::{Configuration, Prepared, services};
 use safelight::http::FrontDoor;
-use safelight::records::{Claimed, Look, Records, RecordsError, Renewal, Transition};
+use safelight::records::{Claimed, Due, Look, Records, RecordsError, Renewal, Transition};
 use safelight::server::{Listening, Protocols, serve, shutdown};
 use safelight::settings::Settings;
 use tokio::net::TcpListener;
@@ -107,11 +108,15 @@ impl Records for Nowhere {
         Err(RecordsError::Conflict)
     }
 
-    async fn due(
+    async fn due(&self, _: SystemTime, _: usize) -> Result<HashMap<AppName, Due>, RecordsError> {
+        Ok(HashMap::new())
+    }
+
+    async fn still_due(
         &self,
         _: &AppName,
+        _: &[UploadId],
         _: SystemTime,
-        _: u32,
     ) -> Result<Vec<UploadRecord>, RecordsError> {
         Ok(Vec::new())
     }

@@ -14,6 +14,7 @@ use crate::actions::reconcile::Remedy;
 use crate::actions::sweep::preview;
 use crate::apps::App;
 use crate::background::sweeper::{AppReport, Failing, Pages, Schedule, Sweeper};
+use crate::domain::UploadId;
 use crate::gateway::{Configuration, Prepared, remedy, services};
 use crate::log;
 use crate::records::{Records, RecordsError, SqliteRecords};
@@ -23,7 +24,7 @@ use super::configuration::{Loaded, load, report};
 use super::{ConfigArgs, EX_CONFIG, EX_UNAVAILABLE, block_on};
 
 /// How many uploads of each app a dry run looks at.
-const MOST_PREVIEWED: u32 = 10_000;
+const MOST_PREVIEWED: usize = 10_000;
 
 /// After so many failures of its storage a dry run leaves an app alone.
 const MOST_FAILURES: u32 = 3;
@@ -140,8 +141,16 @@ async fn real_run(args: &SweepArgs, prepared: Prepared, services: Services) -> b
 async fn dry_run(args: &SweepArgs, prepared: Prepared, services: Services) -> bool {
     let mut rows = Vec::new();
     let mut succeeded = true;
+    let due = match services.records.due(SystemTime::now(), MOST_PREVIEWED).await {
+        Ok(due) => due,
+        Err(error) => {
+            eprintln!("{error}");
+            return false;
+        }
+    };
     for app in prepared.apps.snapshot().iter() {
-        succeeded &= preview_app(app, &services, &mut rows).await;
+        let Some(due) = due.get(&app.name) else { continue };
+        succeeded &= preview_app(app, &services, &due.uploads, &mut rows).await;
     }
     print_table(["APP", "UPLOAD", "STATE", "WOULD"], &rows, "nothing is due");
     let is_set = prepared.settings.sweeper.reconcile != Reconcile::Off;
@@ -163,17 +172,22 @@ fn sweeper(prepared: Prepared, services: Services, reconcile: Option<Remedy>) ->
     Sweeper::new(prepared.apps, services, prepared.metrics, schedule)
 }
 
-async fn preview_app(app: &App, services: &Services, rows: &mut Vec<[String; 4]>) -> bool {
-    let due = match services.records.due(&app.name, SystemTime::now(), MOST_PREVIEWED).await {
+async fn preview_app(
+    app: &App,
+    services: &Services,
+    due: &[UploadId],
+    rows: &mut Vec<[String; 4]>,
+) -> bool {
+    if due.len() >= MOST_PREVIEWED {
+        eprintln!("app {}: more is due than the first {MOST_PREVIEWED}", app.name);
+    }
+    let due = match services.records.still_due(&app.name, due, SystemTime::now()).await {
         Ok(due) => due,
         Err(error) => {
             eprintln!("app {}: {error}", app.name);
             return false;
         }
     };
-    if due.len() >= MOST_PREVIEWED as usize {
-        eprintln!("app {}: more is due than the first {MOST_PREVIEWED}", app.name);
-    }
     let mut failures = 0;
     for record in due {
         let would = match preview(app, services, &record, SystemTime::now()).await {

@@ -3,6 +3,7 @@
 mod sqlite;
 mod traced;
 
+use std::collections::HashMap;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
@@ -57,6 +58,15 @@ pub struct Claimed {
     pub request: [u8; 32],
     /// The upload.
     pub id: UploadId,
+}
+
+/// An app's uploads whose time for a look has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Due {
+    /// The earliest of those times.
+    pub since: SystemTime,
+    /// The uploads, the earliest first.
+    pub uploads: Vec<UploadId>,
 }
 
 /// A new upload URL for an upload that is still pending.
@@ -153,15 +163,27 @@ pub trait Records: Send + Sync + 'static {
     /// [`RecordsError::Conflict`], [`RecordsError::Unavailable`].
     async fn look_again(&self, look: Look) -> Result<(), RecordsError>;
 
-    /// The app's uploads whose time for a look is not later than `now`, the earliest first.
+    /// The uploads of every app whose time for a look is not later than `now`: of each app the
+    /// earliest, at most `limit`. Apps of which nothing is due are left out.
     ///
     /// # Errors
     /// [`RecordsError::Unavailable`].
     async fn due(
         &self,
-        app: &AppName,
         now: SystemTime,
-        limit: u32,
+        limit: usize,
+    ) -> Result<HashMap<AppName, Due>, RecordsError>;
+
+    /// The records of those of the app's uploads that are due at `now`, in the order in which they are
+    /// named. Others may have been looked at since they were found due.
+    ///
+    /// # Errors
+    /// [`RecordsError::Unavailable`].
+    async fn still_due(
+        &self,
+        app: &AppName,
+        uploads: &[UploadId],
+        now: SystemTime,
     ) -> Result<Vec<UploadRecord>, RecordsError>;
 
     /// The ids of deleted uploads whose record changed at `since` or later, in the order of those

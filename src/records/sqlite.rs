@@ -6,6 +6,7 @@
 //! log).
 
 mod backup;
+mod due;
 mod open;
 mod readers;
 mod rows;
@@ -14,6 +15,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -23,7 +25,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params_from_iter};
 
 use self::readers::Readers;
 use self::writer::{MAX_GROUP, Statement, Write, Writer};
-use super::{Claimed, Look, Records, RecordsError, Renewal, Transition};
+use super::{Claimed, Due, Look, Records, RecordsError, Renewal, Transition};
 use crate::domain::{AppName, IdempotencyClaim, UploadId, UploadRecord};
 
 pub use self::backup::back_up;
@@ -193,12 +195,19 @@ impl Records for SqliteRecords {
 
     async fn due(
         &self,
-        app: &AppName,
         now: SystemTime,
-        limit: u32,
+        limit: usize,
+    ) -> Result<HashMap<AppName, Due>, RecordsError> {
+        due::of_all_apps(&self.readers, now, limit).await
+    }
+
+    async fn still_due(
+        &self,
+        app: &AppName,
+        uploads: &[UploadId],
+        now: SystemTime,
     ) -> Result<Vec<UploadRecord>, RecordsError> {
-        let due = self.list(rows::DUE, rows::due_values(app, now, limit)?, rows::record).await?;
-        Ok(due.into_iter().filter_map(readable).collect())
+        due::still(&self.readers, app, uploads, now).await
     }
 
     async fn deleted_since(
@@ -228,11 +237,6 @@ impl Records for SqliteRecords {
             writer.close().await;
         }
     }
-}
-
-/// A row that was written by nobody's rules must not keep the others from being seen.
-fn readable<T>(row: Result<T, RecordsError>) -> Option<T> {
-    row.inspect_err(|error| tracing::error!(%error, "a record is passed over")).ok()
 }
 
 /// What every call after the end of the store is told.

@@ -1,12 +1,13 @@
 //! A record store whose calls are spans in the traces of the requests that make them.
 
+use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
 
-use super::{Claimed, Look, Records, RecordsError, Renewal, Transition};
+use super::{Claimed, Due, Look, Records, RecordsError, Renewal, Transition};
 use crate::domain::{AppName, IdempotencyClaim, UploadId, UploadRecord};
 use crate::traces::{Kind, Name, Span};
 
@@ -78,11 +79,19 @@ impl Records for TracedRecords {
 
     async fn due(
         &self,
-        app: &AppName,
         now: SystemTime,
-        limit: u32,
+        limit: usize,
+    ) -> Result<HashMap<AppName, Due>, RecordsError> {
+        traced("due", self.0.due(now, limit)).await
+    }
+
+    async fn still_due(
+        &self,
+        app: &AppName,
+        uploads: &[UploadId],
+        now: SystemTime,
     ) -> Result<Vec<UploadRecord>, RecordsError> {
-        traced("due", self.0.due(app, now, limit)).await
+        traced("still_due", self.0.still_due(app, uploads, now)).await
     }
 
     async fn deleted_since(

@@ -1,5 +1,6 @@
 //! What is known of the records: the changes of this process, and those of others.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -16,7 +17,7 @@ use crate::domain::{
     MintSecrets, OwnerId, Secret, Stored, UploadRecord, UploadState,
 };
 use crate::identity::{ReadSignatures, UploadTokens};
-use crate::records::{Claimed, Look, Renewal, SqliteRecords, Transition};
+use crate::records::{Claimed, Due, Look, Renewal, SqliteRecords, Transition};
 use crate::upstream::{AddressPolicy, Client};
 
 /// A record store whose answers to reads can be held back, counted, and refused.
@@ -106,11 +107,19 @@ impl Records for Gated {
 
     async fn due(
         &self,
-        app: &AppName,
         now: SystemTime,
-        limit: u32,
+        limit: usize,
+    ) -> Result<HashMap<AppName, Due>, RecordsError> {
+        self.inner.due(now, limit).await
+    }
+
+    async fn still_due(
+        &self,
+        app: &AppName,
+        uploads: &[UploadId],
+        now: SystemTime,
     ) -> Result<Vec<UploadRecord>, RecordsError> {
-        self.inner.due(app, now, limit).await
+        self.inner.still_due(app, uploads, now).await
     }
 
     async fn deleted_since(

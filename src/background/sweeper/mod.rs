@@ -28,6 +28,7 @@ use crate::metrics::Metrics;
 use self::listing::Passes;
 use self::pauses::Pauses;
 use self::places::Places;
+use self::queue::Queues;
 
 pub use self::listing::Pages;
 pub use self::report::{AppReport, Failing, Report};
@@ -103,7 +104,8 @@ impl Sweeper {
     pub async fn run(&self) -> Report {
         let begun = Instant::now();
         let live = self.live();
-        let sweeps: Vec<_> = live.iter().map(|app| self.sweep_app(app).boxed()).collect();
+        let queues = self.queues(&live).await;
+        let sweeps: Vec<_> = live.iter().map(|app| self.sweep_app(app, &queues).boxed()).collect();
         let mut apps: Vec<AppReport> =
             stream::iter(sweeps).buffer_unordered(APPS_AT_ONCE).collect().await;
         apps.sort_by(|one, other| one.app.cmp(&other.app));
@@ -126,14 +128,13 @@ impl Sweeper {
         apps
     }
 
-    async fn sweep_app(&self, app: &App) -> AppReport {
+    async fn sweep_app(&self, app: &App, queues: &Queues) -> AppReport {
         let mut report = AppReport::new(app.name.clone());
         if self.pauses.is_paused(&app.name, Instant::now()) {
             report.is_paused = true;
-            self.measure_backlog(app).await;
             return report;
         }
-        self.sweep_queue(app, &mut report).await;
+        self.sweep_queue(app, queues, &mut report).await;
         match report.stopped_by {
             // The records are everybody's: they have no app to be left alone.
             Some(Failing::Records) => return report,

@@ -32,6 +32,9 @@ macro_rules! values {
     };
 }
 
+/// How many parameters an insertion has at most: those of [`INSERT_UNCLAIMED`].
+const MOST_INSERT_VALUES: usize = 26;
+
 /// Adds a row, or changes nothing if the id is taken. (`INSERT OR IGNORE` would swallow every other
 /// violated constraint as well.) The parameters are those of [`insert_values`].
 pub(super) const INSERT: &str = concat!(
@@ -70,13 +73,14 @@ pub(super) const FORGET_CLAIMS: &str = "
 pub(super) const SELECT: &str =
     concat!("SELECT ", columns!(), " FROM uploads WHERE id = ?1 AND app = ?2");
 
-/// Reads the rows of an app (3) whose time for a look is not later than a time (1), at most so
-/// many (2).
-pub(super) const DUE: &str = concat!(
-    "SELECT ",
-    columns!(),
-    " FROM uploads WHERE app = ?3 AND look_at <= ?1 ORDER BY look_at LIMIT ?2"
-);
+/// Reads which uploads' time for a look is not later than a time (1), of all apps: from the index
+/// alone.
+pub(super) const DUE: &str =
+    "SELECT app, id, look_at FROM uploads WHERE look_at <= ?1 ORDER BY look_at";
+
+/// Reads the row of an id (1) and app (2) whose time for a look is not later than a time (3).
+pub(super) const STILL_DUE: &str =
+    concat!("SELECT ", columns!(), " FROM uploads WHERE id = ?1 AND app = ?2 AND look_at <= ?3");
 
 /// Reads which uploads were deleted at a time (1) or later, at most so many (2).
 pub(super) const DELETED: &str = "
@@ -110,7 +114,9 @@ pub(super) const LOOK_AGAIN: &str =
 
 /// The parameters of [`INSERT`].
 pub(super) fn insert_values(record: &UploadRecord) -> Result<Vec<Value>, RecordsError> {
-    let mut values = vec![
+    // At its size from the beginning, so that it is not copied on its way there.
+    let mut values = Vec::with_capacity(MOST_INSERT_VALUES);
+    values.extend([
         id(record.key.id()),
         text(record.app.as_str()),
         text(record.owner.as_ref().map_or(NO_OWNER, OwnerId::as_str)),
@@ -120,7 +126,7 @@ pub(super) fn insert_values(record: &UploadRecord) -> Result<Vec<Value>, Records
         text(record.declared.media_type.as_str()),
         optional(record.declared.size.map(size).transpose()?),
         optional(record.declared.sha256.map(|digest| Value::Blob(digest.to_vec()))),
-    ];
+    ]);
     values.extend(stored_values(record.stored.as_ref())?);
     let multipart = record.multipart.as_ref();
     values.push(optional(multipart.map(|multipart| text(&multipart.id.0))));
@@ -160,15 +166,6 @@ pub(super) fn claim_values(
 /// The parameters of a statement that takes a time and a limit.
 pub(super) fn until_values(time: SystemTime, limit: u32) -> Result<Vec<Value>, RecordsError> {
     Ok(vec![millis(time)?, Value::Integer(limit.into())])
-}
-
-/// The parameters of [`DUE`].
-pub(super) fn due_values(
-    app: &AppName,
-    now: SystemTime,
-    limit: u32,
-) -> Result<Vec<Value>, RecordsError> {
-    Ok(vec![millis(now)?, Value::Integer(limit.into()), text(app.as_str())])
 }
 
 /// The parameters of [`CLAIMED`].
@@ -249,7 +246,7 @@ fn size(bytes: u64) -> Result<Value, RecordsError> {
     })
 }
 
-fn millis(time: SystemTime) -> Result<Value, RecordsError> {
+pub(super) fn millis(time: SystemTime) -> Result<Value, RecordsError> {
     time.duration_since(UNIX_EPOCH)
         .ok()
         .and_then(|since| i64::try_from(since.as_millis()).ok())
@@ -292,6 +289,12 @@ pub(super) fn record(row: &Row<'_>) -> Result<UploadRecord, RecordsError> {
 /// Takes what was done under a claim out of a row of [`CLAIMED`].
 pub(super) fn claimed(row: &Row<'_>) -> rusqlite::Result<Claimed> {
     Ok(Claimed { request: row.get(0)?, id: UploadId::from_bytes(&row.get(1)?) })
+}
+
+/// Takes an upload, and when it was to be looked at, out of a row of [`DUE`], behind the app.
+pub(super) fn due(row: &Row<'_>) -> Result<(UploadId, SystemTime), RecordsError> {
+    let mut columns = Columns { row, id: None, next: 1 };
+    Ok((UploadId::from_bytes(&columns.value()?), columns.time()?))
 }
 
 /// Takes a deleted upload out of a row of [`DELETED`].

@@ -124,6 +124,15 @@ async fn get(records: &SqliteRecords, record: &UploadRecord) -> Option<UploadRec
     records.get(&record.app, record.key.id()).await.unwrap()
 }
 
+/// The records of what of an app is due, at most `limit`.
+async fn due(records: &SqliteRecords, app: &AppName, now: u64, limit: usize) -> Vec<UploadRecord> {
+    let found = records.due(at(now), limit).await.unwrap();
+    let Some(due) = found.get(app) else { return Vec::new() };
+    let read = records.still_due(app, &due.uploads, at(now)).await.unwrap();
+    assert_eq!(read.first().and_then(|record| record.look_at), Some(due.since));
+    read
+}
+
 type Call<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Polls a call once, so that it is queued, and expects no answer yet.
@@ -612,12 +621,11 @@ async fn what_is_due_comes_in_order_and_goes_when_it_was_looked_at() {
         records.insert(record, None).await.unwrap();
     }
     let due = async |now, limit| {
-        let due = records.due(&app("shop"), at(now), limit).await.unwrap();
+        let due = due(&records, &app("shop"), now, limit).await;
         due.iter().map(|record| record.key.id()).collect::<Vec<_>>()
     };
     let ids = |numbers: &[u64]| numbers.iter().map(|n| key(*n).id()).collect::<Vec<_>>();
     assert_eq!(due(9, 10).await, ids(&[]));
-    assert_eq!(records.due(&app("blog"), at(30), 10).await.unwrap(), [], "each app has its own");
     assert_eq!(due(30, 10).await, ids(&[2, 4, 1]));
     assert_eq!(due(30, 2).await, ids(&[2, 4]));
 
@@ -635,6 +643,31 @@ async fn what_is_due_comes_in_order_and_goes_when_it_was_looked_at() {
 }
 
 #[tokio::test]
+async fn each_app_has_its_own_queue_and_its_own_limit() {
+    let place = Place::new();
+    let records = place.open();
+    let queue =
+        [("shop", 10), ("blog", 60), ("shop", 20), ("shop", 30), ("wiki", 99), ("blog", 40)];
+    for (number, (name, look_at)) in (1..).zip(queue) {
+        let record = UploadRecord { app: app(name), look_at: Some(at(look_at)), ..pending(number) };
+        records.insert(record, None).await.unwrap();
+    }
+    let found = records.due(at(60), 2).await.unwrap();
+    let due = |since, numbers: &[u64]| Due {
+        since: at(since),
+        uploads: numbers.iter().map(|number| key(*number).id()).collect(),
+    };
+    // The many of one app leave the others their place.
+    let expected = [(app("shop"), due(10, &[1, 3])), (app("blog"), due(40, &[6, 2]))];
+    assert_eq!(found, HashMap::from(expected));
+
+    let ids = [1, 2, 3, 4, 9].map(|number| key(number).id());
+    let still = records.still_due(&app("shop"), &ids, at(20)).await.unwrap();
+    let still: Vec<_> = still.iter().map(|record| record.key.id()).collect();
+    assert_eq!(still, [ids[0], ids[2]], "of the app, due by then, and there");
+}
+
+#[tokio::test]
 async fn an_unreadable_row_does_not_keep_the_others_from_being_looked_at() {
     let place = Place::new();
     let records = place.open();
@@ -644,7 +677,7 @@ async fn an_unreadable_row_does_not_keep_the_others_from_being_looked_at() {
     }
     let broken = "UPDATE uploads SET state = 'odd' WHERE look_at = 2";
     assert_eq!(place.shell().execute(broken, []).unwrap(), 1);
-    let due = records.due(&app("shop"), at(10), 10).await.unwrap();
+    let due = due(&records, &app("shop"), 10, 10).await;
     let found: Vec<_> = due.iter().map(|record| record.key.id()).collect();
     assert_eq!(found, [key(1).id(), key(3).id()]);
 }
@@ -655,7 +688,8 @@ async fn the_questions_of_the_sweeper_are_answered_by_an_index() {
     let records = place.open();
     records.insert(pending(1), None).await.unwrap();
     for (sql, index) in [
-        (rows::DUE, "USING INDEX uploads_to_look_at"),
+        (rows::DUE, "USING COVERING INDEX uploads_to_look_at"),
+        (rows::STILL_DUE, "USING PRIMARY KEY"),
         (rows::DELETED, "INDEX uploads_deleted"),
         (rows::FORGET_CLAIMS, "INDEX idempotency_claims_expired"),
         (rows::CLAIMED, "USING PRIMARY KEY"),
@@ -797,6 +831,29 @@ async fn a_database_of_the_first_version_is_migrated() {
     }
 }
 
+#[tokio::test]
+async fn a_database_of_the_version_before_is_taken_over_with_its_queues() {
+    let place = Place::new();
+    let before = refinery::Target::Version(4);
+    open::migrations::runner().set_target(before).run(&mut place.shell()).unwrap();
+    let insert = "INSERT INTO uploads (id, app, owner, key, state, declared_type, created_at,
+            url_expires_at, session_expires_at, updated_at, look_at)
+        VALUES (?1, ?2, 'ann', ?3, 'pending', 'image/png', 1, 100, 1000, 5, ?4)";
+    let queue = [("shop", Some(30)), ("blog", Some(20)), ("shop", Some(10)), ("shop", None)];
+    for (number, (name, look_at)) in (1..).zip(queue) {
+        let key = key(number);
+        let values = (key.id().to_bytes(), name, key.as_str(), look_at);
+        place.shell().execute(insert, values).unwrap();
+    }
+
+    let records = place.open();
+    let found = due(&records, &app("shop"), 30, 10).await;
+    let found: Vec<_> = found.iter().map(|record| record.key.id()).collect();
+    assert_eq!(found, [key(3).id(), key(1).id()]);
+    assert_eq!(due(&records, &app("blog"), 30, 10).await.len(), 1);
+    place.check_integrity();
+}
+
 // Beside the process that writes.
 
 #[tokio::test]
@@ -809,7 +866,7 @@ async fn a_reader_beside_the_writer_sees_everything_and_changes_nothing() {
     records.insert(pending(1), None).await.unwrap();
     let found = reader.get(&app("shop"), key(1).id()).await.unwrap();
     assert_eq!(found, Some(pending(1)));
-    let due = reader.due(&app("shop"), at(u64::from(u32::MAX) * 1000), 10).await.unwrap();
+    let due = due(&reader, &app("shop"), u64::from(u32::MAX) * 1000, 10).await;
     assert_eq!(due, [pending(1)]);
 
     let refused = [

@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rusqlite::types::Value;
-use rusqlite::{Connection, TransactionBehavior, params_from_iter};
+use rusqlite::{CachedStatement, Connection, TransactionBehavior, params_from_iter};
 use tokio::sync::{mpsc, oneshot};
 
 use super::open::Database;
@@ -121,10 +121,16 @@ fn run(
     let _lock = lock;
     let mut connection = connection;
     let mut group = Vec::with_capacity(max_group);
+    let mut last = 0;
     while waiting.blocking_recv_many(&mut group, max_group) > 0 {
+        // One who asks alone waits for nobody.
+        if group.len().max(last) > 1 {
+            gather(&mut waiting, &mut group, max_group);
+        }
         let begun = Instant::now();
         let committed = commit(&mut connection, &group);
         let (size, took) = (group.len(), begun.elapsed());
+        last = size;
         match committed {
             Ok(changed) => {
                 for (waiting, changed) in group.drain(..).zip(changed) {
@@ -146,6 +152,23 @@ fn run(
     }
 }
 
+/// Lets those go first who are about to ask, where they wait for this thread's core: what they bring is
+/// committed in the same group. With a core to spare for this thread, it loses no time.
+fn gather(waiting: &mut mpsc::Receiver<Waiting>, group: &mut Vec<Waiting>, max_group: usize) {
+    loop {
+        let before = group.len();
+        std::thread::yield_now();
+        while group.len() < max_group
+            && let Ok(more) = waiting.try_recv()
+        {
+            group.push(more);
+        }
+        if group.len() == before || group.len() == max_group {
+            return;
+        }
+    }
+}
+
 /// Carries out a group in one transaction: all of it is on disk when this returns, or nothing is.
 /// For each write, how many rows its first statement changed.
 fn commit(connection: &mut Connection, group: &[Waiting]) -> rusqlite::Result<Vec<usize>> {
@@ -154,20 +177,28 @@ fn commit(connection: &mut Connection, group: &[Waiting]) -> rusqlite::Result<Ve
         connection.execute_batch("ROLLBACK")?;
     }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let mut changed = Vec::with_capacity(group.len());
-    for Waiting { write, .. } in group {
-        let rows = execute(&transaction, &write.first)?;
-        if rows > 0
-            && let Some(then) = &write.then
-        {
-            execute(&transaction, then)?;
-        }
-        changed.push(rows);
-    }
+    let changed = carry_out(&transaction, group)?;
     transaction.commit()?;
     Ok(changed)
 }
 
-fn execute(connection: &Connection, (sql, values): &Statement) -> rusqlite::Result<usize> {
-    connection.prepare_cached(sql)?.execute(params_from_iter(values))
+fn carry_out(connection: &Connection, group: &[Waiting]) -> rusqlite::Result<Vec<usize>> {
+    let mut changed = Vec::with_capacity(group.len());
+    // Most of a group is more of the same: the statement is looked for where it is another one.
+    let mut prepared: Option<(&str, CachedStatement<'_>)> = None;
+    for Waiting { write, .. } in group {
+        let (sql, values) = &write.first;
+        let statement = match &mut prepared {
+            Some((known, statement)) if std::ptr::eq(*known, *sql) => statement,
+            other => &mut other.insert((sql, connection.prepare_cached(sql)?)).1,
+        };
+        let rows = statement.execute(params_from_iter(values))?;
+        if rows > 0
+            && let Some((sql, values)) = &write.then
+        {
+            connection.prepare_cached(sql)?.execute(params_from_iter(values))?;
+        }
+        changed.push(rows);
+    }
+    Ok(changed)
 }

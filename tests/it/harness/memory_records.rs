@@ -10,7 +10,7 @@ use safelight::domain::{
     AppName, Declared, IdempotencyClaim, MediaType, MintedKey, OwnerId, UploadId, UploadRecord,
     UploadState,
 };
-use safelight::records::{Claimed, Look, Records, RecordsError, Renewal, Transition};
+use safelight::records::{Claimed, Due, Look, Records, RecordsError, Renewal, Transition};
 use tokio::task::yield_now;
 
 /// The store.
@@ -153,18 +153,35 @@ impl Records for MemoryRecords {
 
     async fn due(
         &self,
-        app: &AppName,
         now: SystemTime,
-        limit: u32,
+        limit: usize,
+    ) -> Result<HashMap<AppName, Due>, RecordsError> {
+        self.call(|contents| {
+            let times = contents.uploads.values().filter_map(|r| Some((r.look_at?, r)));
+            let mut due: Vec<_> = times.filter(|(at, _)| *at <= now).collect();
+            due.sort_by_key(|(at, _)| *at);
+            let mut apps = HashMap::new();
+            for (since, record) in due {
+                let new = || Due { since, uploads: Vec::new() };
+                let uploads = &mut apps.entry(record.app.clone()).or_insert_with(new).uploads;
+                if uploads.len() < limit {
+                    uploads.push(record.key.id());
+                }
+            }
+            Ok(apps)
+        })
+        .await
+    }
+
+    async fn still_due(
+        &self,
+        app: &AppName,
+        uploads: &[UploadId],
+        now: SystemTime,
     ) -> Result<Vec<UploadRecord>, RecordsError> {
         self.call(|contents| {
-            let is_due = |record: &&UploadRecord| {
-                record.app == *app && record.look_at.is_some_and(|at| at <= now)
-            };
-            let mut due: Vec<_> = contents.uploads.values().filter(is_due).cloned().collect();
-            due.sort_by_key(|record| record.look_at);
-            due.truncate(limit as usize);
-            Ok(due)
+            let records = uploads.iter().filter_map(|id| contents.find(app, *id).ok().cloned());
+            Ok(records.filter(|record| record.look_at.is_some_and(|at| at <= now)).collect())
         })
         .await
     }

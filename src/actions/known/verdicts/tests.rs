@@ -55,8 +55,8 @@ impl Scene {
 
     /// Whether there is a look at the object to come.
     async fn is_due(&self) -> bool {
-        let due = self.records.due(&shop(), SystemTime::now(), 10).await.unwrap();
-        due.iter().any(|record| record.key == self.record.key)
+        let due = self.records.due(SystemTime::now(), 10).await.unwrap();
+        due.get(&shop()).is_some_and(|due| due.uploads.contains(&self.record.key.id()))
     }
 }
 

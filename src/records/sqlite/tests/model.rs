@@ -98,7 +98,7 @@ enum Step {
     },
     Due {
         now: SystemTime,
-        limit: u32,
+        limit: usize,
     },
 }
 
@@ -127,7 +127,7 @@ fn any_step() -> impl Strategy<Value = Step> {
     let renew = (target(), any_time(), any_time())
         .prop_map(|(target, url_expires_at, at)| Step::Renew { target, url_expires_at, at });
     let look = (target(), maybe()).prop_map(|(target, look_at)| Step::Look { target, look_at });
-    let due = (any_time(), 0u32..6).prop_map(|(now, limit)| Step::Due { now, limit });
+    let due = (any_time(), 0usize..6).prop_map(|(now, limit)| Step::Due { now, limit });
     prop_oneof![
         3 => any_record().prop_map(|record| Step::Insert(Box::new(record))),
         6 => transition,
@@ -209,12 +209,12 @@ impl Model {
     }
 
     /// The times of the app's looks that are due; which of two at the same time comes first is open.
-    fn due(&self, app: &AppName, now: SystemTime, limit: u32) -> Vec<SystemTime> {
+    fn due(&self, app: &AppName, now: SystemTime, limit: usize) -> Vec<SystemTime> {
         let of_app = self.0.values().filter(|record| record.app == *app);
         let mut due: Vec<_> = of_app.filter_map(|record| record.look_at).collect();
         due.retain(|at| *at <= now);
         due.sort();
-        due.truncate(limit as usize);
+        due.truncate(limit);
         due
     }
 }
@@ -257,8 +257,13 @@ async fn play(records: &SqliteRecords, model: &mut Model, step: Step) {
             assert_eq!(outcome(records.look_again(look).await), expected);
         }
         Step::Due { now, limit } => {
+            let found = records.due(now, limit).await.unwrap();
             for app in model.apps() {
-                let due = records.due(&app, now, limit).await.unwrap();
+                let queue = found.get(&app).map_or(&[][..], |due| &due.uploads);
+                let due = records.still_due(&app, queue, now).await.unwrap();
+                assert_eq!(due.len(), queue.len());
+                let since = due.first().and_then(|record| record.look_at);
+                assert_eq!(found.get(&app).map(|due| due.since), since);
                 let times: Vec<_> = due.iter().filter_map(|record| record.look_at).collect();
                 assert_eq!(times, model.due(&app, now, limit));
                 for record in due {

@@ -272,7 +272,7 @@ impl AppMetrics {
 
     /// Counts a presign request.
     pub fn presign(&self, outcome: &str) {
-        self.all.presigns.with_label_values(&[self.app.as_str(), outcome]).inc();
+        self.usual.presign(&self.all, &self.app, outcome);
     }
 
     /// Counts a request for an upload in parts.
@@ -293,7 +293,7 @@ impl AppMetrics {
 
     /// Counts an upload that entered a state.
     pub fn upload(&self, state: UploadState) {
-        self.all.uploads.with_label_values(&[self.app.as_str(), state.as_str()]).inc();
+        self.usual.upload(&self.all, &self.app, state);
     }
 
     /// Counts a record that a read wanted: `hit`, `miss` or `failed`.

@@ -1,4 +1,4 @@
-//! The series that nearly every read moves. Each is looked up once: finding a series by its labels
+//! The series that nearly every read or upload moves. Each is looked up once: finding a series by its labels
 //! costs several times what counting in it does.
 
 use std::sync::OnceLock;
@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use prometheus::{Histogram, IntCounter};
 
 use super::super::Metrics;
-use crate::domain::{AppName, MemoryLookup, Source};
+use crate::domain::{AppName, MemoryLookup, Source, UploadState};
 
 /// A series for each source that has given something.
 type BySource<T> = [OnceLock<T>; Source::ALL.len()];
@@ -19,6 +19,8 @@ pub(super) struct Usual {
     bytes: BySource<IntCounter>,
     memory_hits: OnceLock<IntCounter>,
     cdn_answers: OnceLock<IntCounter>,
+    presigns: OnceLock<IntCounter>,
+    pending: OnceLock<IntCounter>,
 }
 
 impl Usual {
@@ -48,6 +50,24 @@ impl Usual {
         let find = || all.memory_lookups.with_label_values(&[app.as_str(), outcome.label()]);
         match outcome {
             MemoryLookup::Hit => self.memory_hits.get_or_init(find).inc(),
+            _ => find().inc(),
+        }
+    }
+
+    /// Counts a request to begin an upload.
+    pub(super) fn presign(&self, all: &Metrics, app: &AppName, outcome: &str) {
+        let find = || all.presigns.with_label_values(&[app.as_str(), outcome]);
+        match outcome {
+            "ok" => self.presigns.get_or_init(find).inc(),
+            _ => find().inc(),
+        }
+    }
+
+    /// Counts an upload that entered a state.
+    pub(super) fn upload(&self, all: &Metrics, app: &AppName, state: UploadState) {
+        let find = || all.uploads.with_label_values(&[app.as_str(), state.as_str()]);
+        match state {
+            UploadState::Pending => self.pending.get_or_init(find).inc(),
             _ => find().inc(),
         }
     }

@@ -14,7 +14,7 @@ use crate::actions::read::BrokenOff;
 use crate::domain::AppName;
 use crate::log::{self, AccessLine, RequestId};
 use crate::metrics::Metrics;
-use crate::traces::{Place, Span};
+use crate::traces::Span;
 
 use super::body::ReplyBody;
 use super::traced;
@@ -50,8 +50,6 @@ pub struct Exchange {
     sent: u64,
     outcome: &'static str,
     metrics: Arc<Metrics>,
-    /// Where whatever is done for it is in its trace.
-    trace: Place,
     /// Its place among the requests that may be answered at a time; none for one that was refused.
     _place: Option<OwnedSemaphorePermit>,
 }
@@ -67,8 +65,7 @@ impl Exchange {
     #[must_use]
     pub fn begin(line: Line, metrics: Arc<Metrics>, place: Option<OwnedSemaphorePermit>) -> Self {
         metrics.requests_in_flight.inc();
-        let trace = line.span.place();
-        Self { line, sent: 0, outcome: "client_left", metrics, trace, _place: place }
+        Self { line, sent: 0, outcome: "client_left", metrics, _place: place }
     }
 
     /// Goes on with the answer's body.
@@ -93,7 +90,7 @@ impl Drop for Exchange {
         let Line { id, begun, method, route, ref app, status, source, fallback, .. } = self.line;
         log::access(&AccessLine {
             id,
-            trace: self.trace.trace(),
+            trace: self.line.span.place().trace(),
             method,
             route,
             app: app.as_ref().map(AppName::as_str),
@@ -116,8 +113,8 @@ impl Body for LoggedBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         let this = &mut *self;
-        let (id, trace) = (this.exchange.line.id, &this.exchange.trace);
-        let polled = id.scope(|| trace.scope(|| Pin::new(&mut this.body).poll_frame(cx)));
+        let Line { id, span, .. } = &this.exchange.line;
+        let polled = id.scope(|| span.place().scope(|| Pin::new(&mut this.body).poll_frame(cx)));
         let frame = std::task::ready!(polled);
         match &frame {
             Some(Ok(frame)) => {

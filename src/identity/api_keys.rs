@@ -11,7 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConditionallySelectable as _, ConstantTimeEq as _};
 
-use crate::domain::{Caller, Secret};
+use crate::domain::{Caller, Secret, hex};
 
 /// What keys that are minted here begin with: so that whoever finds one knows what it opens.
 const PREFIX: &str = "safelight_";
@@ -65,8 +65,7 @@ impl KeyHash {
 
 impl fmt::Display for KeyHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(HASH_PREFIX)?;
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        write!(f, "{HASH_PREFIX}{}", hex(&self.0))
     }
 }
 

@@ -4,7 +4,6 @@
 use std::collections::hash_map::RandomState;
 use std::future::Future;
 use std::hash::BuildHasher as _;
-use std::pin::pin;
 
 use crate::traces::Place;
 
@@ -71,10 +70,10 @@ impl Default for RequestId {
 /// A future for a task of its own, which goes on with what the current task does for a request, at
 /// the same place of its trace.
 pub fn of_this_request<F: Future>(going_on: F) -> impl Future<Output = F::Output> {
-    let (id, place) = (RequestId::current(), Place::current());
+    // Boxed, so that what runs beside a request is not copied with each wrapping.
+    let going_on = Place::current().follow(Box::pin(going_on));
+    let id = RequestId::current();
     async move {
-        let going_on = pin!(going_on);
-        let going_on = place.follow(going_on);
         match id {
             Some(id) => id.follow(going_on).await,
             None => going_on.await,

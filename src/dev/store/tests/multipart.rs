@@ -4,6 +4,7 @@ use bytes::Bytes;
 use md5::{Digest as _, Md5};
 
 use super::client::{Reply, Running, request, url, with_body};
+use crate::domain::hex;
 
 const MIB: usize = 1 << 20;
 
@@ -38,10 +39,6 @@ fn part(byte: u8, size: usize) -> Bytes {
 
 fn md5(bytes: &[u8]) -> [u8; 16] {
     Md5::digest(bytes).into()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[tokio::test]

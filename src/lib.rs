@@ -17,6 +17,7 @@ pub mod limits;
 pub mod log;
 pub mod memory;
 pub mod metrics;
+pub mod pipes;
 pub mod records;
 pub mod server;
 pub mod settings;

@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 /// Which rooms a room may import, from the bottom up. `ARCHITECTURE.md` draws the same table.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("domain", &[]),
-    ("upstream", &[]),
+    ("pipes", &[]),
+    ("upstream", &["pipes"]),
     ("metrics", &["domain"]),
-    ("traces", &["domain", "upstream", "metrics"]),
+    ("traces", &["domain", "pipes", "upstream", "metrics"]),
     ("log", &["traces"]),
     ("config", &["domain"]),
-    ("storage", &["domain", "config", "upstream", "traces"]),
+    ("storage", &["domain", "config", "pipes", "upstream", "traces"]),
     ("records", &["domain", "traces"]),
     ("cdn", &["domain", "upstream", "traces"]),
     ("memory", &["domain", "metrics"]),
@@ -30,8 +31,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "actions",
         &[
-            "domain", "upstream", "metrics", "storage", "records", "cdn", "memory", "limits",
-            "identity", "apps", "log", "traces",
+            "domain", "pipes", "upstream", "metrics", "storage", "records", "cdn", "memory",
+            "limits", "identity", "apps", "log", "traces",
         ],
     ),
     (
@@ -45,6 +46,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "http",
         &[
             "domain",
+            "pipes",
             "metrics",
             "storage",
             "cdn",
@@ -57,7 +59,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "traces",
         ],
     ),
-    ("server", &["domain", "http", "metrics"]),
+    ("server", &["domain", "http", "metrics", "pipes"]),
     ("gateway", &["*"]),
     ("doctor", &["domain", "upstream", "storage", "cdn", "apps"]),
     ("dev", &["*"]),

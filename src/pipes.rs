@@ -1,0 +1,375 @@
+//! Bytes that stay in the kernel: from one socket to another through a pipe (`splice(2)`), without
+//! ever being copied into the process.
+//!
+//! Only sockets in the clear have such bytes, and only Linux can do it; whoever cannot pass them on
+//! reads them into memory, and nothing but speed and memory depends on it.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::{Bytes, BytesMut};
+use rustix::io::retry_on_intr;
+use rustix::process::{Resource, getrlimit};
+
+/// How many bytes a pipe takes that was not told otherwise (pipe(7)): as much as is read at once
+/// where bytes are copied.
+pub const PIPE_BYTES: usize = 64 * 1024;
+
+/// How many pipes there may be. A user who is not root may have 1,024 of this size; those beyond
+/// are given a single page (pipe(7), `pipe-user-pages-soft`).
+const MAX_PIPES: usize = 1_000;
+
+/// Which part of the file descriptors that the process may have is for pipes, of two descriptors
+/// each. Most are for connections.
+const DESCRIPTORS_FOR_PIPES: u64 = 4;
+
+/// How many pipes are kept that nothing is in.
+const MAX_SPARE: usize = 64;
+
+/// Bytes of a body.
+#[derive(Debug)]
+pub enum Chunk {
+    /// In memory.
+    Here(Bytes),
+    /// In the kernel.
+    Piped(Piped),
+}
+
+impl Chunk {
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Here(bytes) => bytes.len(),
+            Self::Piped(piped) => piped.len(),
+        }
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Takes them into memory.
+    ///
+    /// # Errors
+    /// As [`Piped::into_bytes`].
+    pub fn into_bytes(self) -> io::Result<Bytes> {
+        match self {
+            Self::Here(bytes) => Ok(bytes),
+            Self::Piped(piped) => piped.into_bytes(),
+        }
+    }
+}
+
+/// Bytes in a pipe that holds nothing else.
+#[derive(Debug)]
+pub struct Piped {
+    /// `None` once it was given back.
+    pipe: Option<Pipe>,
+    left: usize,
+    pipes: Arc<Pipes>,
+}
+
+impl Piped {
+    /// How many are left.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.left
+    }
+
+    /// Whether none are left.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.left == 0
+    }
+
+    /// Moves as many of the first `most` into a socket as it takes at once; how many that are. Not 0
+    /// unless there is nothing to move.
+    ///
+    /// # Errors
+    /// Of the socket; [`WouldBlock`](io::ErrorKind::WouldBlock) if it takes nothing now.
+    pub fn splice_to(&mut self, socket: impl AsFd, most: usize) -> io::Result<usize> {
+        let most = most.min(self.left);
+        let (Some(pipe), 1..) = (&self.pipe, most) else { return Ok(0) };
+        let moved = kernel::pass(&pipe.reader, socket, most)?;
+        self.left -= moved;
+        if moved == 0 {
+            // What was put into a pipe comes out of it.
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(moved)
+    }
+
+    /// Reads those that are left into memory.
+    ///
+    /// # Errors
+    /// Of reading from the pipe, which holds them: none is known.
+    pub fn into_bytes(mut self) -> io::Result<Bytes> {
+        let mut bytes = BytesMut::zeroed(self.left);
+        if let Some(pipe) = &self.pipe {
+            while self.left > 0 {
+                let at = bytes.len() - self.left;
+                match retry_on_intr(|| rustix::io::read(&pipe.reader, &mut bytes[at..]))? {
+                    0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                    read => self.left -= read,
+                }
+            }
+        }
+        Ok(bytes.freeze())
+    }
+}
+
+impl Drop for Piped {
+    fn drop(&mut self) {
+        if let Some(pipe) = self.pipe.take() {
+            self.pipes.give_back(pipe, self.left == 0);
+        }
+    }
+}
+
+/// The pipes of a process: made when they are needed, and used again.
+#[derive(Debug)]
+pub struct Pipes {
+    most: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    spare: Vec<Pipe>,
+    /// How many there are, with those that are in use.
+    open: usize,
+}
+
+#[derive(Debug)]
+struct Pipe {
+    reader: OwnedFd,
+    writer: OwnedFd,
+}
+
+impl Pipes {
+    /// Pipes, as many as the process may have descriptors for.
+    #[must_use]
+    pub fn new() -> Arc<Self> {
+        let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        let affordable = descriptors / DESCRIPTORS_FOR_PIPES / 2;
+        Self::at_most(usize::try_from(affordable).map_or(MAX_PIPES, |most| most.min(MAX_PIPES)))
+    }
+
+    fn at_most(most: usize) -> Arc<Self> {
+        Arc::new(Self { most, state: Mutex::default() })
+    }
+
+    /// Takes what has come on a socket into a pipe, at most `most` bytes and not more than fit;
+    /// `None` if there is no pipe to be had, and the bytes must be copied.
+    ///
+    /// # Errors
+    /// Of the socket: [`WouldBlock`](io::ErrorKind::WouldBlock) if nothing has come,
+    /// [`UnexpectedEof`](io::ErrorKind::UnexpectedEof) if nothing will.
+    pub fn fill(self: &Arc<Self>, socket: impl AsFd, most: usize) -> Option<io::Result<Piped>> {
+        let pipe = self.take()?;
+        // An empty pipe has room: it is the socket that has nothing, if nothing can be moved.
+        let filled = kernel::pass(socket, &pipe.writer, most.min(PIPE_BYTES));
+        let left = *filled.as_ref().unwrap_or(&0);
+        let piped = Piped { pipe: Some(pipe), left, pipes: Arc::clone(self) };
+        Some(match filled {
+            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) => Ok(piped),
+            Err(error) => Err(error),
+        })
+    }
+
+    fn take(&self) -> Option<Pipe> {
+        let mut state = self.lock();
+        if let Some(pipe) = state.spare.pop() {
+            return Some(pipe);
+        }
+        if state.open == self.most {
+            return None;
+        }
+        // Where there is none, bytes are copied.
+        let pipe = kernel::open().ok()?;
+        state.open += 1;
+        Some(pipe)
+    }
+
+    /// A pipe with something in it is never used again.
+    fn give_back(&self, pipe: Pipe, is_empty: bool) {
+        let mut state = self.lock();
+        if is_empty && state.spare.len() < MAX_SPARE {
+            state.spare.push(pipe);
+        } else {
+            state.open -= 1;
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(target_os = "linux")]
+mod kernel {
+    use std::io;
+    use std::os::fd::AsFd;
+
+    use rustix::io::retry_on_intr;
+    use rustix::pipe::{PipeFlags, SpliceFlags, pipe_with, splice};
+
+    use super::Pipe;
+
+    pub(super) fn open() -> io::Result<Pipe> {
+        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        Ok(Pipe { reader, writer })
+    }
+
+    /// Moves bytes out of a pipe, or into one.
+    pub(super) fn pass(from: impl AsFd, to: impl AsFd, most: usize) -> io::Result<usize> {
+        let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
+        Ok(retry_on_intr(|| splice(&from, None, &to, None, most, flags))?)
+    }
+}
+
+/// Elsewhere there are no such pipes, and everything is copied.
+#[cfg(not(target_os = "linux"))]
+mod kernel {
+    use std::io;
+    use std::os::fd::AsFd;
+
+    use super::Pipe;
+
+    pub(super) fn open() -> io::Result<Pipe> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub(super) fn pass(_: impl AsFd, _: impl AsFd, _: usize) -> io::Result<usize> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{ErrorKind, Read as _, Write as _};
+    use std::net::{Ipv4Addr, TcpListener, TcpStream};
+
+    use super::*;
+
+    /// Two ends of a connection, of which the second does not wait.
+    fn connection() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (far, _) = listener.accept().unwrap();
+        far.set_nonblocking(true).unwrap();
+        (near, far)
+    }
+
+    /// What comes of filling a pipe, once something has come.
+    fn fill(pipes: &Arc<Pipes>, socket: &TcpStream, most: usize) -> io::Result<Piped> {
+        loop {
+            match pipes.fill(socket, most).expect("a pipe") {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::yield_now(),
+                filled => return filled,
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_go_from_one_socket_to_another() {
+        let pipes = Pipes::new();
+        let (mut sender, from) = connection();
+        let (mut receiver, to) = connection();
+        sender.write_all(b"hello, world").unwrap();
+        let mut piped = fill(&pipes, &from, 5).unwrap();
+        assert_eq!(piped.len(), 5, "no more than was asked for");
+        assert_eq!(piped.splice_to(&to, 2).unwrap(), 2);
+        assert_eq!(piped.splice_to(&to, 100).unwrap(), 3);
+        assert_eq!((piped.len(), piped.splice_to(&to, 100).unwrap()), (0, 0));
+        let rest = fill(&pipes, &from, 100).unwrap();
+        assert_eq!(
+            Chunk::Piped(rest).into_bytes().unwrap(),
+            ", world",
+            "where they stay in memory"
+        );
+        drop(to);
+        let mut received = String::new();
+        receiver.read_to_string(&mut received).unwrap();
+        assert_eq!(received, "hello");
+    }
+
+    #[test]
+    fn nothing_yet_is_not_the_end() {
+        let pipes = Pipes::new();
+        let (sender, from) = connection();
+        let kind = |filled: Option<io::Result<Piped>>| filled.unwrap().unwrap_err().kind();
+        assert_eq!(kind(pipes.fill(&from, 1)), ErrorKind::WouldBlock);
+        drop(sender);
+        assert_eq!(fill(&pipes, &from, 1).unwrap_err().kind(), ErrorKind::UnexpectedEof);
+        assert_eq!(pipes.lock().open, 1, "the same pipe each time");
+    }
+
+    #[test]
+    fn a_socket_that_takes_nothing_leaves_everything_where_it_is() {
+        let pipes = Pipes::new();
+        let (mut sender, from) = connection();
+        let (mut receiver, to) = connection();
+        let (mut sent, mut piped) = (0, None::<Piped>);
+        // Until nothing more fits between them.
+        let mut piped = loop {
+            let mut next = match piped.take() {
+                Some(piped) => piped,
+                None => {
+                    sender.write_all(&[7; 1000]).unwrap();
+                    sent += 1000;
+                    fill(&pipes, &from, 1000).unwrap()
+                }
+            };
+            match next.splice_to(&to, 1000) {
+                Ok(_) => piped = Some(next).filter(|next| !next.is_empty()),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break next,
+                Err(error) => panic!("{error}"),
+            }
+        };
+        // What is in the pipe is not lost, nor what was still on its way into it.
+        sender.shutdown(std::net::Shutdown::Write).unwrap();
+        let reading = std::thread::spawn(move || {
+            let mut received = Vec::new();
+            receiver.read_to_end(&mut received).unwrap();
+            received.len()
+        });
+        loop {
+            match piped.splice_to(&to, 1000) {
+                Ok(0) => match fill(&pipes, &from, 1000) {
+                    Ok(next) => piped = next,
+                    Err(error) => break assert_eq!(error.kind(), ErrorKind::UnexpectedEof),
+                },
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::yield_now(),
+                Err(error) => panic!("{error}"),
+            }
+        }
+        drop(to);
+        assert_eq!(reading.join().unwrap(), sent);
+    }
+
+    #[test]
+    fn a_pipe_is_used_again_only_when_it_is_empty() {
+        let pipes = Pipes::at_most(2);
+        let (mut sender, from) = connection();
+        sender.write_all(b"abc").unwrap();
+        let first = fill(&pipes, &from, 1).unwrap();
+        let second = fill(&pipes, &from, 1).unwrap();
+        assert!(pipes.fill(&from, 1).is_none(), "there are only so many");
+        drop(first);
+        let open_and_spare = || {
+            let state = pipes.lock();
+            (state.open, state.spare.len())
+        };
+        assert_eq!(open_and_spare(), (1, 0), "there is an a in it");
+        assert_eq!(second.into_bytes().unwrap(), "b");
+        assert_eq!(open_and_spare(), (1, 1));
+        assert_eq!(fill(&pipes, &from, 9).unwrap().into_bytes().unwrap(), "c", "and no b");
+    }
+}

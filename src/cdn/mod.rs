@@ -15,7 +15,6 @@ use http::header::{
 };
 use http::response::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
-use http_body_util::Full;
 
 use crate::domain::{
     Caching, ETag, FallbackReason, RangeRequest, Representation, Shape, StoragePath, Stored,
@@ -210,10 +209,10 @@ impl Cdn {
         judged.map_err(|failure| failure.shown_by(head))
     }
 
-    fn request(&self, question: &CdnQuestion<'_>) -> Request<Full<Bytes>> {
+    fn request(&self, question: &CdnQuestion<'_>) -> Request<Bytes> {
         let method = if question.head_only { Method::HEAD } else { Method::GET };
         let uri = [&*self.base_path, &question.path.to_url_path()].concat();
-        let mut request = Request::new(Full::default());
+        let mut request = Request::new(Bytes::new());
         *request.method_mut() = method;
         *request.uri_mut() = Uri::try_from(uri).expect("an encoded path is a valid URI");
         let headers = request.headers_mut();

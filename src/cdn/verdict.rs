@@ -19,7 +19,7 @@ pub(super) fn reason_of(error: &SendError) -> FallbackReason {
         | SendError::Reset(_) => FallbackReason::Connect,
         SendError::Tls(_) | SendError::TlsTimeout => FallbackReason::Tls,
         SendError::FirstByteTimeout => FallbackReason::Timeout,
-        SendError::Closed(_) | SendError::Protocol(_) => FallbackReason::Protocol,
+        SendError::Closed | SendError::Protocol(_) => FallbackReason::Protocol,
     }
 }
 

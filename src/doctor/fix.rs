@@ -186,7 +186,7 @@ impl Place<'_> {
             ),
             SendError::FirstByteTimeout
             | SendError::Reset(_)
-            | SendError::Closed(_)
+            | SendError::Closed
             | SendError::Protocol(_) => {
                 format!("correct {address}: something answers that is not storage, or is ill")
             }

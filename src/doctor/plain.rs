@@ -7,7 +7,7 @@ use http::header::CONTENT_LENGTH;
 use http::response::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 use http_body::Body;
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Limited};
 use url::{Position, Url};
 
 use crate::storage::SignedRequest;
@@ -46,7 +46,7 @@ pub(super) async fn send(
     let url = Url::parse(url).map_err(|error| SendError::Protocol(error.into()))?;
     let origin = Origin::from_url(&url).map_err(|error| SendError::Protocol(error.into()))?;
     let target = &url[Position::BeforePath..];
-    let mut request = Request::new(Full::new(body.clone()));
+    let mut request = Request::new(body.clone());
     *request.method_mut() = method;
     *request.uri_mut() = target.parse().map_err(|_| SendError::Protocol("not a URL".into()))?;
     *request.headers_mut() = headers;

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{Method, Request, StatusCode};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Limited};
 use tokio::sync::Mutex;
 use url::{Position, Url};
 
@@ -145,7 +145,7 @@ impl Shared {
 
     async fn fetch(&self) -> Result<PublicKeys, String> {
         let request = Request::builder().method(Method::GET).uri(self.path.clone());
-        let request = request.body(Full::<Bytes>::default()).map_err(|error| error.to_string())?;
+        let request = request.body(Bytes::new()).map_err(|error| error.to_string())?;
         let sent = self.client.send(&self.origin, request, &TIMEOUTS).await;
         let answer = sent.map_err(|error| error.to_string())?;
         if answer.status() != StatusCode::OK {

@@ -2,8 +2,8 @@
 //! is never taken for one of a head, and no head is passed on that was not judged.
 
 use crate::http::Problem;
+use crate::upstream::chunks::{Chunks, Walked};
 
-use super::chunks::{Chunks, Walked};
 use super::head::{Extent, Scan, judge};
 
 /// A place in what a client sends.

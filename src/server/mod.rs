@@ -2,7 +2,6 @@
 //! ends.
 
 mod caps;
-mod chunks;
 mod connection;
 mod conversation;
 mod framing;

@@ -144,7 +144,7 @@ pub(super) fn unanswered(error: &SendError) -> StorageError {
         | SendError::Connect(_)
         | SendError::Tls(_)
         | SendError::Reset(_)
-        | SendError::Closed(_)
+        | SendError::Closed
         | SendError::Protocol(_) => StorageErrorKind::Unavailable,
     };
     StorageError::new(kind, format!("no answer: {}", printable(&error.to_string())))

@@ -67,7 +67,7 @@ pub(super) const fn may_connect(error: &SendError) -> bool {
         | SendError::TlsTimeout
         | SendError::FirstByteTimeout
         | SendError::Reset(_)
-        | SendError::Closed(_) => true,
+        | SendError::Closed => true,
         SendError::Forbidden(_) | SendError::Tls(_) | SendError::Protocol(_) => false,
     }
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Limited};
 
 use super::StorageError;
 use super::call::{nonsense, unanswered};
@@ -30,7 +30,7 @@ impl Server {
     /// one, a success or not. The caller sets the limit in time.
     pub(super) async fn send(
         &self,
-        request: Request<Full<Bytes>>,
+        request: Request<Bytes>,
     ) -> Result<Response<Body>, StorageError> {
         self.retries.called();
         let mut failed = 0;

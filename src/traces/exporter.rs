@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::future::{Either, select};
 use http::header::{CONTENT_TYPE, HeaderName, RETRY_AFTER, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Limited};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use url::Url;
@@ -219,7 +219,7 @@ impl Exporter {
     /// Sends the batch once; how many of its spans the collector threw away.
     async fn post(&self) -> Result<u64, Failure> {
         let body = Bytes::from(otlp::request(&self.service_name, &self.batch));
-        let mut request = Request::new(Full::new(body));
+        let mut request = Request::new(body);
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.target.clone();
         *request.headers_mut() = self.headers.clone();

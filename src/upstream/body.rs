@@ -1,29 +1,43 @@
-//! A response body that moves its own connection.
+//! A response body that reads its own connection.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
-use http_body::{Body as _, Frame, SizeHint};
-use hyper::body::Incoming;
+use http_body::{Frame, SizeHint};
 
 use super::Origin;
+use super::chunks::{Chunks, Piece};
 use super::connection::Connection;
-use super::error::io_kind;
+use super::head::Extent;
 use super::pool::Pool;
+use crate::pipes::Chunk;
 
 /// The body of an upstream's response. It reads only when it is read. When it ends, its connection
 /// goes back to the pool; when it is dropped before that, the connection is closed.
 pub struct Body {
-    incoming: Incoming,
+    left: Left,
     lease: Option<Lease>,
 }
 
 /// The largest body that is read only to have its connection back, in bytes: reading more costs more
 /// than connecting again.
 const DISCARDED_BYTES: usize = 16 * 1024;
+
+/// How much must be left for a pipe to be worth it, in bytes: it costs two more system calls, which is
+/// what copying so much costs.
+const WORTH_A_PIPE: u64 = 16 * 1024;
+
+/// What is still to come.
+enum Left {
+    /// So many bytes; never 0.
+    Counted(u64),
+    Chunked(Chunks),
+    UntilClose,
+    Nothing,
+}
 
 /// A connection that is busy with one body.
 struct Lease {
@@ -46,14 +60,22 @@ pub enum BodyError {
     Protocol,
 }
 
+type Polled<T> = Poll<Option<Result<T, BodyError>>>;
+
 impl Body {
     pub(super) fn new(
-        incoming: Incoming,
+        extent: Extent,
         connection: Box<Connection>,
         pool: Arc<Pool>,
         origin: Origin,
     ) -> Self {
-        let mut body = Self { incoming, lease: Some(Lease { connection, pool, origin }) };
+        let left = match extent {
+            Extent::Counted(0) => Left::Nothing,
+            Extent::Counted(length) => Left::Counted(length),
+            Extent::Chunked => Left::Chunked(Chunks::new()),
+            Extent::UntilClose => Left::UntilClose,
+        };
+        let mut body = Self { left, lease: Some(Lease { connection, pool, origin }) };
         body.release_if_ended();
         body
     }
@@ -63,15 +85,94 @@ impl Body {
     pub fn discard(mut self) {
         let mut cx = Context::from_waker(Waker::noop());
         let mut left = DISCARDED_BYTES;
-        while let Poll::Ready(Some(Ok(frame))) = Pin::new(&mut self).poll_frame(&mut cx) {
-            let length = frame.data_ref().map_or(0, Bytes::len);
-            let Some(rest) = left.checked_sub(length) else { return };
+        while let Poll::Ready(Some(Ok(bytes))) = self.poll_bytes(&mut cx) {
+            let Some(rest) = left.checked_sub(bytes.len()) else { return };
             left = rest;
         }
     }
 
+    /// The next bytes; in a pipe, if they are many and can be passed on without being read.
+    pub fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Polled<Chunk> {
+        let (Left::Counted(left @ WORTH_A_PIPE..), Some(lease)) = (&mut self.left, &self.lease)
+        else {
+            return self.poll_bytes(cx).map_ok(Chunk::Here);
+        };
+        if !lease.connection.received().is_empty() {
+            return self.poll_bytes(cx).map_ok(Chunk::Here);
+        }
+        match ready!(lease.connection.poll_pipe(cx, lease.pool.pipes(), *left)) {
+            Ok(None) => self.poll_bytes(cx).map_ok(Chunk::Here),
+            Ok(Some(piped)) => {
+                *left -= piped.len() as u64;
+                self.release_if_ended();
+                Poll::Ready(Some(Ok(Chunk::Piped(piped))))
+            }
+            Err(error) => self.fail(error.into()),
+        }
+    }
+
+    /// The next bytes, in memory.
+    fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Polled<Bytes> {
+        loop {
+            let Some(Lease { connection, .. }) = &mut self.lease else { return Poll::Ready(None) };
+            let most = match self.left {
+                Left::Counted(left) => left,
+                Left::Chunked(_) | Left::UntilClose => u64::MAX,
+                Left::Nothing => return Poll::Ready(None),
+            };
+            let held = match ready!(connection.poll_more(cx, most)) {
+                Ok(held) => held,
+                Err(error) => return self.fail(error.into()),
+            };
+            let taken = match &mut self.left {
+                Left::UntilClose if held == 0 => {
+                    self.end();
+                    return Poll::Ready(None);
+                }
+                _ if held == 0 => return self.fail(BodyError::Short),
+                Left::Counted(left) => {
+                    let length = usize::try_from(*left).map_or(held, |left| left.min(held));
+                    *left -= length as u64;
+                    Some(connection.take(length))
+                }
+                Left::Chunked(chunks) => match chunks.step(connection.received()) {
+                    Piece::Data(length) => Some(connection.take(length)),
+                    Piece::Framing(length) => {
+                        connection.take(length);
+                        None
+                    }
+                    Piece::End(length) => {
+                        connection.take(length);
+                        self.left = Left::Nothing;
+                        None
+                    }
+                    Piece::Astray(_) => return self.fail(BodyError::Protocol),
+                },
+                Left::UntilClose | Left::Nothing => Some(connection.take(held)),
+            };
+            self.release_if_ended();
+            if let Some(bytes) = taken {
+                return Poll::Ready(Some(Ok(bytes)));
+            }
+        }
+    }
+
+    fn fail<T>(&mut self, error: BodyError) -> Polled<T> {
+        self.end();
+        Poll::Ready(Some(Err(error)))
+    }
+
+    /// Ends, and the connection with it.
+    fn end(&mut self) {
+        self.left = Left::Nothing;
+        self.lease = None;
+    }
+
     fn release_if_ended(&mut self) {
-        if self.incoming.is_end_stream()
+        if let Left::Counted(0) = self.left {
+            self.left = Left::Nothing;
+        }
+        if let Left::Nothing = self.left
             && let Some(lease) = self.lease.take()
         {
             lease.pool.give_back(&lease.origin, lease.connection);
@@ -87,50 +188,28 @@ impl http_body::Body for Body {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let this = &mut *self;
-        let mut polled = Pin::new(&mut this.incoming).poll_frame(cx);
-        if polled.is_pending()
-            && let Some(lease) = &mut this.lease
-        {
-            lease.connection.drive(cx);
-            polled = Pin::new(&mut this.incoming).poll_frame(cx);
-        }
-        match std::task::ready!(polled) {
-            Some(Ok(frame)) => {
-                this.release_if_ended();
-                Poll::Ready(Some(Ok(frame)))
-            }
-            Some(Err(error)) => {
-                this.lease = None;
-                Poll::Ready(Some(Err(error.into())))
-            }
-            None => {
-                if let Some(lease) = this.lease.take() {
-                    lease.pool.give_back(&lease.origin, lease.connection);
-                }
-                Poll::Ready(None)
-            }
-        }
+        self.poll_bytes(cx).map_ok(Frame::data)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        matches!(self.left, Left::Nothing)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        match self.left {
+            Left::Counted(left) => SizeHint::with_exact(left),
+            Left::Nothing => SizeHint::with_exact(0),
+            Left::Chunked(_) | Left::UntilClose => SizeHint::default(),
+        }
     }
 }
 
-impl From<hyper::Error> for BodyError {
-    fn from(error: hyper::Error) -> Self {
-        match io_kind(&error) {
-            Some(io::ErrorKind::UnexpectedEof) => Self::Short,
-            Some(io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput) => Self::Protocol,
-            Some(_) => Self::Reset,
-            None if error.is_incomplete_message() => Self::Short,
-            None if error.is_parse() => Self::Protocol,
-            None => Self::Reset,
+impl From<io::Error> for BodyError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof => Self::Short,
+            io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => Self::Protocol,
+            _ => Self::Reset,
         }
     }
 }

@@ -1,82 +1,160 @@
-//! One HTTP/1.1 connection: hyper's request handle and the future that moves its bytes, kept
-//! together and polled from one place.
+//! One HTTP/1.1 connection: a question is written to it, a head is read from it, and then a body.
 
-use std::future::{Future as _, poll_fn};
+use std::future::poll_fn;
+use std::io;
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll, Waker};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
 
-use bytes::Bytes;
-use http::{Request, Response};
-use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWrite as _, ReadBuf};
 
 use super::SendError;
+use super::head::{Head, Scan, parse};
 use super::stream::Stream;
+use crate::pipes::{Piped, Pipes};
 
-/// The largest response head that is accepted, in bytes. CloudFront and S3 stay under 8 KiB; the
-/// fault table calls anything over 32 KiB a protocol failure.
-const MAX_HEAD_BYTES: usize = 32 * 1024;
+/// How much of a body is read from the socket at once. 64 KiB costs two thirds of the CPU of 16 KiB on
+/// large bodies, and is about what one stalled reader holds.
+const READ_BYTES: usize = 64 * 1024;
 
-/// How much is read from the socket at once. 64 KiB costs two thirds of the CPU of 16 KiB on large
-/// bodies, and is about what one stalled reader holds.
-const READ_BUFFER_BYTES: usize = 64 * 1024;
+/// How much is read at once while a head is awaited: more than most heads, and little of the body,
+/// which had better stay where it is if it can be passed on from there.
+const HEAD_READ_BYTES: usize = 4 * 1024;
+
+/// The same where every record is unpacked in memory: the largest record (RFC 8446 §5.1).
+const HEAD_READ_BYTES_TLS: usize = 16 * 1024;
 
 pub(super) struct Connection {
-    requests: http1::SendRequest<Full<Bytes>>,
-    io: http1::Connection<TokioIo<Stream>, Full<Bytes>>,
-    /// Whether `io` has ended; it must not be polled again.
-    ended: bool,
+    stream: Stream,
+    /// What has come and was not taken.
+    received: BytesMut,
+    /// Whether another question may follow.
+    is_reusable: bool,
 }
 
 impl Connection {
     /// Takes over a connected stream.
-    pub(super) async fn new(stream: Stream) -> Result<Box<Self>, SendError> {
-        let (requests, io) = http1::Builder::new()
-            .max_header_size(MAX_HEAD_BYTES)
-            .read_buf_exact_size(Some(READ_BUFFER_BYTES))
-            .handshake(TokioIo::new(stream))
-            .await?;
-        Ok(Box::new(Self { requests, io, ended: false }))
+    pub(super) fn new(stream: Stream) -> Box<Self> {
+        Box::new(Self { stream, received: BytesMut::new(), is_reusable: true })
     }
 
-    /// Moves bytes in both directions as far as they go.
-    ///
-    /// How the connection ended is of no interest here: whoever waits for a head or a body gets
-    /// that from hyper on their own channel.
-    pub(super) fn drive(&mut self, cx: &mut Context<'_>) {
-        if !self.ended && Pin::new(&mut self.io).poll(cx).is_ready() {
-            self.ended = true;
+    /// Writes a question and waits for the head of its answer, which is to a HEAD if `is_head` says so.
+    pub(super) async fn ask(&mut self, question: &[u8], is_head: bool) -> Result<Head, SendError> {
+        let mut unsent = question;
+        let mut scan = Scan::default();
+        poll_fn(|cx| {
+            // A server may answer before it has heard everything: both sides are looked after.
+            if let Poll::Ready(Err(error)) = self.poll_send(cx, &mut unsent) {
+                return Poll::Ready(Err(error.into()));
+            }
+            let head = ready!(self.poll_head(cx, &mut scan, is_head))?;
+            self.is_reusable = unsent.is_empty() && !head.is_last;
+            Poll::Ready(Ok(head))
+        })
+        .await
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>, unsent: &mut &[u8]) -> Poll<io::Result<()>> {
+        while !unsent.is_empty() {
+            match ready!(Pin::new(&mut self.stream).poll_write(cx, unsent))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => *unsent = &unsent[written..],
+            }
+        }
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        scan: &mut Scan,
+        is_head: bool,
+    ) -> Poll<Result<Head, SendError>> {
+        let room = match self.stream {
+            Stream::Plain(_) => HEAD_READ_BYTES,
+            Stream::Tls(_) => HEAD_READ_BYTES_TLS,
+        };
+        loop {
+            if let Some(end) = scan.find_end(&self.received)? {
+                let head = self.received.split_to(end).freeze();
+                match parse(&head, is_head)? {
+                    Some(head) => return Poll::Ready(Ok(head)),
+                    // One that only announces the next.
+                    None => *scan = Scan::default(),
+                }
+            } else if ready!(self.poll_receive(cx, room))? == 0 {
+                return Poll::Ready(Err(SendError::Closed));
+            }
         }
     }
 
-    /// Sends a request and waits for the head of its response.
-    pub(super) async fn request(
+    /// Receives more, at most `room` bytes; 0 at the end.
+    pub(super) fn poll_receive(
         &mut self,
-        request: Request<Full<Bytes>>,
-    ) -> Result<Response<Incoming>, SendError> {
-        let mut response = pin!(self.requests.try_send_request(request));
-        let (io, ended) = (&mut self.io, &mut self.ended);
-        poll_fn(|cx| {
-            if !*ended && Pin::new(&mut *io).poll(cx).is_ready() {
-                *ended = true;
+        cx: &mut Context<'_>,
+        room: usize,
+    ) -> Poll<io::Result<usize>> {
+        self.received.reserve(room);
+        pin!(self.stream.read_buf(&mut self.received)).poll(cx)
+    }
+
+    /// Receives more of a body of which so much is left, if nothing is here that was not taken; 0 at the
+    /// end.
+    pub(super) fn poll_more(&mut self, cx: &mut Context<'_>, left: u64) -> Poll<io::Result<usize>> {
+        match self.received.len() {
+            0 => self.poll_receive(cx, READ_BYTES.min(usize::try_from(left).unwrap_or(READ_BYTES))),
+            held => Poll::Ready(Ok(held)),
+        }
+    }
+
+    /// Takes what comes next of a body of which so much is left into a pipe; `None` if it must be
+    /// copied.
+    pub(super) fn poll_pipe(
+        &self,
+        cx: &mut Context<'_>,
+        pipes: &Arc<Pipes>,
+        left: u64,
+    ) -> Poll<io::Result<Option<Piped>>> {
+        let Stream::Plain(socket) = &self.stream else { return Poll::Ready(Ok(None)) };
+        let most = usize::try_from(left).unwrap_or(usize::MAX);
+        loop {
+            ready!(socket.poll_read_ready(cx))?;
+            let fill = || pipes.fill(socket, most).transpose();
+            match socket.try_io(tokio::io::Interest::READABLE, fill) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                filled => return Poll::Ready(filled),
             }
-            response.as_mut().poll(cx)
-        })
-        .await
-        .map_err(|error| SendError::from(error.into_error()))
+        }
     }
 
-    /// Whether the connection is open, idle, and has received nothing that nobody asked for.
+    /// What has come and was not taken.
+    pub(super) fn received(&self) -> &[u8] {
+        &self.received
+    }
+
+    /// Takes so much of it.
+    pub(super) fn take(&mut self, length: usize) -> Bytes {
+        match length == self.received.len() {
+            // Nothing is left for which the rest of the room would be.
+            true => std::mem::take(&mut self.received).freeze(),
+            false => self.received.split_to(length).freeze(),
+        }
+    }
+
+    /// Whether another question may be asked, now that the answer has come to its end.
+    pub(super) fn is_reusable(&self) -> bool {
+        // What nobody has asked for is never the next answer.
+        self.is_reusable && self.received.is_empty()
+    }
+
+    /// Whether the connection is open and has received nothing that nobody asked for.
     ///
-    /// Polling is what notices that the server has closed it: nobody watches an idle connection.
+    /// Reading is what notices that the server has closed it: nobody watches an idle connection.
     pub(super) fn is_idle(&mut self) -> bool {
-        self.drive(&mut Context::from_waker(Waker::noop()));
-        !self.ended && matches!(self.poll_ready(), Poll::Ready(true))
-    }
-
-    fn poll_ready(&mut self) -> Poll<bool> {
-        self.requests.poll_ready(&mut Context::from_waker(Waker::noop())).map(|ready| ready.is_ok())
+        let mut byte = [0];
+        let mut cx = Context::from_waker(Waker::noop());
+        let read = Pin::new(&mut self.stream).poll_read(&mut cx, &mut ReadBuf::new(&mut byte));
+        self.is_reusable() && read.is_pending()
     }
 }

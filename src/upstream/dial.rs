@@ -70,7 +70,7 @@ impl Dialer {
             None => Stream::Plain(tcp),
             Some(name) => Stream::Tls(self.handshake(name.clone(), tcp, limit).await?),
         };
-        Connection::new(stream).await
+        Ok(Connection::new(stream))
     }
 
     async fn connect_tcp(&self, origin: &Origin, limit: Duration) -> Result<TcpStream, SendError> {

@@ -31,10 +31,10 @@ pub enum SendError {
     FirstByteTimeout,
     /// The connection was reset before the response head.
     #[error("the connection was reset before the response head")]
-    Reset(#[source] hyper::Error),
+    Reset(#[source] io::Error),
     /// The connection was closed before the response head.
     #[error("the connection was closed before the response head")]
-    Closed(#[source] hyper::Error),
+    Closed,
     /// Not HTTP, a head that is too large, or one that contradicts itself.
     #[error("not a valid HTTP response: {0}")]
     Protocol(Box<dyn StdError + Send + Sync>),
@@ -51,43 +51,25 @@ impl SendError {
             | Self::ConnectTimeout
             | Self::Tls(_)
             | Self::TlsTimeout => true,
-            Self::FirstByteTimeout | Self::Reset(_) | Self::Closed(_) | Self::Protocol(_) => false,
+            Self::FirstByteTimeout | Self::Reset(_) | Self::Closed | Self::Protocol(_) => false,
         }
     }
 
     /// Whether a pooled connection failed in a way that a server's closing of idle connections
     /// explains, so that a fresh one deserves a try.
     pub(super) fn means_stale_connection(&self) -> bool {
-        matches!(self, Self::Reset(_) | Self::Closed(_))
+        matches!(self, Self::Reset(_) | Self::Closed)
     }
 }
 
-impl From<hyper::Error> for SendError {
-    fn from(error: hyper::Error) -> Self {
-        match io_kind(&error) {
-            Some(
-                io::ErrorKind::ConnectionReset
-                | io::ErrorKind::BrokenPipe
-                | io::ErrorKind::ConnectionAborted
-                | io::ErrorKind::NotConnected,
-            ) => Self::Reset(error),
-            Some(io::ErrorKind::UnexpectedEof) => Self::Closed(error),
-            _ if error.is_incomplete_message() || error.is_canceled() || error.is_closed() => {
-                Self::Closed(error)
-            }
-            _ => Self::Protocol(error.into()),
+impl From<io::Error> for SendError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            // TLS that ends without a word of its own.
+            io::ErrorKind::UnexpectedEof => Self::Closed,
+            // TLS that makes no sense.
+            io::ErrorKind::InvalidData => Self::Protocol(error.into()),
+            _ => Self::Reset(error),
         }
     }
-}
-
-/// The kind of the I/O error at the root of a hyper error, if there is one.
-pub(super) fn io_kind(error: &(dyn StdError + 'static)) -> Option<io::ErrorKind> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(io) = error.downcast_ref::<io::Error>() {
-            return Some(io.kind());
-        }
-        next = error.source();
-    }
-    None
 }

@@ -1,19 +1,23 @@
 //! The gateway's own HTTP/1.1 client, for the CDN and for storage.
 //!
-//! It is hyper's client connection, pooled, and polled by whoever waits for the response: first by
-//! the future that waits for the head, then by the body. No task stands between the upstream
-//! socket and the downstream one, so a slow reader slows its upstream down directly, a client that
-//! hangs up closes it at once, and a large body costs one wake-up less per read.
+//! A connection is read by whoever waits for the response: first by the future that waits for the
+//! head, then by the body. No task stands between the upstream socket and the downstream one, so a
+//! slow reader slows its upstream down directly, a client that hangs up closes it at once, and a
+//! large body costs one wake-up less per read. The bytes of a body need not come into the process at
+//! all ([`Body::poll_chunk`]).
 //!
 //! Made for GET and HEAD, and for small request bodies that are in memory.
 
 mod body;
+pub(crate) mod chunks;
 mod connection;
 mod dial;
 mod error;
 pub mod guard;
+mod head;
 mod origin;
 mod pool;
+mod question;
 mod stream;
 
 use std::pin::pin;
@@ -21,9 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
-use http::{HeaderMap, Request, Response};
-use http_body_util::Full;
+use http::{Method, Request, Response};
 use tokio::time::timeout;
 
 pub use body::{Body, BodyError};
@@ -86,8 +88,9 @@ impl Client {
 
     /// Sends a request and waits for the head of the response.
     ///
-    /// The request's URI is the path and query; `Host` is set from `origin`. A pooled connection
-    /// that turns out to be dead is replaced once by a fresh one, where that is safe.
+    /// The request's URI is the path and query; `Host` is set from `origin`, and the length from the
+    /// body. A pooled connection that turns out to be dead is replaced once by a fresh one, where that
+    /// is safe.
     ///
     /// # Errors
     /// [`SendError`]. A response whose framing is ambiguous (`Content-Length` beside
@@ -95,56 +98,41 @@ impl Client {
     pub async fn send(
         &self,
         origin: &Origin,
-        mut request: Request<Full<Bytes>>,
+        request: Request<Bytes>,
         timeouts: &Timeouts,
     ) -> Result<Response<Body>, SendError> {
-        request.headers_mut().insert(HOST, origin.host_header().clone());
+        let question = question::write(origin, &request);
+        let is_head = request.method() == Method::HEAD;
         // Only a request that may be repeated is tried on a connection that may be dead.
         if is_repeatable(&request)
             && let Some(pooled) = self.pool.take(origin)
         {
-            match self.exchange(pooled, origin, request.clone(), timeouts).await {
+            match self.exchange(pooled, origin, &question, is_head, timeouts).await {
                 Err(error) if error.means_stale_connection() => {}
                 outcome => return outcome,
             }
         }
         let fresh = self.dialer.connect(origin, timeouts.connect).await?;
-        self.exchange(fresh, origin, request, timeouts).await
+        self.exchange(fresh, origin, &question, is_head, timeouts).await
     }
 
     async fn exchange(
         &self,
         mut connection: Box<Connection>,
         origin: &Origin,
-        request: Request<Full<Bytes>>,
+        question: &[u8],
+        is_head: bool,
         timeouts: &Timeouts,
     ) -> Result<Response<Body>, SendError> {
-        let response = {
+        let head = {
             // Pinned here, where it lies: a future that is handed on is copied whole.
-            let answered = pin!(connection.request(request));
+            let answered = pin!(connection.ask(question, is_head));
             let in_time = timeout(timeouts.first_byte, answered).await;
             in_time.map_err(|_| SendError::FirstByteTimeout)??
         };
-        check_framing(response.headers())?;
-        let (head, incoming) = response.into_parts();
-        let body = Body::new(incoming, connection, Arc::clone(&self.pool), origin.clone());
-        Ok(Response::from_parts(head, body))
+        let body = Body::new(head.extent, connection, Arc::clone(&self.pool), origin.clone());
+        Ok(Response::from_parts(head.parts, body))
     }
-}
-
-/// The end of a body must be beyond doubt: one length, or chunks, and nothing else. (Any other
-/// transfer coding ends when the connection does, as a body that was cut off would.)
-fn check_framing(headers: &HeaderMap) -> Result<(), SendError> {
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    let wrong = match (codings.next(), codings.next()) {
-        (None, _) => None,
-        (Some(_), _) if headers.contains_key(CONTENT_LENGTH) => {
-            Some("both Content-Length and Transfer-Encoding")
-        }
-        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => None,
-        (Some(_), _) => Some("a transfer coding other than chunked"),
-    };
-    wrong.map_or(Ok(()), |why| Err(SendError::Protocol(why.into())))
 }
 
 /// Whether sending the request twice does what sending it once does: by its method (RFC 9110

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::Origin;
 use super::connection::Connection;
+use crate::pipes::Pipes;
 
 /// How long a connection may be idle. Shorter than the keep-alive of the servers that are common
 /// upstream (S3 closes after about 20 s, nginx after 75 s), so that few are found dead.
@@ -17,9 +18,9 @@ const MAX_IDLE_PER_ORIGIN: usize = 256;
 /// How often idle connections are looked at.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
 
-#[derive(Default)]
 pub(super) struct Pool {
     idle: Mutex<HashMap<String, Vec<Idle>>>,
+    pipes: Arc<Pipes>,
 }
 
 struct Idle {
@@ -30,9 +31,14 @@ struct Idle {
 impl Pool {
     /// Makes a pool and starts its sweeper, which ends with it.
     pub(super) fn start() -> Arc<Self> {
-        let pool = Arc::new(Self::default());
+        let pool = Arc::new(Self { idle: Mutex::default(), pipes: Pipes::new() });
         tokio::spawn(sweep_until_dropped(Arc::downgrade(&pool)));
         pool
+    }
+
+    /// What bodies are passed on through.
+    pub(super) const fn pipes(&self) -> &Arc<Pipes> {
+        &self.pipes
     }
 
     /// Takes a live idle connection.
@@ -46,8 +52,8 @@ impl Pool {
     }
 
     /// Gives a connection back, if it can be used again.
-    pub(super) fn give_back(&self, origin: &Origin, mut connection: Box<Connection>) {
-        if !connection.is_idle() {
+    pub(super) fn give_back(&self, origin: &Origin, connection: Box<Connection>) {
+        if !connection.is_reusable() {
             return;
         }
         let idle = Idle { connection, since: Instant::now() };

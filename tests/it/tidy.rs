@@ -59,7 +59,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "traces",
         ],
     ),
-    ("server", &["domain", "http", "metrics", "pipes"]),
+    ("server", &["domain", "http", "metrics", "pipes", "upstream"]),
     ("gateway", &["*"]),
     ("doctor", &["domain", "upstream", "storage", "cdn", "apps"]),
     ("dev", &["*"]),

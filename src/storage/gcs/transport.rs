@@ -3,7 +3,6 @@
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, AUTHORIZATION};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::Full;
 
 use super::errors::answered;
 use super::identity::Caller;
@@ -59,11 +58,11 @@ impl Call {
     pub(super) fn into_request(
         self,
         bearer: Option<HeaderValue>,
-    ) -> Result<Request<Full<Bytes>>, StorageError> {
+    ) -> Result<Request<Bytes>, StorageError> {
         let mut request = Request::builder()
             .method(self.method)
             .uri(self.target)
-            .body(Full::new(self.body))
+            .body(self.body)
             .map_err(|error| nonsense_of_ours(&error))?;
         *request.headers_mut() = self.headers;
         request.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));

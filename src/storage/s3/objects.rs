@@ -10,7 +10,7 @@ use http::header::{
     LAST_MODIFIED,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::BodyExt as _;
 
 use super::S3Store;
 use super::errors::{refused, storage_error};
@@ -113,7 +113,7 @@ impl S3Store {
         path: &StoragePath,
         options: &GetOptions,
         now: SystemTime,
-    ) -> Result<Request<Full<Bytes>>, StorageError> {
+    ) -> Result<Request<Bytes>, StorageError> {
         let impossible = |error: &dyn std::fmt::Display| {
             let detail = format!("the request could not be made: {error}");
             StorageError::new(StorageErrorKind::Unavailable, detail)
@@ -128,7 +128,7 @@ impl S3Store {
             value.set_sensitive(true);
             Ok::<_, StorageError>(value)
         };
-        let mut request = Request::new(Full::new(Bytes::new()));
+        let mut request = Request::new(Bytes::new());
         *request.method_mut() = method.clone();
         *request.uri_mut() = path.parse().map_err(|error| impossible(&error))?;
         let headers = request.headers_mut();

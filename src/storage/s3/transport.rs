@@ -19,7 +19,7 @@ use http::header::ACCEPT_ENCODING;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response};
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::{Full, Limited};
+use http_body_util::Limited;
 
 use crate::storage::server::MAX_DOCUMENT_BYTES;
 use crate::traces::pass_on;
@@ -79,7 +79,7 @@ impl Transport {
     fn to_upstream(
         &self,
         request: HttpRequest,
-    ) -> Result<(Origin, Request<Full<Bytes>>), ConnectorError> {
+    ) -> Result<(Origin, Request<Bytes>), ConnectorError> {
         let request =
             request.try_into_http1x().map_err(|error| ConnectorError::user(error.into()))?;
         let (mut head, body) = request.into_parts();
@@ -111,7 +111,7 @@ impl Transport {
             .bytes()
             .map(Bytes::copy_from_slice)
             .ok_or_else(|| ConnectorError::user("the request body is not in memory".into()))?;
-        Ok((origin, Request::from_parts(head, Full::new(body))))
+        Ok((origin, Request::from_parts(head, body)))
     }
 }
 
@@ -138,10 +138,9 @@ fn connector_error(error: SendError) -> ConnectorError {
         SendError::ConnectTimeout | SendError::TlsTimeout | SendError::FirstByteTimeout => {
             ConnectorError::timeout(error.into())
         }
-        SendError::Resolve(_)
-        | SendError::Connect(_)
-        | SendError::Reset(_)
-        | SendError::Closed(_) => ConnectorError::io(error.into()),
+        SendError::Resolve(_) | SendError::Connect(_) | SendError::Reset(_) | SendError::Closed => {
+            ConnectorError::io(error.into())
+        }
         // Trying again cannot help.
         SendError::Forbidden(_) | SendError::Tls(_) | SendError::Protocol(_) => {
             ConnectorError::other(error.into(), None)

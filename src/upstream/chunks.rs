@@ -1,9 +1,8 @@
-//! Where a chunked body ends (RFC 9112 §7.1). It is passed on as it came and read by hyper: what is
-//! known here is only whose bytes the next ones are.
+//! What the bytes of a chunked body are (RFC 9112 §7.1): its framing, its data, or no longer its own.
 
 /// A place in a chunked body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Chunks {
+pub(crate) enum Chunks {
     /// Before the size of a chunk, or in it: what it comes to, and how many digits it has.
     Size { size: u64, digits: u8 },
     /// After the size; to the end of the line.
@@ -28,7 +27,7 @@ pub(super) enum Chunks {
 
 /// What a run of bytes came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Walked {
+pub(crate) enum Walked {
     /// All of them belong to the body, and more do.
     On,
     /// So many belong to the body, which is whole.
@@ -37,36 +36,61 @@ pub(super) enum Walked {
     Astray(usize),
 }
 
+/// What the next bytes are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Piece {
+    /// So many are of the framing.
+    Framing(usize),
+    /// So many are data.
+    Data(usize),
+    /// So many are of the framing, which ends with them.
+    End(usize),
+    /// The last of so many belongs to no chunked body.
+    Astray(usize),
+}
+
 /// More digits do not fit.
 const MAX_DIGITS: u8 = 16;
 
 impl Chunks {
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self::Size { size: 0, digits: 0 }
     }
 
-    /// Goes on by these bytes.
-    pub(super) fn walk(&mut self, bytes: &[u8]) -> Walked {
+    /// Goes on by these bytes, to the end of the body or of the bytes.
+    pub(crate) fn walk(&mut self, bytes: &[u8]) -> Walked {
         let mut at = 0;
-        while let Some(&byte) = bytes.get(at) {
-            if let Self::Data { left } = *self {
-                // As far as there is data; `left` is never 0.
-                let taken = left.min((bytes.len() - at) as u64);
-                at += usize::try_from(taken).expect("no more than there are bytes");
-                *self =
-                    if taken == left { Self::DataEnd } else { Self::Data { left: left - taken } };
-                continue;
-            }
-            at += 1;
-            if (*self, byte) == (Self::LastEnd, b'\n') {
-                return Walked::Whole(at);
-            }
-            match self.after(byte) {
-                Some(next) => *self = next,
-                None => return Walked::Astray(at),
+        while at < bytes.len() {
+            match self.step(&bytes[at..]) {
+                Piece::Framing(length) | Piece::Data(length) => at += length,
+                Piece::End(length) => return Walked::Whole(at + length),
+                Piece::Astray(length) => return Walked::Astray(at + length),
             }
         }
         Walked::On
+    }
+
+    /// Goes on by the first of these bytes, of which there are some: those that are of one kind.
+    pub(crate) fn step(&mut self, bytes: &[u8]) -> Piece {
+        if let Self::Data { left } = *self {
+            // As far as there is data; `left` is never 0.
+            let taken = left.min(bytes.len() as u64);
+            *self = if taken == left { Self::DataEnd } else { Self::Data { left: left - taken } };
+            return Piece::Data(usize::try_from(taken).expect("no more than there are bytes"));
+        }
+        for (at, &byte) in bytes.iter().enumerate() {
+            if (*self, byte) == (Self::LastEnd, b'\n') {
+                return Piece::End(at + 1);
+            }
+            match self.after(byte) {
+                Some(next) => *self = next,
+                None => return Piece::Astray(at + 1),
+            }
+            if let Self::Data { .. } = self {
+                return Piece::Framing(at + 1);
+            }
+        }
+        Piece::Framing(bytes.len())
     }
 
     /// The place after one byte outside of data.

@@ -1,0 +1,162 @@
+//! The head of an answer: where it ends, what it says, and how the end of its body will be known.
+
+use std::mem::MaybeUninit;
+
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, TRANSFER_ENCODING};
+use http::{HeaderMap, StatusCode, Version, response};
+use httparse::{Header, Response, Status};
+
+use super::SendError;
+
+/// The largest head that is accepted, in bytes. CloudFront and S3 stay under 8 KiB; the fault table
+/// calls anything over 32 KiB a protocol failure.
+const MAX_HEAD_BYTES: usize = 32 * 1024;
+
+/// How many headers an answer may have: the largest of the servers that are common upstream has 40.
+const MAX_HEADERS: usize = 100;
+
+/// A whole head.
+#[derive(Debug)]
+pub(super) struct Head {
+    pub(super) parts: response::Parts,
+    pub(super) extent: Extent,
+    /// Whether the connection ends with this answer.
+    pub(super) is_last: bool,
+}
+
+/// How far a body goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// So many bytes.
+    Counted(u64),
+    /// Chunks (RFC 9112 §7.1).
+    Chunked,
+    /// Until the connection ends.
+    UntilClose,
+}
+
+/// How far a head was looked through that has not come whole.
+#[derive(Debug, Default)]
+pub(super) struct Scan {
+    /// Everything before was seen.
+    seen: usize,
+    /// Where the line begins that was not seen to its end.
+    line: usize,
+}
+
+impl Scan {
+    /// Looks for the end of the head that `bytes` begin with; they are those of the last call, and
+    /// maybe more. Gives its length once it is whole.
+    ///
+    /// # Errors
+    /// [`SendError::Protocol`] if it is too large.
+    pub(super) fn find_end(&mut self, bytes: &[u8]) -> Result<Option<usize>, SendError> {
+        while let Some(at) = memchr::memchr(b'\n', &bytes[self.seen..]) {
+            let line = self.line..self.seen + at;
+            (self.seen, self.line) = (line.end + 1, line.end + 1);
+            if line.end > MAX_HEAD_BYTES {
+                break;
+            }
+            if line.start > 0 && matches!(&bytes[line], b"" | b"\r") {
+                return Ok(Some(self.seen));
+            }
+        }
+        self.seen = bytes.len();
+        match self.seen > MAX_HEAD_BYTES {
+            true => Err(SendError::Protocol("the head is too large".into())),
+            false => Ok(None),
+        }
+    }
+}
+
+/// Reads a whole head of an answer, to a HEAD if `is_head` says so; `None` if it only announces
+/// another one (RFC 9110 §15.2).
+///
+/// # Errors
+/// [`SendError::Protocol`] for what is no head, and for one that frames its body ambiguously.
+pub(super) fn parse(bytes: &Bytes, is_head: bool) -> Result<Option<Head>, SendError> {
+    let mut room = [const { MaybeUninit::<Header<'_>>::uninit() }; MAX_HEADERS];
+    let mut answer = Response::new(&mut []);
+    let config = httparse::ParserConfig::default();
+    match config.parse_response_with_uninit_headers(&mut answer, bytes, &mut room) {
+        Ok(Status::Complete(length)) if length == bytes.len() => {}
+        // Its end and ours differ.
+        Ok(_) => return Err(malformed("the head has an end within")),
+        Err(error) => return Err(SendError::Protocol(error.into())),
+    }
+    let code = answer.code.unwrap_or_default();
+    let status = StatusCode::from_u16(code).map_err(|error| SendError::Protocol(error.into()))?;
+    match code {
+        101 => return Err(malformed("another protocol, which nobody has asked for")),
+        100..=199 => return Ok(None),
+        _ => {}
+    }
+    let headers = headers(bytes, answer.headers)?;
+    let version = if answer.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
+    let extent = extent(&headers, status, is_head)?;
+    let is_last = extent == Extent::UntilClose || is_last(&headers, version);
+    let (mut parts, ()) = http::Response::new(()).into_parts();
+    (parts.status, parts.version, parts.headers) = (status, version, headers);
+    Ok(Some(Head { parts, extent, is_last }))
+}
+
+fn malformed(what: &'static str) -> SendError {
+    SendError::Protocol(what.into())
+}
+
+/// The headers, whose values stay where they were received.
+fn headers(bytes: &Bytes, parsed: &[Header<'_>]) -> Result<HeaderMap, SendError> {
+    let mut headers = HeaderMap::with_capacity(parsed.len());
+    for header in parsed {
+        let name = HeaderName::from_bytes(header.name.as_bytes());
+        let value = HeaderValue::from_maybe_shared(bytes.slice_ref(header.value));
+        headers.append(
+            name.map_err(|error| SendError::Protocol(error.into()))?,
+            value.map_err(|error| SendError::Protocol(error.into()))?,
+        );
+    }
+    Ok(headers)
+}
+
+/// The end of a body must be beyond doubt: one length, or chunks, and nothing else. (Any other
+/// transfer coding ends when the connection does, as a body that was cut off would.)
+fn extent(headers: &HeaderMap, status: StatusCode, is_head: bool) -> Result<Extent, SendError> {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let told = match (codings.next(), codings.next(), length(headers)?) {
+        (None, _, Some(length)) => Extent::Counted(length),
+        (None, _, None) => Extent::UntilClose,
+        (Some(_), _, Some(_)) => {
+            return Err(malformed("both Content-Length and Transfer-Encoding"));
+        }
+        (Some(coding), None, None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => {
+            Extent::Chunked
+        }
+        (Some(_), _, None) => return Err(malformed("a transfer coding other than chunked")),
+    };
+    let has_none = is_head || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    Ok(if has_none { Extent::Counted(0) } else { told })
+}
+
+/// The length of the body; it may be repeated, but not contradicted (RFC 9112 §6.3).
+fn length(headers: &HeaderMap) -> Result<Option<u64>, SendError> {
+    let mut length = None;
+    for value in headers.get_all(CONTENT_LENGTH) {
+        let digits = value.to_str().ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
+        let number = digits.and_then(|digits| digits.parse::<u64>().ok());
+        let number = number.ok_or_else(|| malformed("Content-Length is no number"))?;
+        if length.replace(number).is_some_and(|other| other != number) {
+            return Err(malformed("Content-Length is given twice"));
+        }
+    }
+    Ok(length)
+}
+
+/// Whether a connection ends with an answer (RFC 9112 §9.3).
+fn is_last(headers: &HeaderMap, version: Version) -> bool {
+    let has = |wanted: &str| {
+        let options = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
+        options.flat_map(|line| line.split(',')).any(|it| it.trim().eq_ignore_ascii_case(wanted))
+    };
+    has("close") || (version < Version::HTTP_11 && !has("keep-alive"))
+}

@@ -14,7 +14,7 @@ use crate::storage::{
     GetOptions, ListPage, ObjectRead, ObjectStore, PartGrant, PutGrant, SignedRequest,
     StorageError, StorageErrorKind, UploadedPart,
 };
-use crate::traces::{Kind, Name, Span, Spanned, Value};
+use crate::traces::{Kind, Name, Span, Value};
 
 /// A store and the metrics of the app whose it is.
 pub(super) struct ObservedStore {
@@ -163,10 +163,7 @@ impl ObjectStore for ObservedStore {
     ) -> Result<ObjectRead, StorageError> {
         let call = self.store.get(path, options);
         let (mut read, span) = self.observe_head(StorageOperation::Get, call).await?;
-        // A box more only where somebody wants to know when the last byte came.
-        if span.is_recorded() {
-            read.body = Box::pin(Spanned::new(read.body, span));
-        }
+        read.body = read.body.within(span);
         Ok(read)
     }
 

@@ -2,7 +2,7 @@
 //! is never taken for one of a head, and no head is passed on that was not judged.
 
 use crate::http::Problem;
-use crate::upstream::chunks::{Chunks, Walked};
+use crate::upstream::chunked::{Chunked, Walked};
 
 use super::head::{Extent, Scan, judge};
 
@@ -14,7 +14,7 @@ pub(super) enum Framing {
     /// In a body, of which this much is left; never 0.
     Counted(u64),
     /// In a body of chunks.
-    Chunked(Chunks),
+    Chunked(Chunked),
     /// Where it cannot be told whose the next byte is: it is nobody's.
     Lost,
 }
@@ -65,7 +65,7 @@ impl Framing {
                         (Self::Counted(length), Step::Head(end))
                     }
                     Ok(Some((end, Extent::Chunked))) => {
-                        (Self::Chunked(Chunks::new()), Step::Head(end))
+                        (Self::Chunked(Chunked::new()), Step::Head(end))
                     }
                     Err(problem) => (Self::Lost, Step::Refused(problem)),
                 };

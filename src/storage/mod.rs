@@ -2,6 +2,7 @@
 //!
 //! One file a provider. The conformance suite in `tests/` runs against each of them.
 
+mod body;
 mod call;
 mod gcs;
 mod kind;
@@ -10,7 +11,6 @@ mod retries;
 mod s3;
 mod server;
 
-use std::pin::Pin;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -19,6 +19,7 @@ use bytes::Bytes;
 use crate::domain::{ContentRange, ETag, MediaType, RangeRequest, Source, StoragePath};
 
 pub use crate::domain::{MultipartId, ObjectMeta};
+pub use body::{BodyError, ObjectBody};
 pub use gcs::{
     GOOGLE_STORAGE, GcsAccess, GcsAccount, GcsConfig, GcsCredentials, GcsProcessCredentials,
     GcsStore, GcsSurroundings, GcsTimeouts, ServiceAccount,
@@ -28,13 +29,6 @@ pub use s3::{
     AccessKey, ProcessCredentials, Provider, Regions, S3Access, S3Config, S3Credentials, S3Store,
     S3Timeouts, Transport as AwsTransport,
 };
-
-/// The bytes of an object, as they come from the provider. An error ends the body; a body never
-/// ends cleanly before the promised length.
-pub type ObjectBody = Pin<Box<dyn http_body::Body<Data = Bytes, Error = BodyError> + Send>>;
-
-/// Why the bytes of an object stopped coming.
-pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A permission to PUT one object, with everything that the provider is to enforce.
 #[derive(Debug, Clone)]

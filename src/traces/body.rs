@@ -6,6 +6,7 @@ use std::task::{Context, Poll, ready};
 use http_body::{Body, Frame, SizeHint};
 
 use super::Span;
+use crate::pipes::{Chunk, Chunks};
 
 /// A body, and the span of the exchange that it belongs to: it ends with the last byte.
 #[derive(Debug)]
@@ -23,6 +24,11 @@ impl<B: Body + Unpin> Spanned<B> {
         this
     }
 
+    /// The body, without its span, which ends.
+    pub fn into_inner(self) -> B {
+        self.body
+    }
+
     /// Says why the body is given up: its span has failed.
     pub fn fail(&mut self, why: &'static str) {
         self.end(why);
@@ -31,6 +37,15 @@ impl<B: Body + Unpin> Spanned<B> {
     fn end_if_ended(&mut self) {
         if self.span.is_recorded() && self.body.is_end_stream() {
             self.end("ok");
+        }
+    }
+
+    /// Sees what the body gave.
+    fn note<T, E>(&mut self, given: Option<&Result<T, E>>) {
+        match given {
+            Some(Ok(_)) => self.end_if_ended(),
+            Some(Err(_)) => self.end("broke"),
+            None => self.end("ok"),
         }
     }
 
@@ -43,6 +58,17 @@ impl<B: Body + Unpin> Spanned<B> {
     }
 }
 
+impl<B: Chunks + Unpin> Chunks for Spanned<B> {
+    fn poll_chunk(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Chunk, B::Error>>> {
+        let chunk = ready!(Pin::new(&mut self.body).poll_chunk(cx));
+        self.note(chunk.as_ref());
+        Poll::Ready(chunk)
+    }
+}
+
 impl<B: Body + Unpin> Body for Spanned<B> {
     type Data = B::Data;
     type Error = B::Error;
@@ -52,11 +78,7 @@ impl<B: Body + Unpin> Body for Spanned<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        match &frame {
-            Some(Ok(_)) => self.end_if_ended(),
-            Some(Err(_)) => self.end("broke"),
-            None => self.end("ok"),
-        }
+        self.note(frame.as_ref());
         Poll::Ready(frame)
     }
 

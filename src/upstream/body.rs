@@ -9,11 +9,11 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 use super::Origin;
-use super::chunks::{Chunks, Piece};
+use super::chunked::{Chunked, Piece};
 use super::connection::Connection;
 use super::head::Extent;
 use super::pool::Pool;
-use crate::pipes::Chunk;
+use crate::pipes::{Chunk, Chunks};
 
 /// The body of an upstream's response. It reads only when it is read. When it ends, its connection
 /// goes back to the pool; when it is dropped before that, the connection is closed.
@@ -34,7 +34,7 @@ const WORTH_A_PIPE: u64 = 16 * 1024;
 enum Left {
     /// So many bytes; never 0.
     Counted(u64),
-    Chunked(Chunks),
+    Chunked(Chunked),
     UntilClose,
     Nothing,
 }
@@ -72,7 +72,7 @@ impl Body {
         let left = match extent {
             Extent::Counted(0) => Left::Nothing,
             Extent::Counted(length) => Left::Counted(length),
-            Extent::Chunked => Left::Chunked(Chunks::new()),
+            Extent::Chunked => Left::Chunked(Chunked::new()),
             Extent::UntilClose => Left::UntilClose,
         };
         let mut body = Self { left, lease: Some(Lease { connection, pool, origin }) };
@@ -88,26 +88,6 @@ impl Body {
         while let Poll::Ready(Some(Ok(bytes))) = self.poll_bytes(&mut cx) {
             let Some(rest) = left.checked_sub(bytes.len()) else { return };
             left = rest;
-        }
-    }
-
-    /// The next bytes; in a pipe, if they are many and can be passed on without being read.
-    pub fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Polled<Chunk> {
-        let (Left::Counted(left @ WORTH_A_PIPE..), Some(lease)) = (&mut self.left, &self.lease)
-        else {
-            return self.poll_bytes(cx).map_ok(Chunk::Here);
-        };
-        if !lease.connection.received().is_empty() {
-            return self.poll_bytes(cx).map_ok(Chunk::Here);
-        }
-        match ready!(lease.connection.poll_pipe(cx, lease.pool.pipes(), *left)) {
-            Ok(None) => self.poll_bytes(cx).map_ok(Chunk::Here),
-            Ok(Some(piped)) => {
-                *left -= piped.len() as u64;
-                self.release_if_ended();
-                Poll::Ready(Some(Ok(Chunk::Piped(piped))))
-            }
-            Err(error) => self.fail(error.into()),
         }
     }
 
@@ -176,6 +156,29 @@ impl Body {
             && let Some(lease) = self.lease.take()
         {
             lease.pool.give_back(&lease.origin, lease.connection);
+        }
+    }
+}
+
+impl Chunks for Body {
+    /// In a pipe if they are many, and have not been read already.
+    fn poll_chunk(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled<Chunk> {
+        let this = &mut *self;
+        let (Left::Counted(left @ WORTH_A_PIPE..), Some(lease)) = (&mut this.left, &this.lease)
+        else {
+            return this.poll_bytes(cx).map_ok(Chunk::Here);
+        };
+        if !lease.connection.received().is_empty() {
+            return this.poll_bytes(cx).map_ok(Chunk::Here);
+        }
+        match ready!(lease.connection.poll_pipe(cx, lease.pool.pipes(), *left)) {
+            Ok(None) => this.poll_bytes(cx).map_ok(Chunk::Here),
+            Ok(Some(piped)) => {
+                *left -= piped.len() as u64;
+                this.release_if_ended();
+                Poll::Ready(Some(Ok(Chunk::Piped(piped))))
+            }
+            Err(error) => this.fail(error.into()),
         }
     }
 }

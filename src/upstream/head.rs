@@ -36,6 +36,9 @@ pub(super) enum Extent {
     UntilClose,
 }
 
+/// How every answer begins, with a digit for each `#`.
+const BEGINNING: &[u8] = b"HTTP/1.# ###";
+
 /// How far a head was looked through that has not come whole.
 #[derive(Debug, Default)]
 pub(super) struct Scan {
@@ -50,8 +53,12 @@ impl Scan {
     /// maybe more. Gives its length once it is whole.
     ///
     /// # Errors
-    /// [`SendError::Protocol`] if it is too large.
+    /// [`SendError::Protocol`] if it is too large, or is none from its beginning: who speaks something
+    /// else may wait for an answer.
     pub(super) fn find_end(&mut self, bytes: &[u8]) -> Result<Option<usize>, SendError> {
+        if self.line == 0 && !begins_like_an_answer(bytes) {
+            return Err(malformed("not HTTP/1"));
+        }
         while let Some(at) = memchr::memchr(b'\n', &bytes[self.seen..]) {
             let line = self.line..self.seen + at;
             (self.seen, self.line) = (line.end + 1, line.end + 1);
@@ -64,10 +71,18 @@ impl Scan {
         }
         self.seen = bytes.len();
         match self.seen > MAX_HEAD_BYTES {
-            true => Err(SendError::Protocol("the head is too large".into())),
+            true => Err(malformed("the head is too large")),
             false => Ok(None),
         }
     }
+}
+
+fn begins_like_an_answer(bytes: &[u8]) -> bool {
+    let is_as = |(byte, wanted): (&u8, &u8)| match wanted {
+        b'#' => byte.is_ascii_digit(),
+        _ => byte == wanted,
+    };
+    bytes.iter().zip(BEGINNING).all(is_as)
 }
 
 /// Reads a whole head of an answer, to a HEAD if `is_head` says so; `None` if it only announces
@@ -94,6 +109,9 @@ pub(super) fn parse(bytes: &Bytes, is_head: bool) -> Result<Option<Head>, SendEr
     }
     let headers = headers(bytes, answer.headers)?;
     let version = if answer.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
+    if version < Version::HTTP_11 && headers.contains_key(TRANSFER_ENCODING) {
+        return Err(malformed("HTTP/1.0 has no transfer codings"));
+    }
     let extent = extent(&headers, status, is_head)?;
     let is_last = extent == Extent::UntilClose || is_last(&headers, version);
     let (mut parts, ()) = http::Response::new(()).into_parts();
@@ -160,3 +178,6 @@ fn is_last(headers: &HeaderMap, version: Version) -> bool {
     };
     has("close") || (version < Version::HTTP_11 && !has("keep-alive"))
 }
+
+#[cfg(test)]
+mod tests;

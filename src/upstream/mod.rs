@@ -9,7 +9,7 @@
 //! Made for GET and HEAD, and for small request bodies that are in memory.
 
 mod body;
-pub(crate) mod chunks;
+pub(crate) mod chunked;
 mod connection;
 mod dial;
 mod error;

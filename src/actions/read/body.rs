@@ -6,6 +6,7 @@
 //! close the connection short of its `Content-Length`, or without the last chunk. What it never
 //! does is splice two versions, or end cleanly before the end.
 
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -13,7 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::{Frame, SizeHint};
 
 use crate::apps::App;
 use crate::domain::{
@@ -21,6 +22,7 @@ use crate::domain::{
     Representation, Source,
 };
 use crate::metrics::AppMetrics;
+use crate::pipes::{Chunk, Chunks, poll_data};
 use crate::storage::{GetOptions, ObjectBody, ObjectStore, StorageErrorKind};
 use crate::traces::Spanned;
 use crate::upstream;
@@ -28,9 +30,11 @@ use crate::upstream;
 use super::sources;
 use drawn::Drawn;
 use pace::Pace;
+pub(super) use window::Window;
 
 mod drawn;
 mod pace;
+mod window;
 
 /// How often one body is continued before it is given up.
 const MAX_HEALS: u8 = 2;
@@ -69,72 +73,6 @@ enum State {
     FromStorage(ObjectBody),
     Healing(HealReason, BoxFuture<'static, Result<ObjectBody, AbortCause>>),
     Ended,
-}
-
-/// Which bytes of the object are still to be delivered, and where the source stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Window {
-    /// The offset in the object of the next byte that the source gives.
-    source_at: u64,
-    /// The offset of the next byte to deliver; not before `source_at`.
-    next: u64,
-    /// The offset after the last byte to deliver; unknown where the source did not tell a length.
-    end: Option<u64>,
-    /// Whether the source was asked for more than is delivered, so that more is no overrun.
-    cut: bool,
-}
-
-impl Window {
-    /// All of an object.
-    pub(super) fn whole(size: Option<u64>) -> Self {
-        Self { source_at: 0, next: 0, end: size, cut: false }
-    }
-
-    /// A part, from a source that gives just that part.
-    pub(super) fn part(part: ContentRange) -> Self {
-        let ByteRange { start, end } = part.range;
-        Self { source_at: start, next: start, end: Some(end + 1), cut: false }
-    }
-
-    /// A part, from a source that gives the whole object.
-    pub(super) fn cut(part: ContentRange) -> Self {
-        Self { source_at: 0, cut: true, ..Self::part(part) }
-    }
-
-    fn remaining(&self) -> Option<u64> {
-        self.end.map(|end| end - self.next)
-    }
-
-    /// Takes a chunk of the source; what of it is to be delivered, or an error if the source gives
-    /// more than it promised.
-    fn take(&mut self, mut chunk: Bytes) -> Result<Bytes, AbortCause> {
-        let length = chunk.len() as u64;
-        let skipped = (self.next - self.source_at).min(length);
-        self.source_at += length;
-        chunk = chunk.split_off(usize::try_from(skipped).expect("at most the chunk's length"));
-        if let Some(remaining) = self.remaining()
-            && chunk.len() as u64 > remaining
-        {
-            if !self.cut {
-                return Err(AbortCause::Overrun);
-            }
-            chunk.truncate(usize::try_from(remaining).expect("less than the chunk's length"));
-        }
-        self.next += chunk.len() as u64;
-        Ok(chunk)
-    }
-
-    /// The bytes that a new source has to give; `None` if that is not known.
-    fn rest(&self) -> Option<ByteRange> {
-        let end = self.end?.checked_sub(1)?;
-        (self.next <= end).then_some(ByteRange { start: self.next, end })
-    }
-
-    /// The new source gives just the rest.
-    fn restart(&mut self) {
-        self.source_at = self.next;
-        self.cut = false;
-    }
 }
 
 /// What it takes to continue a body from storage.
@@ -215,7 +153,7 @@ type Opening = BoxFuture<'static, Result<ObjectBody, AbortCause>>;
 
 /// What a source did when it was polled.
 enum Polled {
-    Chunk(Bytes),
+    Chunk(Chunk),
     Ended,
     Broke(HealReason),
 }
@@ -238,32 +176,66 @@ impl ReadBody {
         self.window.remaining()
     }
 
-    fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Polled> {
+    /// The next bytes of the source; in memory, unless it may be a pipe.
+    fn poll_source(&mut self, cx: &mut Context<'_>, may_pipe: bool) -> Poll<Polled> {
+        // What a part is cut out of is in memory.
+        let may_pipe = may_pipe && !self.window.is_cut();
+        let polled = match &mut self.state {
+            State::FromCdn(body) => {
+                poll_next(Pin::new(body), cx, may_pipe).map_err(|error| broken_cdn(&error))
+            }
+            State::FromStorage(body) => {
+                poll_next(Pin::new(body), cx, may_pipe).map_err(|error| broken_storage(&*error))
+            }
+            State::Healing(..) | State::Ended => return Poll::Ready(Polled::Ended),
+        };
+        match polled {
+            Poll::Ready(None) => Poll::Ready(Polled::Ended),
+            Poll::Ready(Some(Err(reason))) => Poll::Ready(Polled::Broke(reason)),
+            Poll::Ready(Some(Ok(chunk))) => {
+                self.pace.received(chunk.len());
+                self.drawn.add(chunk.len());
+                Poll::Ready(Polled::Chunk(chunk))
+            }
+            Poll::Pending => self.pace.poll_waiting(cx).map(Polled::Broke),
+        }
+    }
+
+    /// The next bytes to deliver, if need be from another source.
+    fn poll_bytes(
+        &mut self,
+        cx: &mut Context<'_>,
+        may_pipe: bool,
+    ) -> Poll<Option<Result<Chunk, BrokenOff>>> {
         loop {
-            let frame = match &mut self.state {
-                State::FromCdn(body) => match Pin::new(body).poll_frame(cx) {
-                    Poll::Ready(frame) => frame.map(|f| f.map_err(|error| broken_cdn(&error))),
-                    Poll::Pending => return self.pace.poll_waiting(cx).map(Polled::Broke),
+            if let State::Healing(reason, opening) = &mut self.state {
+                let (reason, opened) = (*reason, ready!(opening.as_mut().poll(cx)));
+                match opened {
+                    Ok(body) => self.healed(reason, body),
+                    Err(cause) => return Poll::Ready(self.break_off(cause).err().map(Err)),
+                }
+            }
+            if self.window.remaining() == Some(0) || matches!(self.state, State::Ended) {
+                self.end();
+                return Poll::Ready(None);
+            }
+            let healing = match ready!(self.poll_source(cx, may_pipe)) {
+                Polled::Chunk(chunk) => match self.window.take(chunk.len()) {
+                    Ok(range) if range.is_empty() => continue,
+                    Ok(range) => return Poll::Ready(Some(Ok(within(chunk, range)))),
+                    Err(cause) => self.break_off(cause),
                 },
-                State::FromStorage(body) => match body.as_mut().poll_frame(cx) {
-                    Poll::Ready(frame) => frame.map(|f| f.map_err(|error| broken_storage(&*error))),
-                    Poll::Pending => return self.pace.poll_waiting(cx).map(Polled::Broke),
-                },
-                State::Healing(..) | State::Ended => return Poll::Ready(Polled::Ended),
+                // Without a promised length the framing alone tells the end, and it did.
+                Polled::Ended if self.window.is_open() => {
+                    self.end();
+                    Ok(())
+                }
+                Polled::Ended => self.heal(HealReason::Short),
+                Polled::Broke(reason) => self.heal(reason),
             };
-            return Poll::Ready(match frame {
-                None => Polled::Ended,
-                Some(Err(reason)) => Polled::Broke(reason),
-                Some(Ok(frame)) => match frame.into_data() {
-                    Ok(chunk) => {
-                        self.pace.received(chunk.len());
-                        self.drawn.add(chunk.len());
-                        Polled::Chunk(chunk)
-                    }
-                    // Trailers are not passed on.
-                    Err(_) => continue,
-                },
-            });
+            if let Err(broken) = healing {
+                return Poll::Ready(Some(Err(broken)));
+            }
         }
     }
 
@@ -279,7 +251,11 @@ impl ReadBody {
         self.heals_left -= 1;
         match rescue.open(self.window.rest()) {
             Ok(opening) => {
-                tracing::warn!(reason = reason.label(), at = self.window.next, "a body broke off");
+                tracing::warn!(
+                    reason = reason.label(),
+                    at = self.window.next(),
+                    "a body broke off"
+                );
                 self.state = State::Healing(reason, opening);
                 Ok(())
             }
@@ -330,6 +306,32 @@ fn broken_storage(error: &(dyn std::error::Error + 'static)) -> HealReason {
     HealReason::Reset
 }
 
+/// The next bytes of a body; in memory, unless it may be a pipe.
+fn poll_next<B: Chunks>(
+    body: Pin<&mut B>,
+    cx: &mut Context<'_>,
+    may_pipe: bool,
+) -> Poll<Option<Result<Chunk, B::Error>>> {
+    if may_pipe { body.poll_chunk(cx) } else { poll_data(body, cx).map_ok(Chunk::Here) }
+}
+
+/// A part of a chunk. One that is not in memory is delivered whole: nothing is cut out of it.
+fn within(chunk: Chunk, range: Range<usize>) -> Chunk {
+    match chunk {
+        Chunk::Here(bytes) => Chunk::Here(bytes.slice(range)),
+        Chunk::Piped(piped) => Chunk::Piped(piped),
+    }
+}
+
+impl Chunks for ReadBody {
+    fn poll_chunk(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Chunk, BrokenOff>>> {
+        self.poll_bytes(cx, true)
+    }
+}
+
 impl http_body::Body for ReadBody {
     type Data = Bytes;
     type Error = BrokenOff;
@@ -338,37 +340,11 @@ impl http_body::Body for ReadBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
-        let this = &mut *self;
-        loop {
-            if let State::Healing(reason, opening) = &mut this.state {
-                let (reason, opened) = (*reason, ready!(opening.as_mut().poll(cx)));
-                match opened {
-                    Ok(body) => this.healed(reason, body),
-                    Err(cause) => return Poll::Ready(this.break_off(cause).err().map(Err)),
-                }
-            }
-            if this.window.remaining() == Some(0) || matches!(this.state, State::Ended) {
-                this.end();
-                return Poll::Ready(None);
-            }
-            let healing = match ready!(this.poll_source(cx)) {
-                Polled::Chunk(chunk) => match this.window.take(chunk) {
-                    Ok(chunk) if chunk.is_empty() => continue,
-                    Ok(chunk) => return Poll::Ready(Some(Ok(Frame::data(chunk)))),
-                    Err(cause) => this.break_off(cause),
-                },
-                // Without a promised length the framing alone tells the end, and it did.
-                Polled::Ended if this.window.end.is_none() => {
-                    this.end();
-                    Ok(())
-                }
-                Polled::Ended => this.heal(HealReason::Short),
-                Polled::Broke(reason) => this.heal(reason),
-            };
-            if let Err(broken) = healing {
-                return Poll::Ready(Some(Err(broken)));
-            }
-        }
+        let chunk = ready!(self.poll_bytes(cx, false));
+        Poll::Ready(chunk.map(|chunk| {
+            let bytes = chunk?.into_bytes().map_err(|_| BrokenOff(AbortCause::StorageFailed))?;
+            Ok(Frame::data(bytes))
+        }))
     }
 
     fn is_end_stream(&self) -> bool {

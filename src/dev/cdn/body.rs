@@ -92,7 +92,7 @@ impl Body for FaultyBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         while self.held.is_empty() {
-            let Some(frame) = ready!(self.inner.as_mut().poll_frame(cx)) else {
+            let Some(frame) = ready!(Pin::new(&mut self.inner).poll_frame(cx)) else {
                 return Poll::Ready(None);
             };
             // Objects have no trailers.

@@ -179,7 +179,7 @@ fn text(status: StatusCode, text: &str) -> Response<ObjectBody> {
 
 /// A body that is in memory.
 fn whole(bytes: Bytes) -> ObjectBody {
-    Box::pin(Full::new(bytes).map_err(|never| match never {}))
+    ObjectBody::new(Full::new(bytes).map_err(|never| match never {}))
 }
 
 /// Whether a request asks for an object at all.

@@ -5,7 +5,6 @@ use http::header::{
     CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderName, LAST_MODIFIED,
 };
 use http::{HeaderMap, Method};
-use http_body_util::BodyExt as _;
 
 use super::GcsStore;
 use super::transport::{Call, Failed};
@@ -58,7 +57,7 @@ impl GcsStore {
         let (size, part) = extent(head.status, headers, options.range)?;
         let meta = meta(headers, size);
         check_version(&meta, options)?;
-        Ok(ObjectRead { meta, part, body: Box::pin(body.map_err(Into::into)) })
+        Ok(ObjectRead { meta, part, body: body.into() })
     }
 
     pub(super) async fn put_object(

@@ -10,7 +10,6 @@ use http::header::{
     LAST_MODIFIED,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::BodyExt as _;
 
 use super::S3Store;
 use super::errors::{refused, storage_error};
@@ -77,7 +76,7 @@ impl S3Store {
         let (size, part) = extent(head.status, &head.headers, options.range)?;
         let meta = self.meta(&head.headers, size);
         check_version(&meta, options)?;
-        Ok(ObjectRead { meta, part, body: Box::pin(body.map_err(Into::into)) })
+        Ok(ObjectRead { meta, part, body: body.into() })
     }
 
     /// Asks for an object without the SDK, whose layers cost more than the rest of a read needs. The

@@ -71,9 +71,11 @@ fn body_of(bytes: &[u8], chunk: usize, ending: Ending) -> ObjectBody {
     if error {
         frames.push_back(Err(Box::new(upstream::BodyError::Reset)));
     }
-    Box::pin(StreamBody::new(futures_util::stream::poll_fn(move |_| match frames.pop_front() {
-        None if stall => Poll::Pending,
-        next => Poll::Ready(next),
+    ObjectBody::new(StreamBody::new(futures_util::stream::poll_fn(move |_| {
+        match frames.pop_front() {
+            None if stall => Poll::Pending,
+            next => Poll::Ready(next),
+        }
     })))
 }
 

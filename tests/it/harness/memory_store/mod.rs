@@ -19,8 +19,8 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use safelight::domain::{ContentRange, MediaType, Source, StoragePath};
 use safelight::storage::{
-    GetOptions, ListPage, MultipartId, ObjectMeta, ObjectRead, ObjectStore, PartGrant, PutGrant,
-    SignedRequest, StorageError, StorageErrorKind as Kind, UploadedPart,
+    GetOptions, ListPage, MultipartId, ObjectBody, ObjectMeta, ObjectRead, ObjectStore, PartGrant,
+    PutGrant, SignedRequest, StorageError, StorageErrorKind as Kind, UploadedPart,
 };
 
 use contents::Contents;
@@ -177,7 +177,7 @@ impl ObjectStore for MemoryStore {
             let part = part.transpose()?;
             let body = part.map_or_else(|| object.body.clone(), |part| object.part(part.range));
             let body = Full::new(body).map_err(|never| match never {});
-            Ok(ObjectRead { meta, part, body: Box::pin(body) })
+            Ok(ObjectRead { meta, part, body: ObjectBody::new(body) })
         })
     }
 

@@ -2,7 +2,7 @@
 
 /// A place in a chunked body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Chunks {
+pub(crate) enum Chunked {
     /// Before the size of a chunk, or in it: what it comes to, and how many digits it has.
     Size { size: u64, digits: u8 },
     /// After the size; to the end of the line.
@@ -52,7 +52,7 @@ pub(crate) enum Piece {
 /// More digits do not fit.
 const MAX_DIGITS: u8 = 16;
 
-impl Chunks {
+impl Chunked {
     pub(crate) const fn new() -> Self {
         Self::Size { size: 0, digits: 0 }
     }
@@ -153,7 +153,7 @@ mod tests {
             ("0\r\nA: b\n\r\n", Walked::Astray(8)),
             ("0\r\n\rx", Walked::Astray(5)),
         ] {
-            assert_eq!(Chunks::new().walk(body.as_bytes()), expected, "{body:?}");
+            assert_eq!(Chunked::new().walk(body.as_bytes()), expected, "{body:?}");
         }
     }
 
@@ -167,8 +167,8 @@ mod tests {
             ],
             cuts in proptest::collection::vec(1_usize..8, 1..8),
         ) {
-            let whole = Chunks::new().walk(&bytes);
-            let (mut chunks, mut walked, mut rest) = (Chunks::new(), 0, &bytes[..]);
+            let whole = Chunked::new().walk(&bytes);
+            let (mut chunks, mut walked, mut rest) = (Chunked::new(), 0, &bytes[..]);
             let mut cuts = cuts.iter().cycle();
             let pieces = loop {
                 let (piece, after) = rest.split_at((*cuts.next().unwrap()).min(rest.len()));
@@ -197,7 +197,7 @@ mod tests {
             bytes.extend(b"0\r\n\r\n");
             let length = bytes.len();
             bytes.extend(after);
-            prop_assert_eq!(Chunks::new().walk(&bytes), Walked::Whole(length));
+            prop_assert_eq!(Chunked::new().walk(&bytes), Walked::Whole(length));
         }
     }
 }

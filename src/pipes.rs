@@ -12,6 +12,10 @@ use bytes::{Bytes, BytesMut};
 use rustix::io::retry_on_intr;
 use rustix::process::{Resource, getrlimit};
 
+mod chunks;
+
+pub use chunks::Chunks;
+
 /// How many bytes a pipe takes that was not told otherwise (pipe(7)): as much as is read at once
 /// where bytes are copied.
 pub const PIPE_BYTES: usize = 64 * 1024;

@@ -21,6 +21,7 @@ use crate::domain::{
     Representation, Source,
 };
 use crate::metrics::AppMetrics;
+use crate::pipes::Chunks;
 use crate::storage::{GetOptions, ObjectBody, ObjectStore, StorageErrorKind};
 use crate::traces::Spanned;
 use crate::upstream;
@@ -380,6 +381,8 @@ impl http_body::Body for ReadBody {
         self.window.remaining().map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }
+
+impl Chunks for ReadBody {}
 
 #[cfg(test)]
 mod tests;

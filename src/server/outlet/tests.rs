@@ -512,68 +512,82 @@ async fn a_placeholder_that_is_not_passed_on_as_it_is_is_never_sent() {
     }
 }
 
-/// Whatever was done to a placeholder, nothing is written afterwards.
+fn hold(outgoing: &Outgoing, source: &mut Source, bytes: &[u8]) -> Parcel {
+    let Chunk::Piped(piped) = source.pipe(bytes).remove(0) else { unreachable!() };
+    outgoing.outlet.hold(piped)
+}
+
+type Mistreat = fn(&mut Outgoing, &mut Source) -> Option<Parcel>;
+
+const MISTREATED: [(&str, Mistreat); 8] = [
+    ("copied", |outgoing, source| {
+        let mut parcel = hold(outgoing, source, b"abc");
+        assert_eq!(parcel.copy_to_bytes(3), "???");
+        Some(parcel)
+    }),
+    ("advanced over", |outgoing, source| {
+        let mut parcel = hold(outgoing, source, b"abc");
+        parcel.advance(1);
+        Some(parcel)
+    }),
+    ("forgotten", |outgoing, source| {
+        drop(hold(outgoing, source, b"abc"));
+        None
+    }),
+    ("cut short", |outgoing, source| {
+        let parcel = hold(outgoing, source, b"abc");
+        assert_eq!(outgoing.outlet.send(&outgoing.stream, 2).unwrap(), 2);
+        let mut cut = parcel.take(2);
+        cut.advance(2);
+        None
+    }),
+    ("sent, and not advanced over", |outgoing, source| {
+        let parcel = hold(outgoing, source, b"abc");
+        assert_eq!(outgoing.outlet.send(&outgoing.stream, 3).unwrap(), 3);
+        Some(parcel)
+    }),
+    ("written as something else", |outgoing, source| {
+        let parcel = hold(outgoing, source, b"abc");
+        outgoing.outlet.next(&[IoSlice::new(b"a copy")]).unwrap_err();
+        Some(parcel)
+    }),
+    ("written in place of nothing", |outgoing, _| {
+        outgoing.outlet.next(&[IoSlice::new(&PLACEHOLDER[5..6])]).unwrap_err();
+        None
+    }),
+    ("written in place of less", |outgoing, source| {
+        let parcel = hold(outgoing, source, b"abc");
+        outgoing.outlet.next(&[IoSlice::new(&PLACEHOLDER[..4])]).unwrap_err();
+        Some(parcel)
+    }),
+];
+
+/// Neither bytes in memory, nor those of another placeholder with which all is in order.
 #[tokio::test]
 async fn nothing_follows_a_placeholder_that_was_mistreated() {
-    type Mistreat = fn(&mut Outgoing, &mut Source) -> Vec<Parcel>;
-    fn hold(outgoing: &Outgoing, source: &mut Source, bytes: &[u8]) -> Parcel {
-        let Chunk::Piped(piped) = source.pipe(bytes).remove(0) else { unreachable!() };
-        outgoing.outlet.hold(piped)
-    }
-    let cases: [(&str, Mistreat); 7] = [
-        ("copied", |outgoing, source| {
-            let mut parcel = hold(outgoing, source, b"abc");
-            assert_eq!(parcel.copy_to_bytes(3), "???");
-            vec![parcel]
-        }),
-        ("copied in part", |outgoing, source| {
-            let mut parcel = hold(outgoing, source, b"abc");
-            parcel.advance(1);
-            vec![parcel]
-        }),
-        ("forgotten", |outgoing, source| {
-            drop(hold(outgoing, source, b"abc"));
-            vec![]
-        }),
-        ("cut short", |outgoing, source| {
-            let parcel = hold(outgoing, source, b"abc");
-            assert_eq!(outgoing.outlet.send(&outgoing.stream, 2).unwrap(), 2);
-            let mut cut = parcel.take(2);
-            cut.advance(2);
-            drop(cut);
-            vec![]
-        }),
-        ("sent, and not advanced over", |outgoing, source| {
-            let parcel = hold(outgoing, source, b"abc");
-            assert_eq!(outgoing.outlet.send(&outgoing.stream, 3).unwrap(), 3);
-            vec![parcel]
-        }),
-        ("written as something else", |outgoing, source| {
-            let parcel = hold(outgoing, source, b"abc");
-            outgoing.outlet.next(&[IoSlice::new(b"a copy")]).unwrap_err();
-            vec![parcel]
-        }),
-        ("written in place of nothing, or of less", |outgoing, source| {
-            outgoing.outlet.next(&[IoSlice::new(&PLACEHOLDER[5..6])]).unwrap_err();
-            let parcel = hold(outgoing, source, b"abc");
-            outgoing.outlet.next(&[IoSlice::new(&PLACEHOLDER[..4])]).unwrap_err();
-            vec![parcel]
-        }),
+    let slices: [&[&[u8]]; 4] = [
+        &[b"plain"],
+        &[b"head", &PLACEHOLDER[..1]],
+        &[&PLACEHOLDER[..1]],
+        &[&PLACEHOLDER[..3], b"-"],
     ];
-    for (what, mistreat) in cases {
-        let (mut client, server) = connection(false).await;
-        let mut source = Source::new();
-        let mut outgoing = Outgoing::new(server, Arc::default());
-        outgoing.write_all(b"before ").await.unwrap();
-        let parcels = mistreat(&mut outgoing, &mut source);
-        outgoing.write_all(b"plain").await.expect_err(what);
-        outgoing.write_all(&PLACEHOLDER).await.expect_err(what);
-        let slices = [IoSlice::new(b"head"), IoSlice::new(&PLACEHOLDER[..1])];
-        outgoing.write_vectored(&slices).await.expect_err(what);
-        drop((outgoing, parcels));
-        let mut all = String::new();
-        client.read_to_string(&mut all).await.unwrap();
-        assert!(matches!(&all[..], "before " | "before ab" | "before abc"), "{what}: {all}");
+    for (what, mistreat) in MISTREATED {
+        for slices in slices {
+            let (mut client, server) = connection(false).await;
+            let mut source = Source::new();
+            let mut outgoing = Outgoing::new(server, Arc::default());
+            outgoing.write_all(b"before ").await.unwrap();
+            let mistreated = mistreat(&mut outgoing, &mut source);
+            let next = slices.iter().any(|slice| is_placeholder(slice));
+            let next = next.then(|| hold(&outgoing, &mut source, b"xyz"));
+            let slices: Vec<_> = slices.iter().map(|slice| IoSlice::new(slice)).collect();
+            outgoing.write_vectored(&slices).await.expect_err(what);
+            outgoing.write(&slices[0]).await.expect_err(what);
+            drop((outgoing, mistreated, next));
+            let mut all = String::new();
+            client.read_to_string(&mut all).await.unwrap();
+            assert!(matches!(&all[..], "before " | "before ab" | "before abc"), "{what}: {all}");
+        }
     }
 }
 
@@ -582,9 +596,8 @@ async fn each_slice_in_its_turn() {
     let (mut client, server) = connection(false).await;
     let mut source = Source::new();
     let mut outgoing = Outgoing::new(server, Arc::default());
-    let Chunk::Piped(piped) = source.pipe(b"piped").remove(0) else { unreachable!() };
     let outlet = Arc::clone(&outgoing.outlet);
-    let mut parcel = outlet.hold(piped);
+    let mut parcel = hold(&outgoing, &mut source, b"piped");
     let next = |slices: &[&[u8]]| {
         let slices: Vec<_> = slices.iter().map(|slice| IoSlice::new(slice)).collect();
         outlet.next(&slices).unwrap()

@@ -6,14 +6,15 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
-use http_body::Body;
 use rustix::io::retry_on_intr;
 use rustix::process::{Resource, getrlimit};
+
+mod chunks;
+
+pub use chunks::{Chunks, poll_data};
 
 /// How many bytes a pipe takes that was not told otherwise (pipe(7)): as much as is read at once
 /// where bytes are copied.
@@ -63,35 +64,6 @@ impl Chunk {
         match self {
             Self::Here(bytes) => Ok(bytes),
             Self::Piped(piped) => piped.into_bytes(),
-        }
-    }
-}
-
-/// A body whose bytes may stay in the kernel.
-pub trait Chunks: Body<Data = Bytes> {
-    /// The next bytes, in memory or not: as [`Body::poll_frame`], without what is no data.
-    fn poll_chunk(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Chunk, Self::Error>>> {
-        poll_data(self, cx).map_ok(Chunk::Here)
-    }
-}
-
-/// The next bytes of any body, without what is no data.
-pub fn poll_data<B: Body<Data = Bytes> + ?Sized>(
-    mut body: Pin<&mut B>,
-    cx: &mut Context<'_>,
-) -> Poll<Option<Result<Bytes, B::Error>>> {
-    loop {
-        match ready!(body.as_mut().poll_frame(cx)) {
-            None => return Poll::Ready(None),
-            Some(Err(error)) => return Poll::Ready(Some(Err(error))),
-            Some(Ok(frame)) => {
-                if let Ok(bytes) = frame.into_data() {
-                    return Poll::Ready(Some(Ok(bytes)));
-                }
-            }
         }
     }
 }

@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use crate::actions::read::{BrokenOff, Payload, ReadBody};
+use crate::pipes::{Chunk, Chunks};
 
 use super::error::Problem;
 
@@ -83,6 +84,19 @@ impl Body for ReplyBody {
         match self {
             Self::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Self::Image(body) => body.size_hint(),
+        }
+    }
+}
+
+impl Chunks for ReplyBody {
+    fn poll_chunk(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Chunk, BrokenOff>>> {
+        match self.get_mut() {
+            Self::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Self::Full(bytes) => Poll::Ready(Some(Ok(Chunk::Here(std::mem::take(bytes))))),
+            Self::Image(body) => Pin::new(&mut **body).poll_chunk(cx),
         }
     }
 }

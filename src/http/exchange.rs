@@ -14,6 +14,7 @@ use crate::actions::read::BrokenOff;
 use crate::domain::AppName;
 use crate::log::{self, AccessLine, RequestId};
 use crate::metrics::Metrics;
+use crate::pipes::{Chunk, Chunks};
 use crate::traces::Span;
 
 use super::body::ReplyBody;
@@ -53,6 +54,9 @@ pub struct Exchange {
     /// Its place among the requests that may be answered at a time; none for one that was refused.
     _place: Option<OwnedSemaphorePermit>,
 }
+
+/// What comes of polling a body.
+type Polled<T> = Poll<Option<Result<T, BrokenOff>>>;
 
 /// An answer's body that ends its exchange.
 pub struct LoggedBody {
@@ -104,21 +108,19 @@ impl Drop for Exchange {
     }
 }
 
-impl Body for LoggedBody {
-    type Data = Bytes;
-    type Error = BrokenOff;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
-        let this = &mut *self;
-        let Line { id, span, .. } = &this.exchange.line;
-        let polled = id.scope(|| span.place().scope(|| Pin::new(&mut this.body).poll_frame(cx)));
-        let frame = std::task::ready!(polled);
-        match &frame {
-            Some(Ok(frame)) => {
-                self.exchange.sent += frame.data_ref().map_or(0, |data| data.len() as u64);
+impl LoggedBody {
+    /// Polls the body within its exchange, and notes what comes of it.
+    fn poll<T>(
+        &mut self,
+        poll: impl FnOnce(Pin<&mut ReplyBody>) -> Polled<T>,
+        length: impl FnOnce(&T) -> usize,
+    ) -> Polled<T> {
+        let Line { id, span, .. } = &self.exchange.line;
+        let polled = id.scope(|| span.place().scope(|| poll(Pin::new(&mut self.body))));
+        let part = std::task::ready!(polled);
+        match &part {
+            Some(Ok(part)) => {
+                self.exchange.sent += length(part) as u64;
                 if self.body.is_end_stream() {
                     self.exchange.outcome = "complete";
                 }
@@ -126,7 +128,17 @@ impl Body for LoggedBody {
             Some(Err(_)) => self.exchange.outcome = "broken_off",
             None => self.exchange.outcome = "complete",
         }
-        Poll::Ready(frame)
+        Poll::Ready(part)
+    }
+}
+
+impl Body for LoggedBody {
+    type Data = Bytes;
+    type Error = BrokenOff;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled<Frame<Bytes>> {
+        let length = |frame: &Frame<Bytes>| frame.data_ref().map_or(0, Bytes::len);
+        self.poll(|body| body.poll_frame(cx), length)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -135,5 +147,11 @@ impl Body for LoggedBody {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+impl Chunks for LoggedBody {
+    fn poll_chunk(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled<Chunk> {
+        self.poll(|body| body.poll_chunk(cx), Chunk::len)
     }
 }

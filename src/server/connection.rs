@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use http::header::{CONNECTION, HeaderValue};
 use http::{Request, Response};
-use http_body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -16,9 +15,11 @@ use hyper_util::server::graceful::Watcher;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::http::Refused;
+use crate::pipes::Chunks;
 
 use super::conversation::{Answer, Conversation};
 use super::intake::Intake;
+use super::outlet::Outlet;
 use super::patient::Patient;
 
 /// How much is buffered of what a client sends, or does not take, in bytes. More than the largest
@@ -27,9 +28,10 @@ use super::patient::Patient;
 const BUFFER_BYTES: usize = 24 * 1024;
 
 /// Speaks HTTP/1 on a stream until its end; after the watcher's signal, only until the answer to
-/// what has been asked.
+/// what has been asked. Where an outlet leads into the stream, bytes in pipes leave through it.
 pub(super) async fn serve_http1<T, S, F, B>(
     stream: T,
+    outlet: Option<Arc<Outlet>>,
     peer: SocketAddr,
     idle: Duration,
     handler: S,
@@ -38,7 +40,7 @@ pub(super) async fn serve_http1<T, S, F, B>(
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: Fn(Request<Incoming>, SocketAddr) -> F,
     F: Future<Output = Response<B>>,
-    B: Body + Unpin + 'static,
+    B: Chunks + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let conversation = Arc::new(Conversation::default());
@@ -50,13 +52,15 @@ pub(super) async fn serve_http1<T, S, F, B>(
             request.extensions_mut().insert(Refused(problem));
         }
         let answer = handler(request, peer);
+        let outlet = outlet.clone();
         // Boxed: a connection that is idle has no use for the room.
         Box::pin(async move {
             let mut response = answer.await;
             if is_last {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            Ok::<_, Infallible>(response.map(|body| Answer { body, _unanswered: unanswered }))
+            let answer = |body| Answer { body, outlet, _unanswered: unanswered };
+            Ok::<_, Infallible>(response.map(answer))
         })
     });
     let connection = http1::Builder::new()

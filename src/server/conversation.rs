@@ -4,11 +4,15 @@
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use crate::http::Problem;
+use crate::pipes::{Chunk, Chunks};
+
+use super::outlet::{Outlet, Parcel};
 
 /// The requests of one connection, in their order.
 #[derive(Default)]
@@ -67,18 +71,33 @@ impl Drop for Unanswered {
 /// An answer's body, whose end is the answer's.
 pub(super) struct Answer<B> {
     pub(super) body: B,
+    /// Where its bytes in pipes leave; `None` if they must be taken into memory.
+    pub(super) outlet: Option<Arc<Outlet>>,
     pub(super) _unanswered: Unanswered,
 }
 
-impl<B: Body + Unpin> Body for Answer<B> {
-    type Data = B::Data;
+impl<B: Chunks + Unpin> Body for Answer<B> {
+    type Data = Parcel;
     type Error = B::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+    ) -> Poll<Option<Result<Frame<Parcel>, B::Error>>> {
+        let Self { body, outlet, .. } = &mut *self;
+        let Some(outlet) = outlet else {
+            let frame = ready!(Pin::new(body).poll_frame(cx)?);
+            return Poll::Ready(frame.map(|frame| Ok(frame.map_data(Parcel::Here))));
+        };
+        let chunk = ready!(Pin::new(body).poll_chunk(cx)?);
+        Poll::Ready(chunk.map(|chunk| {
+            Ok(Frame::data(match chunk {
+                Chunk::Here(bytes) => Parcel::Here(bytes),
+                // There is nothing to wait for, and nobody would.
+                Chunk::Piped(piped) if piped.is_empty() => Parcel::Here(Bytes::new()),
+                Chunk::Piped(piped) => outlet.hold(piped),
+            }))
+        }))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -40,6 +40,14 @@ where
     Ok((Rewound { first, held, given: 0, stream }, first[..held] == MARK))
 }
 
+impl<S> Rewound<S> {
+    /// Goes on with what is made of the stream.
+    pub(super) fn map<T>(self, make: impl FnOnce(S) -> T) -> Rewound<T> {
+        let Self { first, held, given, stream } = self;
+        Rewound { first, held, given, stream: make(stream) }
+    }
+}
+
 impl<S: AsyncRead + Unpin> AsyncRead for Rewound<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,

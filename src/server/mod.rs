@@ -9,6 +9,7 @@ mod h2c;
 mod head;
 mod http2;
 mod intake;
+mod outlet;
 mod patient;
 mod protocols;
 mod shutdown;
@@ -20,9 +21,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{Request, Response};
-use http_body::Body;
 use hyper::body::Incoming;
 use hyper_util::server::graceful::GracefulShutdown;
 use prometheus::IntGauge;
@@ -31,6 +30,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::metrics::Metrics;
+use crate::pipes::Chunks;
 
 pub use caps::PerClient;
 pub use protocols::Protocols;
@@ -71,7 +71,7 @@ pub async fn serve<S, F, B>(
 ) where
     S: Fn(Request<Incoming>, SocketAddr) -> F + Clone + Send + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
-    B: Body<Data = Bytes> + Unpin + Send + 'static,
+    B: Chunks + Unpin + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let Listening { listener, name, protocols, max_connections, per_client, idle, drain } =

@@ -1,11 +1,10 @@
 //! What a listener speaks, and how the two sides of a connection come to it.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{Request, Response};
-use http_body::Body;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::Watcher;
@@ -13,8 +12,10 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::metrics::Metrics;
+use crate::pipes::Chunks;
 
 use super::connection::serve_http1;
+use super::outlet::{Outgoing, Outlet};
 use super::patient::Patient;
 use super::tls::Tls;
 use super::{Shutdown, h2c, http2};
@@ -64,12 +65,15 @@ pub(super) async fn converse<S, F, B>(
 ) where
     S: Fn(Request<Incoming>, SocketAddr) -> F,
     F: Future<Output = Response<B>> + Send + 'static,
-    B: Body<Data = Bytes> + Unpin + Send + 'static,
+    B: Chunks + Unpin + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let stopped = service.stop.clone().wait();
     match protocols {
-        Protocols::Http1 => service.http1(stream).await,
+        Protocols::Http1 => {
+            let outlet = Arc::<Outlet>::default();
+            service.http1(Outgoing::new(stream, Arc::clone(&outlet)), Some(outlet)).await;
+        }
         Protocols::Http1AndH2c => {
             let told = tokio::select! {
                 told = timeout(FIRST_BYTES_TIMEOUT, h2c::tell_http2(stream)) => told,
@@ -77,7 +81,11 @@ pub(super) async fn converse<S, F, B>(
             };
             match told {
                 Ok(Ok((stream, true))) => Box::pin(service.http2(stream)).await,
-                Ok(Ok((stream, false))) => service.http1(stream).await,
+                Ok(Ok((stream, false))) => {
+                    let outlet = Arc::<Outlet>::default();
+                    let stream = stream.map(|stream| Outgoing::new(stream, Arc::clone(&outlet)));
+                    service.http1(stream, Some(outlet)).await;
+                }
                 Ok(Err(_)) | Err(_) => {}
             }
         }
@@ -90,7 +98,8 @@ pub(super) async fn converse<S, F, B>(
                 };
                 match accepted {
                     Some((stream, true)) => service.http2(stream).await,
-                    Some((stream, false)) => service.http1(stream).await,
+                    // What is in the kernel cannot be encrypted here.
+                    Some((stream, false)) => service.http1(stream, None).await,
                     None => {}
                 }
             })
@@ -103,14 +112,14 @@ impl<S, F, B> Service<S>
 where
     S: Fn(Request<Incoming>, SocketAddr) -> F,
     F: Future<Output = Response<B>> + Send + 'static,
-    B: Body<Data = Bytes> + Unpin + Send + 'static,
+    B: Chunks + Unpin + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    async fn http1<T>(self, stream: T)
+    async fn http1<T>(self, stream: T, outlet: Option<Arc<Outlet>>)
     where
         T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     {
-        serve_http1(stream, self.peer, self.idle, self.handler, self.watcher).await;
+        serve_http1(stream, outlet, self.peer, self.idle, self.handler, self.watcher).await;
     }
 
     async fn http2<T>(self, stream: T)

@@ -1,0 +1,266 @@
+//! How bytes get out of a pipe into a client's socket although hyper writes the answer: it is given
+//! a placeholder in their stead, and where it writes that, they are sent.
+//!
+//! It keeps what a body gives, and hands slices of just that to a stream which takes several at a
+//! time. Nobody has promised so: if anything else is ever done to a placeholder (it is copied, cut
+//! short, forgotten, or advanced over before its bytes were sent), then nothing more is written to
+//! this client. What a placeholder itself is made of is never sent.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::net::TcpStream;
+
+use crate::pipes::{PIPE_BYTES, Piped};
+
+/// What a placeholder is made of, as far as hyper sees: it is known by where it lies. Not of zeros,
+/// which a compiler might lay where other zeros are.
+static PLACEHOLDER: [u8; PIPE_BYTES] = [b'?'; PIPE_BYTES];
+
+/// What the two sides of a connection know of the bytes that hyper does not see.
+#[derive(Debug, Default)]
+pub(super) struct Outlet(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// What hyper holds placeholders for, in their order.
+    waiting: VecDeque<Piped>,
+    /// How many bytes were sent in the last write and not yet advanced over.
+    sent: usize,
+    /// Whether something was done to a placeholder that must not be.
+    is_broken: bool,
+}
+
+/// What is next to be written.
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    /// All the slices, as they are.
+    Slices,
+    /// The first so many slices, which a placeholder follows.
+    Before(usize),
+    /// At most so many bytes that a placeholder stands for.
+    Piped(usize),
+}
+
+impl Outlet {
+    /// Takes bytes, and gives what stands for them until they are sent.
+    pub(super) fn hold(self: &Arc<Self>, piped: Piped) -> Parcel {
+        let left = piped.len();
+        self.lock().waiting.push_back(piped);
+        Parcel::Piped(Placeholder { left, outlet: Arc::clone(self) })
+    }
+
+    /// What of these slices is to be written now.
+    ///
+    /// # Errors
+    /// When they are not what hyper should have made of the placeholders that it holds; then, always.
+    fn next(&self, slices: &[IoSlice<'_>]) -> io::Result<Next> {
+        let mut state = self.lock();
+        let at = slices.iter().position(|slice| is_placeholder(slice));
+        let next = match (state.waiting.front(), at) {
+            _ if state.is_broken || state.sent > 0 => None,
+            (None, None) => Some(Next::Slices),
+            (Some(piped), Some(at)) if slices[at].len() <= piped.len() => {
+                let is_first = slices[..at].iter().all(|slice| slice.is_empty());
+                Some(if is_first { Next::Piped(slices[at].len()) } else { Next::Before(at) })
+            }
+            // A placeholder for nothing, or none for something: it was copied, and the copy is here.
+            _ => None,
+        };
+        state.is_broken |= next.is_none();
+        next.ok_or_else(broken)
+    }
+
+    /// Sends what comes next, as much as the socket takes at once of at most so many bytes.
+    ///
+    /// # Errors
+    /// Of the socket; [`WouldBlock`](io::ErrorKind::WouldBlock) if it takes nothing now.
+    fn send(&self, socket: &TcpStream, most: usize) -> io::Result<usize> {
+        let mut state = self.lock();
+        let piped = state.waiting.front_mut().ok_or_else(broken)?;
+        let sent = piped.splice_to(socket, most)?;
+        if piped.is_empty() {
+            state.waiting.pop_front();
+        }
+        state.sent += sent;
+        Ok(sent)
+    }
+
+    /// Notes that hyper takes so many bytes to be written.
+    fn advance(&self, count: usize) {
+        let mut state = self.lock();
+        match state.sent.checked_sub(count) {
+            Some(sent) => state.sent = sent,
+            None => state.is_broken = true,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Only what is whole is in it at any moment. It is one task that holds both sides, so nobody
+        // ever waits here.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether these are bytes of a placeholder, wherever it was cut.
+fn is_placeholder(slice: &[u8]) -> bool {
+    !slice.is_empty() && PLACEHOLDER.as_ptr_range().contains(&slice.as_ptr())
+}
+
+fn broken() -> io::Error {
+    io::Error::other("bytes in a pipe were not written as they were given")
+}
+
+/// Bytes of an answer, as hyper is given them.
+#[derive(Debug)]
+pub(super) enum Parcel {
+    /// In memory.
+    Here(Bytes),
+    /// In a pipe.
+    Piped(Placeholder),
+}
+
+/// What stands for bytes in a pipe.
+#[derive(Debug)]
+pub(super) struct Placeholder {
+    left: usize,
+    outlet: Arc<Outlet>,
+}
+
+impl Buf for Parcel {
+    fn remaining(&self) -> usize {
+        match self {
+            Self::Here(bytes) => bytes.remaining(),
+            Self::Piped(placeholder) => placeholder.left,
+        }
+    }
+
+    fn chunk(&self) -> &[u8] {
+        match self {
+            Self::Here(bytes) => bytes.chunk(),
+            Self::Piped(placeholder) => &PLACEHOLDER[..placeholder.left.min(PLACEHOLDER.len())],
+        }
+    }
+
+    fn advance(&mut self, count: usize) {
+        match self {
+            Self::Here(bytes) => bytes.advance(count),
+            Self::Piped(Placeholder { left, outlet }) => {
+                *left = left.checked_sub(count).expect("no further than there are bytes");
+                outlet.advance(count);
+            }
+        }
+    }
+}
+
+impl Drop for Placeholder {
+    fn drop(&mut self) {
+        // The next placeholder would be taken for this one.
+        if self.left > 0 {
+            self.outlet.lock().is_broken = true;
+        }
+    }
+}
+
+/// A client's socket, into which an outlet leads.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    stream: TcpStream,
+    outlet: Arc<Outlet>,
+}
+
+impl Outgoing {
+    pub(super) const fn new(stream: TcpStream, outlet: Arc<Outlet>) -> Self {
+        Self { stream, outlet }
+    }
+
+    /// Tries to write whenever the socket is ready, until it takes something.
+    fn poll_ready(
+        &self,
+        cx: &mut Context<'_>,
+        mut write: impl FnMut() -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.stream.poll_write_ready(cx))?;
+            match self.stream.try_io(Interest::WRITABLE, &mut write) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                written => return Poll::Ready(written),
+            }
+        }
+    }
+}
+
+impl AsyncRead for Outgoing {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Outgoing {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.outlet.next(&[IoSlice::new(bytes)])? {
+            Next::Piped(most) => self.poll_ready(cx, || self.outlet.send(&self.stream, most)),
+            Next::Slices | Next::Before(_) => Pin::new(&mut self.stream).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.outlet.next(slices)? {
+            Next::Slices => Pin::new(&mut self.stream).poll_write_vectored(cx, slices),
+            Next::Before(count) => {
+                self.poll_ready(cx, || send_with_more_to_come(&self.stream, &slices[..count]))
+            }
+            Next::Piped(most) => self.poll_ready(cx, || self.outlet.send(&self.stream, most)),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        // Without it hyper would copy what it is given.
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// Sends what more follows at once, so that a head leaves in one packet with the body's first bytes.
+#[cfg(target_os = "linux")]
+fn send_with_more_to_come(socket: &TcpStream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    use rustix::io::retry_on_intr;
+    use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
+
+    let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
+    let send = || sendmsg(socket, slices, &mut SendAncillaryBuffer::default(), flags);
+    Ok(retry_on_intr(send)?)
+}
+
+/// Elsewhere there are no bytes in pipes which could follow.
+#[cfg(not(target_os = "linux"))]
+fn send_with_more_to_come(socket: &TcpStream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    socket.try_write_vectored(slices)
+}
+
+#[cfg(test)]
+mod tests;

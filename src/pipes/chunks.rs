@@ -37,3 +37,41 @@ pub fn poll_data<B: Body<Data = Bytes> + ?Sized>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderMap;
+    use http_body::Frame;
+
+    use super::*;
+
+    /// Gives its frames from the last to the first.
+    struct InMemory(Vec<Result<Frame<Bytes>, &'static str>>);
+
+    impl Body for InMemory {
+        type Data = Bytes;
+        type Error = &'static str;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, &'static str>>> {
+            Poll::Ready(self.0.pop())
+        }
+    }
+
+    impl Chunks for InMemory {}
+
+    #[tokio::test]
+    async fn a_body_in_memory_gives_its_data() {
+        let data = |bytes| Ok(Frame::data(Bytes::from_static(bytes)));
+        let trailers = Ok(Frame::trailers(HeaderMap::new()));
+        let mut body = InMemory(vec![Err("broke"), trailers, data(b"b"), data(b"a")]);
+        let mut given = Vec::new();
+        while let Some(chunk) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_chunk(cx)).await
+        {
+            given.push(chunk.map(|chunk| chunk.into_bytes().unwrap()));
+        }
+        assert_eq!(given, [Ok("a".into()), Ok("b".into()), Err("broke")]);
+    }
+}

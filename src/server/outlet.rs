@@ -37,7 +37,7 @@ struct State {
 }
 
 /// What is next to be written.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
     /// All the slices, as they are.
     Slices,
@@ -72,11 +72,16 @@ impl Outlet {
             // A placeholder for nothing, or none for something: it was copied, and the copy is here.
             _ => None,
         };
-        state.is_broken |= next.is_none();
+        if next.is_none() {
+            state.is_broken = true;
+            // No client can bring this about.
+            tracing::error!("an answer was cut off: its bytes in pipes were not written as given");
+        }
         next.ok_or_else(broken)
     }
 
-    /// Sends what comes next, as much as the socket takes at once of at most so many bytes.
+    /// Sends what comes next, as much as the socket takes at once of at most so many bytes. Where the
+    /// client has gone this raises SIGPIPE, which every program in Rust ignores from its start.
     ///
     /// # Errors
     /// Of the socket; [`WouldBlock`](io::ErrorKind::WouldBlock) if it takes nothing now.

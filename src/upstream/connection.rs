@@ -18,17 +18,22 @@ use crate::pipes::{Piped, Pipes};
 /// large bodies, and is about what one stalled reader holds.
 const READ_BYTES: usize = 64 * 1024;
 
-/// How much is read at once while a head is awaited: more than most heads, and little of the body,
-/// which had better stay where it is if it can be passed on from there.
-const HEAD_READ_BYTES: usize = 4 * 1024;
+/// How much is read at once while a head is awaited: all of most thumbnails with their heads, and the
+/// largest record of TLS (RFC 8446 §5.1).
+const HEAD_READ_BYTES: usize = 16 * 1024;
 
-/// The same where every record is unpacked in memory: the largest record (RFC 8446 §5.1).
-const HEAD_READ_BYTES_TLS: usize = 16 * 1024;
+/// The same where the body of the last answer was passed on without being read, as that of the next one
+/// may be: more than most heads, and little else.
+const BARE_HEAD_READ_BYTES: usize = 2 * 1024;
 
 pub(super) struct Connection {
     stream: Stream,
     /// What has come and was not taken.
     received: BytesMut,
+    /// The most that was made room for at once, in bytes.
+    room: usize,
+    /// Whether some of the last body was taken into a pipe.
+    has_piped: bool,
     /// Whether another question may follow.
     is_reusable: bool,
 }
@@ -36,19 +41,32 @@ pub(super) struct Connection {
 impl Connection {
     /// Takes over a connected stream.
     pub(super) fn new(stream: Stream) -> Box<Self> {
-        Box::new(Self { stream, received: BytesMut::new(), is_reusable: true })
+        Box::new(Self {
+            stream,
+            received: BytesMut::new(),
+            room: 0,
+            has_piped: false,
+            is_reusable: true,
+        })
     }
 
     /// Writes a question and waits for the head of its answer, which is to a HEAD if `is_head` says so.
     pub(super) async fn ask(&mut self, question: &[u8], is_head: bool) -> Result<Head, SendError> {
         let mut unsent = question;
+        let room = if std::mem::take(&mut self.has_piped) {
+            BARE_HEAD_READ_BYTES
+        } else {
+            HEAD_READ_BYTES
+        };
         let mut scan = Scan::default();
         poll_fn(|cx| {
-            // A server may answer before it has heard everything: both sides are looked after.
-            if let Poll::Ready(Err(error)) = self.poll_send(cx, &mut unsent) {
-                return Poll::Ready(Err(error.into()));
-            }
-            let head = ready!(self.poll_head(cx, &mut scan, is_head))?;
+            // A server may answer before it has heard everything, and stop listening.
+            let sent = self.poll_send(cx, &mut unsent);
+            let head = match (self.poll_head(cx, &mut scan, room, is_head), sent) {
+                (Poll::Ready(head), _) => head?,
+                (Poll::Pending, Poll::Ready(Err(error))) => return Poll::Ready(Err(error.into())),
+                (Poll::Pending, _) => return Poll::Pending,
+            };
             self.is_reusable = unsent.is_empty() && !head.is_last;
             Poll::Ready(Ok(head))
         })
@@ -69,12 +87,9 @@ impl Connection {
         &mut self,
         cx: &mut Context<'_>,
         scan: &mut Scan,
+        room: usize,
         is_head: bool,
     ) -> Poll<Result<Head, SendError>> {
-        let room = match self.stream {
-            Stream::Plain(_) => HEAD_READ_BYTES,
-            Stream::Tls(_) => HEAD_READ_BYTES_TLS,
-        };
         loop {
             if let Some(end) = scan.find_end(&self.received)? {
                 let head = self.received.split_to(end).freeze();
@@ -96,6 +111,7 @@ impl Connection {
         room: usize,
     ) -> Poll<io::Result<usize>> {
         self.received.reserve(room);
+        self.room = self.room.max(room);
         pin!(self.stream.read_buf(&mut self.received)).poll(cx)
     }
 
@@ -111,7 +127,7 @@ impl Connection {
     /// Takes what comes next of a body of which so much is left into a pipe; `None` if it must be
     /// copied.
     pub(super) fn poll_pipe(
-        &self,
+        &mut self,
         cx: &mut Context<'_>,
         pipes: &Arc<Pipes>,
         left: u64,
@@ -123,7 +139,10 @@ impl Connection {
             let fill = || pipes.fill(socket, most).transpose();
             match socket.try_io(tokio::io::Interest::READABLE, fill) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                filled => return Poll::Ready(filled),
+                filled => {
+                    self.has_piped = matches!(filled, Ok(Some(_)));
+                    return Poll::Ready(filled);
+                }
             }
         }
     }
@@ -133,19 +152,22 @@ impl Connection {
         &self.received
     }
 
-    /// Takes so much of it.
+    /// Takes so much of it. The room is used again once nobody has anything of it any more.
     pub(super) fn take(&mut self, length: usize) -> Bytes {
-        match length == self.received.len() {
-            // Nothing is left for which the rest of the room would be.
-            true => std::mem::take(&mut self.received).freeze(),
-            false => self.received.split_to(length).freeze(),
-        }
+        self.received.split_to(length).freeze()
     }
 
     /// Whether another question may be asked, now that the answer has come to its end.
     pub(super) fn is_reusable(&self) -> bool {
         // What nobody has asked for is never the next answer.
         self.is_reusable && self.received.is_empty()
+    }
+
+    /// Lets go of room that only a body has a use for.
+    pub(super) fn rest(&mut self) {
+        if self.room > HEAD_READ_BYTES {
+            (self.received, self.room) = (BytesMut::new(), 0);
+        }
     }
 
     /// Whether the connection is open and has received nothing that nobody asked for.

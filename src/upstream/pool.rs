@@ -52,10 +52,11 @@ impl Pool {
     }
 
     /// Gives a connection back, if it can be used again.
-    pub(super) fn give_back(&self, origin: &Origin, connection: Box<Connection>) {
+    pub(super) fn give_back(&self, origin: &Origin, mut connection: Box<Connection>) {
         if !connection.is_reusable() {
             return;
         }
+        connection.rest();
         let idle = Idle { connection, since: Instant::now() };
         let mut map = self.lock();
         // The key is cloned only for an origin's first connection.

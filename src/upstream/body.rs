@@ -164,7 +164,7 @@ impl Chunks for Body {
     /// In a pipe if they are many, and have not been read already.
     fn poll_chunk(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled<Chunk> {
         let this = &mut *self;
-        let (Left::Counted(left @ WORTH_A_PIPE..), Some(lease)) = (&mut this.left, &mut this.lease)
+        let (Left::Counted(left @ WORTH_A_PIPE..), Some(lease)) = (&mut this.left, &this.lease)
         else {
             return this.poll_bytes(cx).map_ok(Chunk::Here);
         };

@@ -6,7 +6,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut as _, Bytes, BytesMut};
 use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWrite as _, ReadBuf};
 
 use super::SendError;
@@ -18,13 +18,9 @@ use crate::pipes::{Piped, Pipes};
 /// large bodies, and is about what one stalled reader holds.
 const READ_BYTES: usize = 64 * 1024;
 
-/// How much is read at once while a head is awaited: all of most thumbnails with their heads, and the
-/// largest record of TLS (RFC 8446 §5.1).
-const HEAD_READ_BYTES: usize = 16 * 1024;
-
-/// The same where the body of the last answer was passed on without being read, as that of the next one
-/// may be: more than most heads, and little else.
-const BARE_HEAD_READ_BYTES: usize = 2 * 1024;
+/// How much is read at once while a head is awaited: more than most heads, and little of the body, which
+/// had better stay where it is if it can be passed on from there.
+const HEAD_READ_BYTES: usize = 2 * 1024;
 
 pub(super) struct Connection {
     stream: Stream,
@@ -32,8 +28,6 @@ pub(super) struct Connection {
     received: BytesMut,
     /// The most that was made room for at once, in bytes.
     room: usize,
-    /// Whether some of the last body was taken into a pipe.
-    has_piped: bool,
     /// Whether another question may follow.
     is_reusable: bool,
 }
@@ -41,28 +35,17 @@ pub(super) struct Connection {
 impl Connection {
     /// Takes over a connected stream.
     pub(super) fn new(stream: Stream) -> Box<Self> {
-        Box::new(Self {
-            stream,
-            received: BytesMut::new(),
-            room: 0,
-            has_piped: false,
-            is_reusable: true,
-        })
+        Box::new(Self { stream, received: BytesMut::new(), room: 0, is_reusable: true })
     }
 
     /// Writes a question and waits for the head of its answer, which is to a HEAD if `is_head` says so.
     pub(super) async fn ask(&mut self, question: &[u8], is_head: bool) -> Result<Head, SendError> {
         let mut unsent = question;
-        let room = if std::mem::take(&mut self.has_piped) {
-            BARE_HEAD_READ_BYTES
-        } else {
-            HEAD_READ_BYTES
-        };
         let mut scan = Scan::default();
         poll_fn(|cx| {
             // A server may answer before it has heard everything, and stop listening.
             let sent = self.poll_send(cx, &mut unsent);
-            let head = match (self.poll_head(cx, &mut scan, room, is_head), sent) {
+            let head = match (self.poll_head(cx, &mut scan, is_head), sent) {
                 (Poll::Ready(head), _) => head?,
                 (Poll::Pending, Poll::Ready(Err(error))) => return Poll::Ready(Err(error.into())),
                 (Poll::Pending, _) => return Poll::Pending,
@@ -87,7 +70,6 @@ impl Connection {
         &mut self,
         cx: &mut Context<'_>,
         scan: &mut Scan,
-        room: usize,
         is_head: bool,
     ) -> Poll<Result<Head, SendError>> {
         loop {
@@ -98,7 +80,7 @@ impl Connection {
                     // One that only announces the next.
                     None => *scan = Scan::default(),
                 }
-            } else if ready!(self.poll_receive(cx, room))? == 0 {
+            } else if ready!(self.poll_receive(cx, HEAD_READ_BYTES))? == 0 {
                 return Poll::Ready(Err(SendError::Closed));
             }
         }
@@ -112,7 +94,9 @@ impl Connection {
     ) -> Poll<io::Result<usize>> {
         self.received.reserve(room);
         self.room = self.room.max(room);
-        pin!(self.stream.read_buf(&mut self.received)).poll(cx)
+        // There may be more room than that, from before.
+        let mut room = (&mut self.received).limit(room);
+        pin!(self.stream.read_buf(&mut room)).poll(cx)
     }
 
     /// Receives more of a body of which so much is left, if nothing is here that was not taken; 0 at the
@@ -127,7 +111,7 @@ impl Connection {
     /// Takes what comes next of a body of which so much is left into a pipe; `None` if it must be
     /// copied.
     pub(super) fn poll_pipe(
-        &mut self,
+        &self,
         cx: &mut Context<'_>,
         pipes: &Arc<Pipes>,
         left: u64,
@@ -139,10 +123,7 @@ impl Connection {
             let fill = || pipes.fill(socket, most).transpose();
             match socket.try_io(tokio::io::Interest::READABLE, fill) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                filled => {
-                    self.has_piped = matches!(filled, Ok(Some(_)));
-                    return Poll::Ready(filled);
-                }
+                filled => return Poll::Ready(filled),
             }
         }
     }

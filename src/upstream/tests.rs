@@ -482,11 +482,11 @@ async fn a_large_body_stays_in_the_kernel() {
     let server = Scripted::start(vec![script]).await;
     let client = client();
     // Over the same connection: there is no other.
-    for beginning in [16 * 1024, 2 * 1024] {
+    for _ in 0..2 {
         let (bytes, piped, error) =
             pass_on(send(&client, &server).await.unwrap().into_body()).await;
         assert_eq!((bytes == large, error), (true, None));
-        assert!(piped >= large.len() - beginning - 16 * 1024, "{piped}");
+        assert!(piped >= large.len() - 2 * 16 * 1024, "{piped}");
     }
     let (bytes, piped, error) = pass_on(send(&client, &server).await.unwrap().into_body()).await;
     assert_eq!((&bytes[..], piped, error), (&b"hello"[..], 0, None));

@@ -116,9 +116,9 @@ def start_floor(work, name, answers):
     return Peer.start([build_bench("floor"), "PORT", path], name, work)
 
 
-def start_copier(work, cdn):
-    """`copier.rs` before this CDN."""
-    return Peer.start([build_bench("copier"), "PORT", cdn.port], "copier", work)
+def start_relay(work, cdn):
+    """`relay.rs` before this CDN."""
+    return Peer.start([build_bench("relay"), "PORT", cdn.port], "relay", work)
 
 
 def answer_of(port, method, path, body=None, headers=None):

@@ -6,7 +6,7 @@ from .goals import GOALS
 from .load import CLIENTS, Subject, beside, measure, ratios
 from .machine import Unfit
 from .outcome import Judged, Outcome
-from .peers import start_copier
+from .peers import start_relay
 from .servers import LOGGING, Gateway, request, start_cdn, start_peer
 
 #: Proxying is compared, not what goes to storage beside it; and the CDN, which shares its core with the load,
@@ -19,8 +19,8 @@ FirstByteTimeout = "60s"
 StallTimeout = "60s"
 """
 
-#: The least that passing bytes on costs: see `copier.rs`.
-_FLOOR = "floor: bytes copied"
+#: The least that passing bytes on costs: see `relay.rs`.
+_FLOOR = "floor: bytes passed on"
 
 #: How many read large bodies at once: each is to come to its end within a run.
 FEW = 8
@@ -30,11 +30,11 @@ SIZES = {"10 KiB": 10 * 1024, "50 KiB": 50 * 1024, "1 MiB": 1024 * 1024, "64 MiB
 
 def run(binaries, work, options, say):
     cdn = start_cdn(work)
-    nginx, copier = start_peer(work, cdn), start_copier(work, cdn)
+    nginx, relay = start_peer(work, cdn), start_relay(work, cdn)
     gateways = start_gateways(binaries, work, cdn)
     parts = []
     for size_name, size in SIZES.items():
-        runs = compare(size_name, size, nginx, "nginx proxy_pass", gateways, work, options, say, copier)
+        runs = compare(size_name, size, nginx, "nginx proxy_pass", gateways, work, options, say, relay)
         parts += _judged(size_name, runs, "nginx proxy_pass", f"proxy.{size_name.replace(' ', '')}")
     return Outcome("Reads from the CDN", parts)
 
@@ -50,9 +50,9 @@ def start_gateways(binaries, work, cdn, environment=None):
     }
 
 
-def compare(size_name, size, nginx, nginx_name, gateways, work, options, say, copier=None):
+def compare(size_name, size, nginx, nginx_name, gateways, work, options, say, relay=None):
     """The runs with a new object of this size, read through nginx, the gateways and, if there is one, the
-    copier."""
+    relay."""
     say(f"reads of {size_name}")
     main = gateways["gateway, log to a file"]
     key = main.presign()["key"]
@@ -65,9 +65,9 @@ def compare(size_name, size, nginx, nginx_name, gateways, work, options, say, co
         _check(gateway.port, path, content, gateway=True)
         subjects.append(Subject(name, gateway.process, gateway.port, path, clients=clients))
     _check(nginx.port, f"/images/{key}", content, gateway=False)
-    if copier:
-        _check(copier.port, f"/images/{key}", content, gateway=False)
-        subjects.append(Subject(_FLOOR, copier.process, copier.port, f"/images/{key}", clients=clients))
+    if relay:
+        _check(relay.port, f"/images/{key}", content, gateway=False)
+        subjects.append(Subject(_FLOOR, relay.process, relay.port, f"/images/{key}", clients=clients))
     runs = measure(subjects, options.rounds, options.seconds, say)
     for gateway in gateways.values():
         _no_fallback(gateway)

@@ -1,16 +1,21 @@
 //! The least that passing bytes on costs in this stack: tokio, on one thread, with one connection to
-//! the CDN for each client's, and of HTTP only where a body begins and how long it is. A subject of
-//! `bench/run proxy`: `copier PORT CDN_PORT`.
+//! the CDN for each client's, and of HTTP only where a body begins and how long it is. What follows
+//! the head stays in the kernel (`splice`). A subject of `bench/run proxy`: `relay PORT CDN_PORT`.
 
 #![allow(clippy::print_stdout)]
 
 use std::io;
+use std::os::fd::OwnedFd;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use rustix::pipe::{PipeFlags, SpliceFlags, pipe_with, splice};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Interest};
 use tokio::net::{TcpListener, TcpStream};
 
-/// What the gateway reads at once.
-const BUFFER_BYTES: usize = 64 * 1024;
+/// What the gateway reads at once while it waits for a head.
+const HEAD_BYTES: usize = 2 * 1024;
+
+/// What a pipe holds, as it comes.
+const PIPE_BYTES: usize = 64 * 1024;
 
 /// Far more than a request of the load.
 const MAX_REQUEST_BYTES: usize = 16 * 1024;
@@ -40,8 +45,9 @@ async fn pass_on(mut client: TcpStream, cdn: u16) -> io::Result<()> {
     client.set_nodelay(true)?;
     let mut cdn = TcpStream::connect(("127.0.0.1", cdn)).await?;
     cdn.set_nodelay(true)?;
+    let pipe = pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC)?;
     let mut request = vec![0; MAX_REQUEST_BYTES];
-    let mut buffer = vec![0; BUFFER_BYTES];
+    let mut head = vec![0; HEAD_BYTES];
     loop {
         // The load's requests come in one piece.
         let length = client.read(&mut request).await?;
@@ -49,18 +55,35 @@ async fn pass_on(mut client: TcpStream, cdn: u16) -> io::Result<()> {
             return Ok(());
         }
         cdn.write_all(&request[..length]).await?;
-        let mut left = None;
-        while left != Some(0) {
-            let length = cdn.read(&mut buffer).await?;
-            if length == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            let bytes = &buffer[..length];
-            let expected = left.or_else(|| length_of(bytes)).ok_or(io::ErrorKind::InvalidData)?;
-            left = Some(expected.saturating_sub(length));
-            client.write_all(bytes).await?;
+        let length = cdn.read(&mut head).await?;
+        let whole = length_of(&head[..length]).ok_or(io::ErrorKind::InvalidData)?;
+        client.write_all(&head[..length]).await?;
+        splice_on(&cdn, &pipe, &client, whole.saturating_sub(length)).await?;
+    }
+}
+
+/// Moves so many bytes from the CDN to the client.
+async fn splice_on(
+    cdn: &TcpStream,
+    (reader, writer): &(OwnedFd, OwnedFd),
+    client: &TcpStream,
+    mut left: usize,
+) -> io::Result<()> {
+    let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
+    while left > 0 {
+        let most = left.min(PIPE_BYTES);
+        let fill = || Ok(splice(cdn, None, writer, None, most, flags)?);
+        let mut held = cdn.async_io(Interest::READABLE, fill).await?;
+        if held == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        left -= held;
+        while held > 0 {
+            let drain = || Ok(splice(reader, None, client, None, held, flags)?);
+            held -= client.async_io(Interest::WRITABLE, drain).await?;
         }
     }
+    Ok(())
 }
 
 /// How long the answer is that begins with these bytes, head and body: what nginx writes as the head

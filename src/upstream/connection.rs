@@ -92,9 +92,12 @@ impl Connection {
         cx: &mut Context<'_>,
         room: usize,
     ) -> Poll<io::Result<usize>> {
-        self.received.reserve(room);
-        self.room = self.room.max(room);
-        // There may be more room than that, from before.
+        // What is left of the room from before is used up first: a trickle must not have a new one for
+        // each of its drops.
+        if self.received.capacity() - self.received.len() < room.min(HEAD_READ_BYTES) {
+            self.received.reserve(room);
+            self.room = self.room.max(room);
+        }
         let mut room = (&mut self.received).limit(room);
         pin!(self.stream.read_buf(&mut room)).poll(cx)
     }

@@ -19,6 +19,7 @@ mod origin;
 mod pool;
 mod question;
 mod stream;
+mod whole;
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -32,6 +33,7 @@ pub use body::{Body, BodyError};
 pub use error::SendError;
 pub use guard::{AddressPolicy, ForbiddenAddress};
 pub use origin::Origin;
+pub use whole::read_answer;
 
 use connection::Connection;
 use dial::Dialer;

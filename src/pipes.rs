@@ -24,12 +24,12 @@ pub const PIPE_BYTES: usize = 64 * 1024;
 /// are given a single page (pipe(7), `pipe-user-pages-soft`).
 const MAX_PIPES: usize = 1_000;
 
-/// Which part of the file descriptors that the process may have is for pipes, of two descriptors
+/// One in so many of the file descriptors that the process may have is for pipes, of two descriptors
 /// each. Most are for connections.
 const DESCRIPTORS_FOR_PIPES: u64 = 4;
 
-/// How many pipes are kept that nothing is in.
-const MAX_SPARE: usize = 64;
+/// One in so many of the pipes that there may be is kept when nothing is in it.
+const SPARE: usize = 4;
 
 /// Bytes of a body.
 #[derive(Debug)]
@@ -203,7 +203,7 @@ impl Pipes {
     /// A pipe with something in it is never used again.
     fn give_back(&self, pipe: Pipe, is_empty: bool) {
         let mut state = self.lock();
-        if is_empty && state.spare.len() < MAX_SPARE {
+        if is_empty && state.spare.len() < self.most.div_ceil(SPARE) {
             state.spare.push(pipe);
         } else {
             state.open -= 1;

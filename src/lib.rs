@@ -5,6 +5,7 @@ pub mod actions;
 pub mod apps;
 pub mod background;
 pub mod cdn;
+mod chunked;
 pub mod command;
 pub mod config;
 pub mod dev;

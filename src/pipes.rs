@@ -20,8 +20,8 @@ pub use chunks::{Chunks, poll_data};
 /// where bytes are copied.
 pub const PIPE_BYTES: usize = 64 * 1024;
 
-/// How many pipes there may be. A user who is not root may have 1,024 of this size; those beyond
-/// are given a single page (pipe(7), `pipe-user-pages-soft`).
+/// How many pipes there may be. A user who is not root may have 1,024 of this size, in all processes;
+/// those beyond are shorter (pipe(7), `pipe-user-pages-soft`), and not used.
 const MAX_PIPES: usize = 1_000;
 
 /// One in so many of the file descriptors that the process may have is for pipes, of two descriptors
@@ -179,11 +179,13 @@ impl Pipes {
         let filled = kernel::pass(socket, &pipe.writer, most.min(PIPE_BYTES));
         let left = *filled.as_ref().unwrap_or(&0);
         let piped = Piped { pipe: Some(pipe), left, pipes: Arc::clone(self) };
-        Some(match filled {
-            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(_) => Ok(piped),
-            Err(error) => Err(error),
-        })
+        match filled {
+            Ok(0) => Some(Err(io::ErrorKind::UnexpectedEof.into())),
+            Ok(_) => Some(Ok(piped)),
+            // Of the call, which some sandboxes do not have, and not of the socket.
+            Err(error) if is_refusal(error.kind()) => None,
+            Err(error) => Some(Err(error)),
+        }
     }
 
     fn take(&self) -> Option<Pipe> {
@@ -215,18 +217,27 @@ impl Pipes {
     }
 }
 
+fn is_refusal(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
+    matches!(kind, InvalidInput | PermissionDenied | Unsupported)
+}
+
 #[cfg(target_os = "linux")]
 mod kernel {
     use std::io;
     use std::os::fd::AsFd;
 
     use rustix::io::retry_on_intr;
-    use rustix::pipe::{PipeFlags, SpliceFlags, pipe_with, splice};
+    use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_getpipe_size, pipe_with, splice};
 
-    use super::Pipe;
+    use super::{PIPE_BYTES, Pipe};
 
     pub(super) fn open() -> io::Result<Pipe> {
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        // Users who have many pipes are given short ones, which cost more than copying.
+        if fcntl_getpipe_size(&writer)? < PIPE_BYTES {
+            return Err(io::ErrorKind::QuotaExceeded.into());
+        }
         Ok(Pipe { reader, writer })
     }
 
@@ -254,7 +265,7 @@ mod kernel {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 mod tests {
     use std::io::{ErrorKind, Read as _, Write as _};
     use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -312,6 +323,13 @@ mod tests {
         drop(sender);
         assert_eq!(fill(&pipes, &from, 1).unwrap_err().kind(), ErrorKind::UnexpectedEof);
         assert_eq!(pipes.lock().open, 1, "the same pipe each time");
+    }
+
+    #[test]
+    fn what_cannot_be_passed_on_is_to_be_copied() {
+        // A directory gives no bytes to anybody.
+        let directory = std::fs::File::open("/").unwrap();
+        assert!(Pipes::new().fill(&directory, 1).is_none());
     }
 
     #[test]

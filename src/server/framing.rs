@@ -1,8 +1,8 @@
 //! Whose bytes are whose on a client's connection: heads, and what follows each. A byte of a body
 //! is never taken for one of a head, and no head is passed on that was not judged.
 
+use crate::chunked::{Chunked, Walked};
 use crate::http::Problem;
-use crate::upstream::chunked::{Chunked, Walked};
 
 use super::head::{Extent, Scan, judge};
 

@@ -9,10 +9,10 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 use super::Origin;
-use super::chunked::{Chunked, Piece};
 use super::connection::Connection;
 use super::head::Extent;
 use super::pool::Pool;
+use crate::chunked::{Chunked, Piece};
 use crate::pipes::{Chunk, Chunks};
 
 /// The body of an upstream's response. It reads only when it is read. When it ends, its connection
@@ -30,13 +30,35 @@ const DISCARDED_BYTES: usize = 16 * 1024;
 /// what copying so much costs.
 const WORTH_A_PIPE: u64 = 16 * 1024;
 
+/// How much framing one byte of data may have, in bytes: a size of 16 digits and two line ends.
+const FRAMING_BYTES: u64 = 20;
+
+/// How much framing there may be beyond that, for extensions and trailers, which nobody reads. Without a
+/// limit a body could come forever without a byte of data, and who waits for one would not even notice
+/// how long.
+const SPARE_FRAMING_BYTES: u64 = 16 * 1024;
+
 /// What is still to come.
 enum Left {
     /// So many bytes; never 0.
     Counted(u64),
-    Chunked(Chunked),
+    Chunked(InChunks),
     UntilClose,
     Nothing,
+}
+
+/// A body in chunks.
+struct InChunks {
+    coding: Chunked,
+    /// How many bytes more of framing may come than the data explains.
+    spare: u64,
+}
+
+/// What was taken of a body in chunks.
+enum Taken {
+    Data(Bytes),
+    Framing,
+    End,
 }
 
 /// A connection that is busy with one body.
@@ -72,7 +94,7 @@ impl Body {
         let left = match extent {
             Extent::Counted(0) => Left::Nothing,
             Extent::Counted(length) => Left::Counted(length),
-            Extent::Chunked => Left::Chunked(Chunked::new()),
+            Extent::Chunked => Left::Chunked(InChunks::new()),
             Extent::UntilClose => Left::UntilClose,
         };
         let mut body = Self { left, lease: Some(Lease { connection, pool, origin }) };
@@ -115,18 +137,14 @@ impl Body {
                     *left -= length as u64;
                     Some(connection.take(length))
                 }
-                Left::Chunked(chunks) => match chunks.step(connection.received()) {
-                    Piece::Data(length) => Some(connection.take(length)),
-                    Piece::Framing(length) => {
-                        connection.take(length);
-                        None
-                    }
-                    Piece::End(length) => {
-                        connection.take(length);
+                Left::Chunked(chunks) => match chunks.take(connection) {
+                    Ok(Taken::Data(bytes)) => Some(bytes),
+                    Ok(Taken::Framing) => None,
+                    Ok(Taken::End) => {
                         self.left = Left::Nothing;
                         None
                     }
-                    Piece::Astray(_) => return self.fail(BodyError::Protocol),
+                    Err(error) => return self.fail(error),
                 },
                 Left::UntilClose | Left::Nothing => Some(connection.take(held)),
             };
@@ -160,11 +178,35 @@ impl Body {
     }
 }
 
+impl InChunks {
+    const fn new() -> Self {
+        Self { coding: Chunked::new(), spare: SPARE_FRAMING_BYTES }
+    }
+
+    /// Takes what comes next of what was received, which is something.
+    fn take(&mut self, connection: &mut Connection) -> Result<Taken, BodyError> {
+        let piece = self.coding.step(connection.received());
+        let bytes = connection.take(piece.len());
+        let length = bytes.len() as u64;
+        match piece {
+            Piece::Data(_) => {
+                self.spare = self.spare.saturating_add(FRAMING_BYTES * length);
+                return Ok(Taken::Data(bytes));
+            }
+            Piece::Framing(_) | Piece::End(_) => {
+                self.spare = self.spare.checked_sub(length).ok_or(BodyError::Protocol)?;
+            }
+            Piece::Astray(_) => return Err(BodyError::Protocol),
+        }
+        Ok(if let Piece::End(_) = piece { Taken::End } else { Taken::Framing })
+    }
+}
+
 impl Chunks for Body {
     /// In a pipe if they are many, and have not been read already.
     fn poll_chunk(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled<Chunk> {
         let this = &mut *self;
-        let (Left::Counted(left @ WORTH_A_PIPE..), Some(lease)) = (&mut this.left, &this.lease)
+        let (Left::Counted(left @ WORTH_A_PIPE..), Some(lease)) = (&mut this.left, &mut this.lease)
         else {
             return this.poll_bytes(cx).map_ok(Chunk::Here);
         };

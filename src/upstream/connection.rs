@@ -6,8 +6,11 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
 use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWrite as _, ReadBuf};
+use tokio::task::coop::unconstrained;
 
 use super::SendError;
 use super::head::{Head, Scan, parse};
@@ -28,42 +31,65 @@ pub(super) struct Connection {
     received: BytesMut,
     /// The most that was made room for at once, in bytes.
     room: usize,
-    /// Whether another question may follow.
-    is_reusable: bool,
+    /// What was not written of the question; its answer may begin before.
+    unsent: Bytes,
+    /// Whether all of the question has left, also what TLS holds.
+    is_sent: bool,
+    /// Whether the connection ends with this answer.
+    is_last: bool,
 }
 
 impl Connection {
     /// Takes over a connected stream.
     pub(super) fn new(stream: Stream) -> Box<Self> {
-        Box::new(Self { stream, received: BytesMut::new(), room: 0, is_reusable: true })
+        Box::new(Self {
+            stream,
+            received: BytesMut::new(),
+            room: 0,
+            unsent: Bytes::new(),
+            is_sent: true,
+            is_last: false,
+        })
     }
 
     /// Writes a question and waits for the head of its answer, which is to a HEAD if `is_head` says so.
-    pub(super) async fn ask(&mut self, question: &[u8], is_head: bool) -> Result<Head, SendError> {
-        let mut unsent = question;
+    pub(super) async fn ask(&mut self, question: Bytes, is_head: bool) -> Result<Head, SendError> {
+        (self.unsent, self.is_sent) = (question, false);
         let mut scan = Scan::default();
         poll_fn(|cx| {
             // A server may answer before it has heard everything, and stop listening.
-            let sent = self.poll_send(cx, &mut unsent);
+            let sent = self.poll_send(cx);
             let head = match (self.poll_head(cx, &mut scan, is_head), sent) {
                 (Poll::Ready(head), _) => head?,
                 (Poll::Pending, Poll::Ready(Err(error))) => return Poll::Ready(Err(error.into())),
                 (Poll::Pending, _) => return Poll::Pending,
             };
-            self.is_reusable = unsent.is_empty() && !head.is_last;
+            self.is_last = head.is_last;
             Poll::Ready(Ok(head))
         })
         .await
     }
 
-    fn poll_send(&mut self, cx: &mut Context<'_>, unsent: &mut &[u8]) -> Poll<io::Result<()>> {
-        while !unsent.is_empty() {
-            match ready!(Pin::new(&mut self.stream).poll_write(cx, unsent))? {
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.unsent.is_empty() {
+            match ready!(Pin::new(&mut self.stream).poll_write(cx, &self.unsent))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                written => *unsent = &unsent[written..],
+                written => self.unsent.advance(written),
             }
         }
-        Pin::new(&mut self.stream).poll_flush(cx)
+        if !self.is_sent {
+            ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+            (self.unsent, self.is_sent) = (Bytes::new(), true);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Goes on with the question while its answer is read. A server that does not listen any more is
+    /// known by what it answers.
+    fn keep_sending(&mut self, cx: &mut Context<'_>) {
+        if !self.is_sent {
+            let _ = self.poll_send(cx);
+        }
     }
 
     fn poll_head(
@@ -78,7 +104,7 @@ impl Connection {
                 match parse(&head, is_head)? {
                     Some(head) => return Poll::Ready(Ok(head)),
                     // One that only announces the next.
-                    None => *scan = Scan::default(),
+                    None => scan.go_on()?,
                 }
             } else if ready!(self.poll_receive(cx, HEAD_READ_BYTES))? == 0 {
                 return Poll::Ready(Err(SendError::Closed));
@@ -105,6 +131,7 @@ impl Connection {
     /// Receives more of a body of which so much is left, if nothing is here that was not taken; 0 at the
     /// end.
     pub(super) fn poll_more(&mut self, cx: &mut Context<'_>, left: u64) -> Poll<io::Result<usize>> {
+        self.keep_sending(cx);
         match self.received.len() {
             0 => self.poll_receive(cx, READ_BYTES.min(usize::try_from(left).unwrap_or(READ_BYTES))),
             held => Poll::Ready(Ok(held)),
@@ -114,11 +141,12 @@ impl Connection {
     /// Takes what comes next of a body of which so much is left into a pipe; `None` if it must be
     /// copied.
     pub(super) fn poll_pipe(
-        &self,
+        &mut self,
         cx: &mut Context<'_>,
         pipes: &Arc<Pipes>,
         left: u64,
     ) -> Poll<io::Result<Option<Piped>>> {
+        self.keep_sending(cx);
         let Stream::Plain(socket) = &self.stream else { return Poll::Ready(Ok(None)) };
         let most = usize::try_from(left).unwrap_or(usize::MAX);
         loop {
@@ -144,7 +172,7 @@ impl Connection {
     /// Whether another question may be asked, now that the answer has come to its end.
     pub(super) fn is_reusable(&self) -> bool {
         // What nobody has asked for is never the next answer.
-        self.is_reusable && self.received.is_empty()
+        self.is_sent && !self.is_last && self.received.is_empty()
     }
 
     /// Lets go of room that only a body has a use for.
@@ -158,9 +186,24 @@ impl Connection {
     ///
     /// Reading is what notices that the server has closed it: nobody watches an idle connection.
     pub(super) fn is_idle(&mut self) -> bool {
+        self.is_reusable() && self.has_nothing_to_read()
+    }
+
+    fn has_nothing_to_read(&mut self) -> bool {
         let mut byte = [0];
-        let mut cx = Context::from_waker(Waker::noop());
-        let read = Pin::new(&mut self.stream).poll_read(&mut cx, &mut ReadBuf::new(&mut byte));
-        self.is_reusable() && read.is_pending()
+        match &mut self.stream {
+            // Of the socket itself: the runtime may not have heard yet of what has come.
+            Stream::Plain(socket) => {
+                let looked = recv(&*socket, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT);
+                looked.is_err_and(|error| error == Errno::AGAIN)
+            }
+            Stream::Tls(stream) => {
+                let mut cx = Context::from_waker(Waker::noop());
+                let mut room = ReadBuf::new(&mut byte);
+                let reading = poll_fn(|cx| Pin::new(&mut **stream).poll_read(cx, &mut room));
+                // A task that has used up its budget would be told that nothing has come.
+                pin!(unconstrained(reading)).poll(&mut cx).is_pending()
+            }
+        }
     }
 }

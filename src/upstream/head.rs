@@ -16,6 +16,9 @@ const MAX_HEAD_BYTES: usize = 32 * 1024;
 /// How many headers an answer may have: the largest of the servers that are common upstream has 40.
 const MAX_HEADERS: usize = 100;
 
+/// How many answers may come before the one that counts (RFC 9110 §15.2). More than one is rare.
+const MAX_ANNOUNCED: u8 = 16;
+
 /// A whole head.
 #[derive(Debug)]
 pub(super) struct Head {
@@ -46,9 +49,25 @@ pub(super) struct Scan {
     seen: usize,
     /// Where the line begins that was not seen to its end.
     line: usize,
+    /// How many heads came before it that only announced another one.
+    announced: u8,
 }
 
 impl Scan {
+    /// Goes on with the head that the last one has announced.
+    ///
+    /// # Errors
+    /// [`SendError::Protocol`] if there is no end to it.
+    pub(super) fn go_on(&mut self) -> Result<(), SendError> {
+        match self.announced {
+            MAX_ANNOUNCED => Err(malformed("one interim answer after the other")),
+            announced => {
+                *self = Self { announced: announced + 1, ..Self::default() };
+                Ok(())
+            }
+        }
+    }
+
     /// Looks for the end of the head that `bytes` begin with; they are those of the last call, and
     /// maybe more. Gives its length once it is whole.
     ///

@@ -9,7 +9,6 @@
 //! Made for GET and HEAD, and for small request bodies that are in memory.
 
 mod body;
-pub(crate) mod chunked;
 mod connection;
 mod dial;
 mod error;
@@ -103,26 +102,26 @@ impl Client {
         request: Request<Bytes>,
         timeouts: &Timeouts,
     ) -> Result<Response<Body>, SendError> {
-        let question = question::write(origin, &request);
+        let question = Bytes::from(question::write(origin, &request));
         let is_head = request.method() == Method::HEAD;
         // Only a request that may be repeated is tried on a connection that may be dead.
         if is_repeatable(&request)
             && let Some(pooled) = self.pool.take(origin)
         {
-            match self.exchange(pooled, origin, &question, is_head, timeouts).await {
+            match self.exchange(pooled, origin, question.clone(), is_head, timeouts).await {
                 Err(error) if error.means_stale_connection() => {}
                 outcome => return outcome,
             }
         }
         let fresh = self.dialer.connect(origin, timeouts.connect).await?;
-        self.exchange(fresh, origin, &question, is_head, timeouts).await
+        self.exchange(fresh, origin, question, is_head, timeouts).await
     }
 
     async fn exchange(
         &self,
         mut connection: Box<Connection>,
         origin: &Origin,
-        question: &[u8],
+        question: Bytes,
         is_head: bool,
         timeouts: &Timeouts,
     ) -> Result<Response<Body>, SendError> {

@@ -13,9 +13,13 @@ const USUAL_HEAD_BYTES: usize = 512;
 pub(super) fn write(origin: &Origin, request: &Request<Bytes>) -> Vec<u8> {
     let body = request.body();
     let mut wire = Vec::with_capacity(USUAL_HEAD_BYTES + body.len());
-    let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
     wire.extend_from_slice(request.method().as_str().as_bytes());
     wire.push(b' ');
+    let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+    // A query may stand alone in a URI, but not in a request.
+    if !target.starts_with(['/', '*']) {
+        wire.push(b'/');
+    }
     wire.extend_from_slice(target.as_bytes());
     wire.extend_from_slice(b" HTTP/1.1\r\nhost: ");
     wire.extend_from_slice(origin.host_header().as_bytes());
@@ -77,5 +81,7 @@ mod tests {
         let signed_length = Request::delete("/").header("content-length", "0");
         assert!(written(signed_length, "").contains("content-length: 0"));
         assert!(!written(Request::delete("/"), "").contains("content-length"));
+        let without_path = written(Request::get("http://cdn.test?x=1"), "");
+        assert!(without_path.starts_with("GET /?x=1 HTTP/1.1\r\n"), "{without_path}");
     }
 }

@@ -1,7 +1,6 @@
 //! The client against a scripted server on a raw socket.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -17,7 +16,8 @@ use super::dial::Dialer;
 use super::guard::AddressClass;
 use super::pool::Pool;
 use super::{AddressPolicy, Body, BodyError, Client, Origin, Repeatable, SendError, Timeouts};
-use crate::pipes::{Chunk, Chunks as _};
+
+mod bodies;
 
 const PATIENT: Timeouts =
     Timeouts { connect: Duration::from_secs(10), first_byte: Duration::from_secs(10) };
@@ -446,123 +446,4 @@ async fn a_reset_in_the_body_is_told_from_a_short_one() {
     assert_eq!(first, "hello");
     go.send(()).unwrap();
     assert_eq!(body.frame().await.unwrap().err(), Some(BodyError::Reset));
-}
-
-/// Its body can be told from any other one, and from itself moved.
-fn pattern(length: usize) -> Vec<u8> {
-    (0..length).map(|at| (at * 31 % 251) as u8).collect()
-}
-
-/// Reads a body as it is passed on; with it, how many of its bytes were never in this process.
-async fn pass_on(mut body: Body) -> (Vec<u8>, usize, Option<BodyError>) {
-    let (mut bytes, mut piped) = (Vec::new(), 0);
-    loop {
-        match std::future::poll_fn(|cx| Pin::new(&mut body).poll_chunk(cx)).await {
-            None => return (bytes, piped, None),
-            Some(Err(error)) => return (bytes, piped, Some(error)),
-            Some(Ok(chunk)) => {
-                if let Chunk::Piped(_) = chunk {
-                    piped += chunk.len();
-                }
-                bytes.extend(chunk.into_bytes().unwrap());
-            }
-        }
-    }
-}
-
-fn counted(body: &[u8]) -> Act {
-    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
-    Act::Write([head.as_bytes(), body].concat())
-}
-
-#[tokio::test]
-async fn a_large_body_stays_in_the_kernel() {
-    let large = pattern(3_000_000);
-    let script = vec![vec![counted(&large)], vec![counted(&large)], vec![text(HELLO)]];
-    let server = Scripted::start(vec![script]).await;
-    let client = client();
-    // Over the same connection: there is no other.
-    for _ in 0..2 {
-        let (bytes, piped, error) =
-            pass_on(send(&client, &server).await.unwrap().into_body()).await;
-        assert_eq!((bytes == large, error), (true, None));
-        assert!(piped >= large.len() - 2 * 16 * 1024, "{piped}");
-    }
-    let (bytes, piped, error) = pass_on(send(&client, &server).await.unwrap().into_body()).await;
-    assert_eq!((&bytes[..], piped, error), (&b"hello"[..], 0, None));
-}
-
-#[tokio::test]
-async fn what_has_no_length_or_is_small_is_read() {
-    let large = pattern(100_000);
-    let chunked = [
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n186A0\r\n",
-        &large[..],
-        b"\r\n0\r\n\r\n",
-    ];
-    let to_the_end = [b"HTTP/1.1 200 OK\r\n\r\n", &large[..]].concat();
-    for (act, expected) in [
-        (Act::Write(chunked.concat()), &large[..]),
-        (Act::Write(to_the_end), &large[..]),
-        (counted(&large[..15_000]), &large[..15_000]),
-    ] {
-        let server = Scripted::start(vec![vec![vec![act, Act::Close]]]).await;
-        let answer = send(&client(), &server).await.unwrap();
-        let (bytes, piped, error) = pass_on(answer.into_body()).await;
-        assert_eq!((bytes == expected, piped, error), (true, 0, None));
-    }
-}
-
-#[tokio::test]
-async fn a_body_that_breaks_in_the_kernel_tells_how() {
-    let large = pattern(1_000_000);
-    let Act::Write(whole) = counted(&large) else { unreachable!() };
-    let cut = Act::Write(whole[..500_000].to_vec());
-    let server = Scripted::start(vec![vec![vec![cut, Act::Close]]]).await;
-    let answer = send(&client(), &server).await.unwrap();
-    let (bytes, piped, error) = pass_on(answer.into_body()).await;
-    assert_eq!(error, Some(BodyError::Short));
-    assert_eq!((large.starts_with(&bytes), piped > 0), (true, true));
-}
-
-#[tokio::test]
-async fn without_a_pipe_a_large_body_is_read() {
-    let large = pattern(300_000);
-    let server = Scripted::start(vec![vec![vec![counted(&large)], vec![counted(&large)]]]).await;
-    let client = client();
-    let mut held = Vec::new();
-    let (sender, receiver) = std::os::unix::net::UnixStream::pair().unwrap();
-    // Every pipe there may be, each with something in it.
-    loop {
-        std::io::Write::write_all(&mut &sender, b"x").unwrap();
-        match client.pool.pipes().fill(&receiver, 1) {
-            Some(piped) => held.push(piped.unwrap()),
-            None => break,
-        }
-    }
-    let (bytes, piped, error) = pass_on(send(&client, &server).await.unwrap().into_body()).await;
-    assert_eq!((bytes == large, piped, error), (true, 0, None));
-    drop(held);
-    let (bytes, piped, error) = pass_on(send(&client, &server).await.unwrap().into_body()).await;
-    assert_eq!((bytes == large, piped > 0, error), (true, true, None));
-}
-
-/// Who answers before the question has ended is heard; what comes next on that connection could be the
-/// rest of the question's answer, so there is nothing next.
-#[tokio::test]
-async fn an_answer_before_the_end_of_the_question() {
-    let no = text("HTTP/1.1 413 Content Too Large\r\nContent-Length: 5\r\n\r\nhello");
-    let script = vec![vec![vec![no, Act::Wait]], vec![vec![text(HELLO)]]];
-    let server = Scripted::start(script).await;
-    let client = client();
-    // More than the sockets between them hold.
-    let large = Request::put("/").body(Bytes::from(vec![0; 32 << 20])).unwrap();
-    let answer = client.send(&server.origin, large, &PATIENT).await.unwrap();
-    assert_eq!(answer.status(), 413);
-    assert_eq!(read(answer.into_body()).await.unwrap(), "hello");
-    let answer = send(&client, &server).await.unwrap();
-    assert_eq!(
-        (answer.status().as_u16(), read(answer.into_body()).await.unwrap()),
-        (200, HELLO[HELLO.len() - 5..].into())
-    );
 }

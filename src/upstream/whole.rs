@@ -3,22 +3,23 @@
 use bytes::Bytes;
 use http::Response;
 
-use super::chunked::{Chunked, Piece};
 use super::head::{Extent, Scan, parse};
+use crate::chunked::{Chunked, Piece};
 
 /// Reads an answer to a GET, and how many of the bytes are its own; `None` if it is refused or is not
 /// whole. For the fuzzer.
 #[doc(hidden)]
 #[must_use]
 pub fn read_answer(bytes: &[u8]) -> Option<(Response<Vec<u8>>, usize)> {
-    let mut at = 0;
+    let (mut at, mut scan) = (0, Scan::default());
     let head = loop {
-        let end = Scan::default().find_end(&bytes[at..]).ok()??;
+        let end = scan.find_end(&bytes[at..]).ok()??;
         let head = Bytes::copy_from_slice(&bytes[at..at + end]);
         at += end;
         if let Some(head) = parse(&head, false).ok()? {
             break head;
         }
+        scan.go_on().ok()?;
     };
     let rest = &bytes[at..];
     let (body, length) = match head.extent {

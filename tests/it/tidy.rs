@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 /// Which rooms a room may import, from the bottom up. `ARCHITECTURE.md` draws the same table.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("domain", &[]),
+    ("chunked", &[]),
     ("pipes", &[]),
-    ("upstream", &["pipes"]),
+    ("upstream", &["chunked", "pipes"]),
     ("metrics", &["domain"]),
     ("traces", &["domain", "pipes", "upstream", "metrics"]),
     ("log", &["traces"]),
@@ -59,7 +60,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "traces",
         ],
     ),
-    ("server", &["domain", "http", "metrics", "pipes", "upstream"]),
+    ("server", &["domain", "http", "metrics", "chunked", "pipes"]),
     ("gateway", &["*"]),
     ("doctor", &["domain", "upstream", "storage", "cdn", "apps"]),
     ("dev", &["*"]),

@@ -2,7 +2,7 @@
 
 /// A place in a chunked body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Chunked {
+pub enum Chunked {
     /// Before the size of a chunk, or in it: what it comes to, and how many digits it has.
     Size { size: u64, digits: u8 },
     /// After the size; to the end of the line.
@@ -27,7 +27,7 @@ pub(crate) enum Chunked {
 
 /// What a run of bytes came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Walked {
+pub enum Walked {
     /// All of them belong to the body, and more do.
     On,
     /// So many belong to the body, which is whole.
@@ -38,7 +38,7 @@ pub(crate) enum Walked {
 
 /// What the next bytes are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Piece {
+pub enum Piece {
     /// So many are of the framing.
     Framing(usize),
     /// So many are data.
@@ -49,16 +49,26 @@ pub(crate) enum Piece {
     Astray(usize),
 }
 
+impl Piece {
+    /// How many bytes it is.
+    pub const fn len(self) -> usize {
+        match self {
+            Self::Framing(length) | Self::Data(length) => length,
+            Self::End(length) | Self::Astray(length) => length,
+        }
+    }
+}
+
 /// More digits do not fit.
 const MAX_DIGITS: u8 = 16;
 
 impl Chunked {
-    pub(crate) const fn new() -> Self {
+    pub const fn new() -> Self {
         Self::Size { size: 0, digits: 0 }
     }
 
     /// Goes on by these bytes, to the end of the body or of the bytes.
-    pub(crate) fn walk(&mut self, bytes: &[u8]) -> Walked {
+    pub fn walk(&mut self, bytes: &[u8]) -> Walked {
         let mut at = 0;
         while at < bytes.len() {
             match self.step(&bytes[at..]) {
@@ -71,7 +81,7 @@ impl Chunked {
     }
 
     /// Goes on by the first of these bytes, of which there are some: those that are of one kind.
-    pub(crate) fn step(&mut self, bytes: &[u8]) -> Piece {
+    pub fn step(&mut self, bytes: &[u8]) -> Piece {
         if let Self::Data { left } = *self {
             // As far as there is data; `left` is never 0.
             let taken = left.min(bytes.len() as u64);

@@ -8,19 +8,18 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
 use http::header::{
     ACCEPT_ENCODING, AGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE,
     DATE, ETAG, EXPIRES, HeaderName, IF_NONE_MATCH, LAST_MODIFIED, RANGE, RETRY_AFTER, VARY,
 };
 use http::response::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
 use crate::domain::{
     Caching, ETag, FallbackReason, RangeRequest, Representation, Shape, StoragePath, Stored,
 };
 use crate::traces::{Kind, Name, Span, Spanned, Value, pass_on};
-use crate::upstream::{Body, Client, Origin, Timeouts};
+use crate::upstream::{Body, Client, Origin, Question, Timeouts};
 
 use health::Fault;
 
@@ -31,9 +30,6 @@ pub const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
 
 /// The longest `If-None-Match` that is sent, in bytes: far more than the few tags of any cache.
 const MAX_CONDITION_BYTES: usize = 1024;
-
-/// How many headers a request has at most, in most cases.
-const USUAL_HEADERS: usize = 6;
 
 /// An app's CDN.
 #[derive(Clone)]
@@ -190,13 +186,7 @@ impl Cdn {
     /// # Errors
     /// [`CdnFailure`] where there is no answer at all.
     pub async fn send(&self, question: &CdnQuestion<'_>) -> Result<Response<Body>, CdnFailure> {
-        let mut request = self.request(question);
-        let signer = self.signer.as_deref();
-        if let Some(cookie) = signer.and_then(|signer| signer.cookie(SystemTime::now())) {
-            request.headers_mut().insert(COOKIE, cookie);
-        }
-        pass_on(request.headers_mut());
-        let sent = self.client.send(&self.origin, request, &self.timeouts).await;
+        let sent = self.client.ask(&self.origin, self.question(question), &self.timeouts).await;
         sent.map_err(|error| CdnFailure::new(verdict::reason_of(&error), error.to_string()))
     }
 
@@ -209,21 +199,16 @@ impl Cdn {
         judged.map_err(|failure| failure.shown_by(head))
     }
 
-    fn request(&self, question: &CdnQuestion<'_>) -> Request<Bytes> {
-        let method = if question.head_only { Method::HEAD } else { Method::GET };
-        let uri = [&*self.base_path, &question.path.to_url_path()].concat();
-        let mut request = Request::new(Bytes::new());
-        *request.method_mut() = method;
-        *request.uri_mut() = Uri::try_from(uri).expect("an encoded path is a valid URI");
-        let headers = request.headers_mut();
-        headers.reserve(USUAL_HEADERS);
-        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        headers.insert(CDN_LOOP, self.loop_token.clone());
-        if let Some(range) = question.range {
-            headers.insert(RANGE, ascii(range.to_string()));
+    fn question(&self, asked: &CdnQuestion<'_>) -> Question {
+        let path = [&*self.base_path, &asked.path.to_url_path()];
+        let mut question = Question::read(&self.origin, asked.head_only, path);
+        question.add(&ACCEPT_ENCODING, &HeaderValue::from_static("identity"));
+        question.add(&CDN_LOOP, &self.loop_token);
+        if let Some(range) = asked.range {
+            question.add(&RANGE, &ascii(range.to_string()));
         }
-        if !question.if_none_match.is_empty() {
-            let tags: Vec<&str> = question.if_none_match.iter().map(ETag::as_str).collect();
+        if !asked.if_none_match.is_empty() {
+            let tags: Vec<&str> = asked.if_none_match.iter().map(ETag::as_str).collect();
             let tags = tags.join(", ");
             // A tag with bytes beyond ASCII cannot be rebuilt from text: then there is no
             // condition, and the gateway evaluates it on the full answer. Nor is there one where the
@@ -231,10 +216,17 @@ impl Cdn {
             if let Ok(value) = HeaderValue::try_from(tags.as_str())
                 && tags.len() <= MAX_CONDITION_BYTES
             {
-                headers.insert(IF_NONE_MATCH, value);
+                question.add(&IF_NONE_MATCH, &value);
             }
         }
-        request
+        let signer = self.signer.as_deref();
+        if let Some(cookie) = signer.and_then(|signer| signer.cookie(SystemTime::now())) {
+            question.add(&COOKIE, &cookie);
+        }
+        let mut of_trace = HeaderMap::new();
+        pass_on(&mut of_trace);
+        question.add_all(&of_trace);
+        question
     }
 }
 

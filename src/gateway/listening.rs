@@ -59,8 +59,7 @@ pub(super) fn open_public(
     let door = Arc::new(door);
     spawn_listener(listening, metrics, move |listening, metrics, stop| {
         serve(listening, metrics, stop, move |request, peer| {
-            let door = Arc::clone(&door);
-            async move { door.handle(request, peer).await }
+            Arc::clone(&door).handle(request, peer)
         })
     })
 }

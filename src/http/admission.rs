@@ -1,8 +1,9 @@
 //! What is refused by the look of the request head alone, before anything is done for it.
 
 use http::header::{EXPECT, HOST, HeaderName, HeaderValue, UPGRADE};
+use http::request::Parts;
 use http::uri::Authority;
-use http::{HeaderMap, Request, Version};
+use http::{HeaderMap, Version};
 
 use crate::cdn::CDN_LOOP;
 
@@ -16,25 +17,37 @@ pub const MAX_TARGET_BYTES: usize = 2048;
 /// The largest head, in bytes: names, values, and the four that separate and end each line.
 pub const MAX_HEAD_BYTES: usize = 16 * 1024;
 
+/// Headers that few requests have, and that are looked at if one has any of them.
+static RARE: [HeaderName; 3] = [EXPECT, UPGRADE, CDN_LOOP];
+
 /// Checks a request head. What HTTP/1 says of the body's length was checked where its bytes were
 /// still to be seen (`server/head.rs`).
 ///
 /// # Errors
 /// The first thing that is wrong with it.
-pub fn check<B>(request: &Request<B>, loop_token: &HeaderValue) -> Result<(), Problem> {
-    if let Some(Refused(problem)) = request.extensions().get() {
+pub fn check(request: &Parts, loop_token: &HeaderValue) -> Result<(), Problem> {
+    if let Some(Refused(problem)) = request.extensions.get() {
         return Err(problem.clone());
     }
-    let headers = request.headers();
-    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    let headers = &request.headers;
+    let target = request.uri.path_and_query().map_or(0, |target| target.as_str().len());
     if target > MAX_TARGET_BYTES {
         return Err(Problem::UriTooLong);
     }
-    let line = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 4;
-    if headers.iter().map(line).sum::<usize>() > MAX_HEAD_BYTES {
+    let (mut size, mut has_rare) = (0, false);
+    for (name, value) in headers {
+        size += name.as_str().len() + value.len() + 4;
+        has_rare |= RARE.contains(name);
+    }
+    if size > MAX_HEAD_BYTES {
         return Err(Problem::HeadersTooLarge);
     }
     check_host(request)?;
+    if has_rare { check_rare(headers, loop_token) } else { Ok(()) }
+}
+
+/// Checks what few requests have.
+fn check_rare(headers: &HeaderMap, loop_token: &HeaderValue) -> Result<(), Problem> {
     let is_met = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
     if !headers.get_all(EXPECT).iter().all(is_met) {
         return Err(Problem::ExpectationFailed);
@@ -50,11 +63,11 @@ pub fn check<B>(request: &Request<B>, loop_token: &HeaderValue) -> Result<(), Pr
 }
 
 /// Whom the request is for must be said once (RFC 9112 §3.2, RFC 9113 §8.3.1).
-fn check_host<B>(request: &Request<B>) -> Result<(), Problem> {
-    let mut hosts = request.headers().get_all(HOST).iter();
+fn check_host(request: &Parts) -> Result<(), Problem> {
+    let mut hosts = request.headers.get_all(HOST).iter();
     let (host, second) = (hosts.next(), hosts.next());
-    if request.version() == Version::HTTP_2 {
-        let authority = request.uri().authority().map(Authority::as_str);
+    if request.version == Version::HTTP_2 {
+        let authority = request.uri.authority().map(Authority::as_str);
         let is_clear = match (authority, host) {
             // Names no user (RFC 9113 §8.3.1).
             (Some(authority), _) if authority.contains('@') => false,
@@ -68,7 +81,7 @@ fn check_host<B>(request: &Request<B>) -> Result<(), Problem> {
             false => Err(Problem::BadRequest("send :authority, and Host not at all or the same")),
         };
     }
-    if second.is_some() || (host.is_none() && request.version() == Version::HTTP_11) {
+    if second.is_some() || (host.is_none() && request.version == Version::HTTP_11) {
         return Err(Problem::BadRequest("send the Host header exactly once"));
     }
     Ok(())
@@ -85,13 +98,15 @@ fn comes_around(headers: &HeaderMap, loop_token: &HeaderValue) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use http::Request;
+
     use super::*;
 
-    fn request(headers: &[(&str, &str)]) -> Request<()> {
-        let mut request = Request::get("/x").body(()).unwrap();
+    fn request(headers: &[(&str, &str)]) -> Parts {
+        let (mut request, ()) = Request::get("/x").body(()).unwrap().into_parts();
         for (name, value) in headers {
             let name: HeaderName = name.parse().unwrap();
-            request.headers_mut().append(name, value.parse().unwrap());
+            request.headers.append(name, value.parse().unwrap());
         }
         request
     }
@@ -129,7 +144,7 @@ mod tests {
     #[test]
     fn what_stands_for_a_refused_head_is_refused() {
         let mut request = request(&[("host", "h")]);
-        request.extensions_mut().insert(Refused(Problem::RequestTimeout));
+        request.extensions.insert(Refused(Problem::RequestTimeout));
         let checked = check(&request, &HeaderValue::from_static("safelight-1"));
         assert_eq!(checked, Err(Problem::RequestTimeout));
     }
@@ -148,9 +163,10 @@ mod tests {
             ("/x", vec!["media.example.com", "media.example.com"], false),
             ("/x", vec![], false),
         ] {
-            let mut request = Request::get(uri).version(Version::HTTP_2).body(()).unwrap();
+            let request = Request::get(uri).version(Version::HTTP_2).body(()).unwrap();
+            let (mut request, ()) = request.into_parts();
             for host in &hosts {
-                request.headers_mut().append(HOST, host.parse().unwrap());
+                request.headers.append(HOST, host.parse().unwrap());
             }
             assert_eq!(check(&request, &token).is_ok(), is_clear, "{uri} {hosts:?}");
         }
@@ -160,9 +176,9 @@ mod tests {
     fn targets() {
         let token = HeaderValue::from_static("safelight-1");
         let mut long = request(&[("host", "h")]);
-        *long.uri_mut() = format!("/{}", "x".repeat(2047)).parse().unwrap();
+        long.uri = format!("/{}", "x".repeat(2047)).parse().unwrap();
         assert_eq!(check(&long, &token), Ok(()));
-        *long.uri_mut() = format!("/{}?", "x".repeat(2047)).parse().unwrap();
+        long.uri = format!("/{}?", "x".repeat(2047)).parse().unwrap();
         assert_eq!(check(&long, &token), Err(Problem::UriTooLong));
     }
 }

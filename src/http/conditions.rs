@@ -9,10 +9,18 @@ use http::{HeaderMap, HeaderValue};
 
 use crate::domain::{Conditions, ETag, EtagList, IfRange};
 
+/// The fields that make a read conditional.
+static CONDITIONAL: [HeaderName; 5] =
+    [IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE, IF_RANGE];
+
 /// Reads the conditional fields of a GET or HEAD. What is malformed is ignored (RFC 9110 §13.1), but
 /// for an `If-Range`, which then never holds.
 #[must_use]
 pub fn from_headers(headers: &HeaderMap) -> Conditions {
+    // Most reads have none, and five lookups cost more than one look at every name.
+    if !headers.keys().any(|name| CONDITIONAL.contains(name)) {
+        return Conditions::default();
+    }
     let text =
         |name: HeaderName| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     Conditions {

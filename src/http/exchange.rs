@@ -52,7 +52,7 @@ pub struct Exchange {
     outcome: &'static str,
     metrics: Arc<Metrics>,
     /// Its place among the requests that may be answered at a time; none for one that was refused.
-    _place: Option<OwnedSemaphorePermit>,
+    pub(super) place: Option<OwnedSemaphorePermit>,
 }
 
 /// What comes of polling a body.
@@ -69,7 +69,7 @@ impl Exchange {
     #[must_use]
     pub fn begin(line: Line, metrics: Arc<Metrics>, place: Option<OwnedSemaphorePermit>) -> Self {
         metrics.requests_in_flight.inc();
-        Self { line, sent: 0, outcome: "client_left", metrics, _place: place }
+        Self { line, sent: 0, outcome: "client_left", metrics, place }
     }
 
     /// Goes on with the answer's body.

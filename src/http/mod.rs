@@ -29,6 +29,7 @@ use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use http::header::HeaderName;
+use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body;
 use tokio::sync::Semaphore;
@@ -117,66 +118,77 @@ impl FrontDoor {
     }
 
     /// Answers one request of this peer.
-    pub async fn handle<B>(&self, request: Request<B>, peer: SocketAddr) -> Response<LoggedBody>
+    pub fn handle<B>(
+        self: Arc<Self>,
+        request: Request<B>,
+        peer: SocketAddr,
+    ) -> impl Future<Output = Response<LoggedBody>>
     where
         B: Body<Data = Bytes> + Unpin,
     {
+        // Outside of the future, which would have room for the request beside its parts.
+        let (head, body) = request.into_parts();
+        let mut exchange = self.begin(&head, peer);
+        async move {
+            let line = &mut exchange.line;
+            // A preflight costs no more than its refusal, after which no page could read the refusal
+            // of what it asks for.
+            let mut response = if exchange.place.is_some() || head.method == Method::OPTIONS {
+                let (id, trace) = (line.id, line.span.place());
+                // Pinned here, where it lies: a future that is handed on takes its room twice.
+                let answering = pin!(self.answer(&head, body, peer, line));
+                id.follow(pin!(trace.follow(answering))).await
+            } else {
+                self.metrics.overloaded.with_label_values(&["requests"]).inc();
+                of_no_app(Problem::Overloaded, line)
+            };
+            response.headers_mut().insert(REQUEST_ID, header_of(line.id));
+            exchange.answer(response)
+        }
+    }
+
+    /// Begins the exchange of a request, which has a place if one is free.
+    fn begin(&self, head: &Parts, peer: SocketAddr) -> Exchange {
         let trusted = self.trusted_proxies.as_ref();
         let mut line = Line {
             id: RequestId::new(),
             begun: Instant::now(),
-            method: known_method(request.method()).unwrap_or("other"),
+            method: known_method(&head.method).unwrap_or("other"),
             route: "none",
             app: None,
             status: 499,
             source: None,
             fallback: None,
-            span: self.tracing.begin(peer.ip(), request.headers(), trusted),
+            span: self.tracing.begin(peer.ip(), &head.headers, trusted),
         };
         self.tracing.describe(&mut line);
-        let trace = line.span.place();
         let place = Arc::clone(&self.capacity).try_acquire_owned().ok();
-        // A preflight costs no more than its refusal, after which no page could read the refusal of
-        // what it asks for.
-        let is_answered = place.is_some() || request.method() == Method::OPTIONS;
-        let mut exchange = Exchange::begin(line, Arc::clone(&self.metrics), place);
-        let line = &mut exchange.line;
-        let mut response = if is_answered {
-            // Pinned here, where it lies: a future that is handed on takes its room twice.
-            let id = line.id;
-            let answering = pin!(self.answer(request, peer, line));
-            id.follow(pin!(trace.follow(answering))).await
-        } else {
-            self.metrics.overloaded.with_label_values(&["requests"]).inc();
-            of_no_app(Problem::Overloaded, line)
-        };
-        response.headers_mut().insert(REQUEST_ID, header_of(line.id));
-        exchange.answer(response)
+        Exchange::begin(line, Arc::clone(&self.metrics), place)
     }
 
     async fn answer<B>(
         &self,
-        request: Request<B>,
+        head: &Parts,
+        body: B,
         peer: SocketAddr,
         line: &mut Line,
     ) -> Response<ReplyBody>
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        if let Err(problem) = admission::check(&request, &self.loop_token) {
+        if let Err(problem) = admission::check(head, &self.loop_token) {
             return of_no_app(problem, line);
         }
-        if known_method(request.method()).is_none() {
+        if known_method(&head.method).is_none() {
             return of_no_app(Problem::MethodNotAllowed { allow: ALL_METHODS }, line);
         }
-        let (head, body) = request.into_parts();
         if head.method == Method::OPTIONS && head.uri.path() == "*" {
             return cors::of_the_server();
         }
         if let Some((push, source)) = self.push.as_ref().zip(events::source_of(head.uri.path())) {
             line.route = events::route_of(source);
             traced::routed(line, events::path_of(source));
-            let answered = Box::pin(events::handle(push, source, &head, body)).await;
+            let answered = Box::pin(events::handle(push, source, head, body)).await;
             return answered.unwrap_or_else(|problem| problem.into_response(&line.id));
         }
         let route = match Route::parse(head.uri.path()) {
@@ -206,7 +218,7 @@ impl FrontDoor {
         let client = || client::network(peer, &head.headers, trusted_proxies, &self.metrics);
         let client = route.begins_an_upload().then(client).flatten();
         let peer = peer.ip();
-        let call = uploads::Call { app, services, head: &head, peer, trusted_proxies, client };
+        let call = uploads::Call { app, services, head, peer, trusted_proxies, client };
         // Boxed, as all that reads from memory have no use for: every connection has room for the
         // largest of its requests, and fills it anew for each.
         let answered = match route {

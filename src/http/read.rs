@@ -50,12 +50,7 @@ const SANDBOX: HeaderValue = HeaderValue::from_static("default-src 'none'; sandb
 pub(super) async fn handle(call: Call<'_>, raw_key: &str, line: &mut Line) -> Response<ReplyBody> {
     let Call { app, services, head, .. } = call;
     let mut counted = CountedRead { app, source: Source::None, code: "499" };
-    let now = SystemTime::now();
-    let prepared = match private::right(call, raw_key, now).await {
-        Ok(right) => parse_key(app, services, raw_key).map(|key| (parse(key, head, &right), right)),
-        Err(problem) => Err(problem),
-    };
-    let (request, right) = match prepared {
+    let (request, right) = match prepare(call, raw_key).await {
         Ok(prepared) => prepared,
         Err(problem) => {
             let response = problem.into_response(&line.id);
@@ -74,6 +69,13 @@ pub(super) async fn handle(call: Call<'_>, raw_key: &str, line: &mut Line) -> Re
         }
     }
     finish(&mut counted, response, Some(&right), head, line.begun)
+}
+
+/// Reads what is asked, and by what right.
+async fn prepare(call: Call<'_>, raw_key: &str) -> Result<(ReadRequest, ReadRight), Problem> {
+    let right = private::right(call, raw_key, SystemTime::now()).await?;
+    let key = parse_key(call.app, call.services, raw_key)?;
+    Ok((parse(key, call.head, &right), right))
 }
 
 /// Parses the key of a URL's path.

@@ -255,7 +255,9 @@ impl<'a> Route<'a> {
     /// Whether the endpoint takes a method.
     #[must_use]
     pub fn takes(&self, method: &Method) -> bool {
-        self.allow().split(", ").any(|allowed| allowed == method.as_str())
+        // By bytes: a search for a text prepares itself for longer ones.
+        let mut allowed = self.allow().as_bytes().split(|byte| *byte == b',');
+        allowed.any(|allowed| allowed.trim_ascii() == method.as_str().as_bytes())
     }
 }
 

@@ -51,17 +51,18 @@ pub(super) async fn serve_http1<T, S, F, B>(
         if let Some(problem) = refused {
             request.extensions_mut().insert(Refused(problem));
         }
-        let answer = handler(request, peer);
+        // Boxed: a connection that is idle has no use for the room. And boxed here, before it is
+        // waited for: a future that is handed on takes its room twice.
+        let answer = Box::pin(handler(request, peer));
         let outlet = outlet.clone();
-        // Boxed: a connection that is idle has no use for the room.
-        Box::pin(async move {
+        async move {
             let mut response = answer.await;
             if is_last {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             let answer = |body| Answer { body, outlet, _unanswered: unanswered };
             Ok::<_, Infallible>(response.map(answer))
-        })
+        }
     });
     let connection = http1::Builder::new()
         .max_buf_size(BUFFER_BYTES)

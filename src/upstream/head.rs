@@ -128,11 +128,13 @@ pub(super) fn parse(bytes: &Bytes, is_head: bool) -> Result<Option<Head>, SendEr
     }
     let headers = headers(bytes, answer.headers)?;
     let version = if answer.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
-    if version < Version::HTTP_11 && headers.contains_key(TRANSFER_ENCODING) {
+    let framing = Framing::of(&headers)?;
+    if version < Version::HTTP_11 && framing.coding.is_some() {
         return Err(malformed("HTTP/1.0 has no transfer codings"));
     }
-    let extent = extent(&headers, status, is_head)?;
-    let is_last = extent == Extent::UntilClose || is_last(&headers, version);
+    let extent = framing.extent(status, is_head)?;
+    let goes_on = framing.keep_alive || version == Version::HTTP_11;
+    let is_last = extent == Extent::UntilClose || framing.close || !goes_on;
     let (mut parts, ()) = http::Response::new(()).into_parts();
     (parts.status, parts.version, parts.headers) = (status, version, headers);
     Ok(Some(Head { parts, extent, is_last }))
@@ -156,46 +158,69 @@ fn headers(bytes: &Bytes, parsed: &[Header<'_>]) -> Result<HeaderMap, SendError>
     Ok(headers)
 }
 
-/// The end of a body must be beyond doubt: one length, or chunks, and nothing else. (Any other
-/// transfer coding ends when the connection does, as a body that was cut off would.)
-fn extent(headers: &HeaderMap, status: StatusCode, is_head: bool) -> Result<Extent, SendError> {
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    let told = match (codings.next(), codings.next(), length(headers)?) {
-        (None, _, Some(length)) => Extent::Counted(length),
-        (None, _, None) => Extent::UntilClose,
-        (Some(_), _, Some(_)) => {
-            return Err(malformed("both Content-Length and Transfer-Encoding"));
-        }
-        (Some(coding), None, None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => {
-            Extent::Chunked
-        }
-        (Some(_), _, None) => return Err(malformed("a transfer coding other than chunked")),
-    };
-    let has_none = is_head || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    Ok(if has_none { Extent::Counted(0) } else { told })
+/// What the headers say of where a body ends, and the connection.
+#[derive(Default)]
+struct Framing<'a> {
+    /// It may be repeated, but not contradicted (RFC 9112 §6.3).
+    length: Option<u64>,
+    coding: Option<&'a HeaderValue>,
+    /// Whether there is another coding yet.
+    has_codings: bool,
+    /// What is asked for the connection (RFC 9112 §9.3).
+    close: bool,
+    keep_alive: bool,
 }
 
-/// The length of the body; it may be repeated, but not contradicted (RFC 9112 §6.3).
-fn length(headers: &HeaderMap) -> Result<Option<u64>, SendError> {
-    let mut length = None;
-    for value in headers.get_all(CONTENT_LENGTH) {
-        let digits = value.to_str().ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
-        let number = digits.and_then(|digits| digits.parse::<u64>().ok());
-        let number = number.ok_or_else(|| malformed("Content-Length is no number"))?;
-        if length.replace(number).is_some_and(|other| other != number) {
-            return Err(malformed("Content-Length is given twice"));
+impl<'a> Framing<'a> {
+    /// Looks through the headers once, however few of them matter.
+    fn of(headers: &'a HeaderMap) -> Result<Self, SendError> {
+        let mut this = Self::default();
+        for (name, value) in headers {
+            if *name == CONTENT_LENGTH {
+                let length =
+                    length(value).ok_or_else(|| malformed("Content-Length is no number"))?;
+                if this.length.replace(length).is_some_and(|other| other != length) {
+                    return Err(malformed("Content-Length is given twice"));
+                }
+            } else if *name == TRANSFER_ENCODING {
+                this.has_codings = this.coding.replace(value).is_some();
+            } else if *name == CONNECTION {
+                for option in value.as_bytes().split(|byte| *byte == b',') {
+                    let option = option.trim_ascii();
+                    this.close |= option.eq_ignore_ascii_case(b"close");
+                    this.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+                }
+            }
         }
+        Ok(this)
     }
-    Ok(length)
+
+    /// The end of a body must be beyond doubt: one length, or chunks, and nothing else. (Any other
+    /// transfer coding ends when the connection does, as a body that was cut off would.)
+    fn extent(&self, status: StatusCode, is_head: bool) -> Result<Extent, SendError> {
+        let told = match (self.coding, self.length) {
+            (None, Some(length)) => Extent::Counted(length),
+            (None, None) => Extent::UntilClose,
+            (Some(_), Some(_)) => {
+                return Err(malformed("both Content-Length and Transfer-Encoding"));
+            }
+            (Some(coding), None)
+                if !self.has_codings && coding.as_bytes().eq_ignore_ascii_case(b"chunked") =>
+            {
+                Extent::Chunked
+            }
+            (Some(_), None) => return Err(malformed("a transfer coding other than chunked")),
+        };
+        let has_none =
+            is_head || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        Ok(if has_none { Extent::Counted(0) } else { told })
+    }
 }
 
-/// Whether a connection ends with an answer (RFC 9112 §9.3).
-fn is_last(headers: &HeaderMap, version: Version) -> bool {
-    let has = |wanted: &str| {
-        let options = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
-        options.flat_map(|line| line.split(',')).any(|it| it.trim().eq_ignore_ascii_case(wanted))
-    };
-    has("close") || (version < Version::HTTP_11 && !has("keep-alive"))
+/// A length of a body.
+fn length(value: &HeaderValue) -> Option<u64> {
+    let digits = value.to_str().ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
+    digits.and_then(|digits| digits.parse().ok())
 }
 
 #[cfg(test)]

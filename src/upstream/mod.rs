@@ -25,13 +25,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, Response};
+use http::{Request, Response};
 use tokio::time::timeout;
 
 pub use body::{Body, BodyError};
 pub use error::SendError;
 pub use guard::{AddressPolicy, ForbiddenAddress};
 pub use origin::Origin;
+pub use question::{Question, Repeatable};
 pub use whole::read_answer;
 
 use connection::Connection;
@@ -46,11 +47,6 @@ pub struct Timeouts {
     /// From the connection to the response head.
     pub first_byte: Duration,
 }
-
-/// An extension of a request that says: sending it twice does what sending it once does, though its
-/// method does not promise that.
-#[derive(Clone, Copy, Debug)]
-pub struct Repeatable;
 
 /// The pooled client. Cheap to clone; all clones share the pool.
 #[derive(Clone)]
@@ -96,25 +92,40 @@ impl Client {
     /// # Errors
     /// [`SendError`]. A response whose framing is ambiguous (`Content-Length` beside
     /// `Transfer-Encoding`) is [`SendError::Protocol`], and its connection is not used again.
-    pub async fn send(
+    pub fn send(
         &self,
         origin: &Origin,
         request: Request<Bytes>,
         timeouts: &Timeouts,
-    ) -> Result<Response<Body>, SendError> {
-        let question = Bytes::from(question::write(origin, &request));
-        let is_head = request.method() == Method::HEAD;
-        // Only a request that may be repeated is tried on a connection that may be dead.
-        if is_repeatable(&request)
-            && let Some(pooled) = self.pool.take(origin)
-        {
-            match self.exchange(pooled, origin, question.clone(), is_head, timeouts).await {
-                Err(error) if error.means_stale_connection() => {}
-                outcome => return outcome,
+    ) -> impl Future<Output = Result<Response<Body>, SendError>> {
+        self.ask(origin, Question::of(origin, &request), timeouts)
+    }
+
+    /// The same, of what is written down already.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn ask(
+        &self,
+        origin: &Origin,
+        question: Question,
+        timeouts: &Timeouts,
+    ) -> impl Future<Output = Result<Response<Body>, SendError>> {
+        // Outside of the future, which would have room for all of it until the answer comes.
+        let Question { is_head, is_repeatable, .. } = question;
+        let question = Bytes::from(question.into_wire());
+        async move {
+            // Only a request that may be repeated is tried on a connection that may be dead.
+            if is_repeatable && let Some(pooled) = self.pool.take(origin) {
+                match self.exchange(pooled, origin, question.clone(), is_head, timeouts).await {
+                    Err(error) if error.means_stale_connection() => {}
+                    outcome => return outcome,
+                }
             }
+            // Boxed: most requests find a connection, and have no use for the room.
+            let fresh = Box::pin(self.dialer.connect(origin, timeouts.connect)).await?;
+            self.exchange(fresh, origin, question, is_head, timeouts).await
         }
-        let fresh = self.dialer.connect(origin, timeouts.connect).await?;
-        self.exchange(fresh, origin, question, is_head, timeouts).await
     }
 
     async fn exchange(
@@ -134,12 +145,6 @@ impl Client {
         let body = Body::new(head.extent, connection, Arc::clone(&self.pool), origin.clone());
         Ok(Response::from_parts(head.parts, body))
     }
-}
-
-/// Whether sending the request twice does what sending it once does: by its method (RFC 9110
-/// §9.2.2), or because the caller says so.
-fn is_repeatable<B>(request: &Request<B>) -> bool {
-    request.method().is_idempotent() || request.extensions().get::<Repeatable>().is_some()
 }
 
 #[cfg(test)]

@@ -212,14 +212,11 @@ impl AsyncRead for Outgoing {
 
 impl AsyncWrite for Outgoing {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match self.outlet.next(&[IoSlice::new(bytes)])? {
-            Next::Piped(most) => self.poll_ready(cx, || self.outlet.send(&self.stream, most)),
-            Next::Slices | Next::Before(_) => Pin::new(&mut self.stream).poll_write(cx, bytes),
-        }
+        self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(

@@ -12,10 +12,10 @@ use crate::upstream;
 
 /// The bytes of an object, as they come from the provider. An error ends the body; a body never
 /// ends cleanly before the promised length.
-pub struct ObjectBody(Spanned<Kind>);
+pub struct ObjectBody(Kind);
 
 enum Kind {
-    Upstream(upstream::Body),
+    Upstream(Spanned<upstream::Body>),
     Other(Pin<Box<dyn Body<Data = Bytes, Error = BodyError> + Send>>),
 }
 
@@ -28,23 +28,22 @@ impl ObjectBody {
     where
         B: Body<Data = Bytes, Error = BodyError> + Send + 'static,
     {
-        Self::of(Kind::Other(Box::pin(body)))
+        Self(Kind::Other(Box::pin(body)))
     }
 
     /// The same bytes, with whose last one this span ends.
     #[must_use]
     pub fn within(self, span: Span) -> Self {
-        Self(Spanned::new(self.0.into_inner(), span))
-    }
-
-    fn of(kind: Kind) -> Self {
-        Self(Spanned::new(kind, Span::default()))
+        Self(match self.0 {
+            Kind::Upstream(body) => Kind::Upstream(Spanned::new(body.into_inner(), span)),
+            Kind::Other(body) => Kind::Other(Box::pin(Spanned::new(body, span))),
+        })
     }
 }
 
 impl From<upstream::Body> for ObjectBody {
     fn from(body: upstream::Body) -> Self {
-        Self::of(Kind::Upstream(body))
+        Self(Kind::Upstream(Spanned::new(body, Span::default())))
     }
 }
 
@@ -53,7 +52,10 @@ impl Chunks for ObjectBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Chunk, BodyError>>> {
-        Pin::new(&mut self.0).poll_chunk(cx)
+        match &mut self.0 {
+            Kind::Upstream(body) => Pin::new(body).poll_chunk(cx).map_err(Into::into),
+            Kind::Other(body) => poll_data(body.as_mut(), cx).map_ok(Chunk::Here),
+        }
     }
 }
 
@@ -65,55 +67,23 @@ impl Body for ObjectBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        Pin::new(&mut self.0).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.0.size_hint()
-    }
-}
-
-impl Chunks for Kind {
-    fn poll_chunk(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Chunk, BodyError>>> {
-        match &mut *self {
-            Self::Upstream(body) => Pin::new(body).poll_chunk(cx).map_err(Into::into),
-            Self::Other(body) => poll_data(body.as_mut(), cx).map_ok(Chunk::Here),
-        }
-    }
-}
-
-impl Body for Kind {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match &mut *self {
-            Self::Upstream(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
-            Self::Other(body) => body.as_mut().poll_frame(cx),
+        match &mut self.0 {
+            Kind::Upstream(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+            Kind::Other(body) => body.as_mut().poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Upstream(body) => body.is_end_stream(),
-            Self::Other(body) => body.is_end_stream(),
+        match &self.0 {
+            Kind::Upstream(body) => body.is_end_stream(),
+            Kind::Other(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Upstream(body) => body.size_hint(),
-            Self::Other(body) => body.size_hint(),
+        match &self.0 {
+            Kind::Upstream(body) => body.size_hint(),
+            Kind::Other(body) => body.size_hint(),
         }
     }
 }

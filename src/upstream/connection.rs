@@ -87,9 +87,7 @@ impl Connection {
     /// Goes on with the question while its answer is read. A server that does not listen any more is
     /// known by what it answers.
     fn keep_sending(&mut self, cx: &mut Context<'_>) {
-        if !self.is_sent {
-            let _ = self.poll_send(cx);
-        }
+        let _ = self.poll_send(cx);
     }
 
     fn poll_head(
@@ -113,11 +111,7 @@ impl Connection {
     }
 
     /// Receives more, at most `room` bytes; 0 at the end.
-    pub(super) fn poll_receive(
-        &mut self,
-        cx: &mut Context<'_>,
-        room: usize,
-    ) -> Poll<io::Result<usize>> {
+    fn poll_receive(&mut self, cx: &mut Context<'_>, room: usize) -> Poll<io::Result<usize>> {
         // What is left of the room from before is used up first: a trickle must not have a new one for
         // each of its drops.
         if self.received.capacity() - self.received.len() < room.min(HEAD_READ_BYTES) {

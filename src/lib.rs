@@ -2,6 +2,7 @@
 #![doc = include_str!("../ARCHITECTURE.md")]
 
 pub mod actions;
+mod alarm;
 pub mod apps;
 pub mod background;
 pub mod cdn;

@@ -12,14 +12,13 @@ use http::header::{
     ACCEPT_ENCODING, AGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE,
     DATE, ETAG, EXPIRES, HeaderName, IF_NONE_MATCH, LAST_MODIFIED, RANGE, RETRY_AFTER, VARY,
 };
-use http::response::Parts;
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::domain::{
     Caching, ETag, FallbackReason, RangeRequest, Representation, Shape, StoragePath, Stored,
 };
 use crate::traces::{Kind, Name, Span, Spanned, Value, pass_on};
-use crate::upstream::{Body, Client, Origin, Question, Timeouts};
+use crate::upstream::{Answer, Body, Client, Fields, Origin, Question, Timeouts};
 
 use health::Fault;
 
@@ -96,11 +95,10 @@ impl CdnFailure {
     }
 
     /// A failure that an answer shows.
-    fn shown_by(mut self, head: &Parts) -> Self {
-        self.status = Some(head.status);
-        let seconds = head.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+    fn shown_by(mut self, status: StatusCode, fields: &Fields) -> Self {
+        self.status = Some(status);
         // The form with a date is rare, and the breaker has a pause of its own.
-        let seconds = seconds.and_then(|seconds| seconds.parse().ok());
+        let seconds = fields.text(&RETRY_AFTER).and_then(|seconds| seconds.parse().ok());
         self.retry_after = seconds.map(Duration::from_secs);
         self
     }
@@ -134,6 +132,13 @@ impl Cdn {
         self.signer.is_some()
     }
 
+    /// How long one question can take at most: it may be asked on a connection that is dead, then on a
+    /// fresh one.
+    #[must_use]
+    pub fn longest_exchange(&self) -> Duration {
+        self.timeouts.longest_exchange()
+    }
+
     /// Where a client finds an object.
     #[must_use]
     pub fn url_of(&self, path: &StoragePath) -> String {
@@ -160,9 +165,9 @@ impl Cdn {
         span.set("http.request.method", Value::Word(method));
         span.set("peer.service", Value::Word("cdn"));
         let sent = span.follow(pin!(self.send(question))).await;
-        let (head, body) = sent?.into_parts();
-        span.set("http.response.status_code", Value::Number(head.status.as_u16().into()));
-        let shape = match Self::judge(question, &head) {
+        let Answer { status, fields, body } = sent?;
+        span.set("http.response.status_code", Value::Number(status.as_u16().into()));
+        let shape = match Self::judge(question, status, &fields) {
             Ok(shape) => shape,
             Err(failure) => {
                 // A CDN that says no to many reads is not connected to anew for each. One that makes
@@ -173,10 +178,10 @@ impl Cdn {
                 return Err(failure);
             }
         };
-        let object = representation(shape, head.status, &head.headers);
+        let object = representation(shape, status, &fields);
         if let Some(recorded) = question.recorded {
             let compared = verdict::compare(question, recorded, shape, &object);
-            compared.map_err(|failure| failure.shown_by(&head))?;
+            compared.map_err(|failure| failure.shown_by(status, &fields))?;
         }
         Ok((shape, object, body))
     }
@@ -185,7 +190,7 @@ impl Cdn {
     ///
     /// # Errors
     /// [`CdnFailure`] where there is no answer at all.
-    pub async fn send(&self, question: &CdnQuestion<'_>) -> Result<Response<Body>, CdnFailure> {
+    pub async fn send(&self, question: &CdnQuestion<'_>) -> Result<Answer, CdnFailure> {
         let sent = self.client.ask(&self.origin, self.question(question), &self.timeouts).await;
         sent.map_err(|error| CdnFailure::new(verdict::reason_of(&error), error.to_string()))
     }
@@ -194,9 +199,13 @@ impl Cdn {
     ///
     /// # Errors
     /// [`CdnFailure`] for everything that is not an answer to the question: see `verdict`.
-    pub fn judge(question: &CdnQuestion<'_>, head: &Parts) -> Result<Shape, CdnFailure> {
-        let judged = verdict::judge(question, head.status, &head.headers);
-        judged.map_err(|failure| failure.shown_by(head))
+    pub fn judge(
+        question: &CdnQuestion<'_>,
+        status: StatusCode,
+        fields: &Fields,
+    ) -> Result<Shape, CdnFailure> {
+        let judged = verdict::judge(question, status, fields);
+        judged.map_err(|failure| failure.shown_by(status, fields))
     }
 
     fn question(&self, asked: &CdnQuestion<'_>) -> Question {
@@ -241,41 +250,39 @@ fn ascii(text: String) -> HeaderValue {
 }
 
 /// Reads what an answer says of the object.
-fn representation(shape: Shape, status: StatusCode, headers: &HeaderMap) -> Representation {
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+fn representation(shape: Shape, status: StatusCode, fields: &Fields) -> Representation {
     let size = match shape {
         Shape::Part(part) => Some(part.total),
         Shape::Whole if status == StatusCode::OK => {
-            text(CONTENT_LENGTH).and_then(|length| length.parse().ok())
+            fields.text(&CONTENT_LENGTH).and_then(|length| length.parse().ok())
         }
         Shape::Unsatisfiable(size) => size,
         Shape::Whole | Shape::NotModified => None,
     };
     Representation {
         size,
-        content_type: text(CONTENT_TYPE).map(str::to_owned),
-        content_encoding: text(CONTENT_ENCODING).map(str::to_owned),
-        etag: text(ETAG).and_then(ETag::parse),
-        last_modified: text(LAST_MODIFIED).and_then(parse_date),
-        age: text(AGE).and_then(|age| age.parse().ok()),
-        caching: caching(headers),
+        content_type: fields.text(&CONTENT_TYPE).map(str::to_owned),
+        content_encoding: fields.text(&CONTENT_ENCODING).map(str::to_owned),
+        etag: fields.text(&ETAG).and_then(ETag::parse),
+        last_modified: fields.text(&LAST_MODIFIED).and_then(parse_date),
+        age: fields.text(&AGE).and_then(|age| age.parse().ok()),
+        caching: caching(fields),
     }
 }
 
 /// What an answer says of how long it may be kept.
-fn caching(headers: &HeaderMap) -> Caching {
-    let lines = |name| headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
-    let said = Caching::parse(&lines(CACHE_CONTROL).collect::<Vec<_>>().join(","));
+fn caching(fields: &Fields) -> Caching {
+    let said = Caching::parse_lines(fields.texts(&CACHE_CONTROL));
     // What cannot be read, or compared with the date of the answer, is over (RFC 9111 §5.3).
-    let date = |name| lines(name).next().and_then(parse_date);
-    let expires_in = headers.contains_key(EXPIRES).then(|| match (date(EXPIRES), date(DATE)) {
+    let date = |name| fields.text(name).and_then(parse_date);
+    let expires_in = fields.contains(&EXPIRES).then(|| match (date(&EXPIRES), date(&DATE)) {
         (Some(expires), Some(date)) => {
             expires.duration_since(date).map_or(0, |left| left.as_secs())
         }
         _ => 0,
     });
     // Such an answer is for one request alone (RFC 9111 §4.1).
-    let for_one = lines(VARY).any(|line| line.split(',').any(|name| name.trim() == "*"));
+    let for_one = fields.texts(&VARY).any(|line| line.split(',').any(|name| name.trim() == "*"));
     let said = said.or_expires_in(expires_in);
     Caching { no_store: said.no_store || for_one, ..said }
 }

@@ -1,15 +1,13 @@
 //! The table of what counts as a failure of the CDN.
 
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::StatusCode;
 
 use super::verdict::judge;
 use super::*;
 use crate::domain::{ByteRange, ContentRange};
 
-fn headers(list: &[(&'static str, &'static str)]) -> HeaderMap {
-    list.iter()
-        .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
-        .collect()
+fn headers(list: &[(&'static str, &'static str)]) -> Fields {
+    list.iter().copied().collect()
 }
 
 const WHOLE: Result<Shape, FallbackReason> = Ok(Shape::Whole);
@@ -39,7 +37,7 @@ fn the_head_of_an_answer() {
     let length = [("content-length", "100")];
     let chunked = [("transfer-encoding", "chunked")];
     let ten = ("content-length", "10");
-    let rows: Vec<(Asked, u16, HeaderMap, Result<Shape, FallbackReason>)> = vec![
+    let rows: Vec<(Asked, u16, Fields, Result<Shape, FallbackReason>)> = vec![
         (Get, 200, headers(&length), WHOLE),
         (Get, 200, headers(&chunked), WHOLE),
         (Get, 200, headers(&[]), Err(Protocol)),

@@ -1,11 +1,11 @@
 //! What counts as a failure of the CDN: pure functions, from what came (or did not come) to a usable
 //! shape or the reason under which the fallback is counted.
 
+use http::StatusCode;
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, TRANSFER_ENCODING};
-use http::{HeaderMap, StatusCode};
 
 use crate::domain::{ContentRange, FallbackReason, Representation, Shape, Stored};
-use crate::upstream::SendError;
+use crate::upstream::{Fields, SendError};
 
 use super::{CdnFailure, CdnQuestion};
 
@@ -30,14 +30,14 @@ pub(super) fn reason_of(error: &SendError) -> FallbackReason {
 pub(super) fn judge(
     question: &CdnQuestion<'_>,
     status: StatusCode,
-    headers: &HeaderMap,
+    fields: &Fields,
 ) -> Result<Shape, CdnFailure> {
     match status.as_u16() {
-        200 => whole(question, headers),
-        206 => part(question, headers),
+        200 => whole(question, fields),
+        206 => part(question, fields),
         304 if question.if_none_match.is_empty() => Err(protocol("304, and no condition was sent")),
         304 => Ok(Shape::NotModified),
-        416 if question.range.is_some() => Ok(Shape::Unsatisfiable(unsatisfied_size(headers))),
+        416 if question.range.is_some() => Ok(Shape::Unsatisfiable(unsatisfied_size(fields))),
         100..=299 => Err(protocol(format!("{status} is no answer to a read"))),
         300..=399 => failure(FallbackReason::Redirect, status),
         403 => failure(FallbackReason::Status403, status),
@@ -84,8 +84,8 @@ pub(super) fn compare(
     }
 }
 
-fn whole(question: &CdnQuestion<'_>, headers: &HeaderMap) -> Result<Shape, CdnFailure> {
-    let framed = headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING);
+fn whole(question: &CdnQuestion<'_>, fields: &Fields) -> Result<Shape, CdnFailure> {
+    let framed = fields.contains(&CONTENT_LENGTH) || fields.contains(&TRANSFER_ENCODING);
     if question.head_only || framed {
         Ok(Shape::Whole)
     } else {
@@ -94,28 +94,28 @@ fn whole(question: &CdnQuestion<'_>, headers: &HeaderMap) -> Result<Shape, CdnFa
     }
 }
 
-fn part(question: &CdnQuestion<'_>, headers: &HeaderMap) -> Result<Shape, CdnFailure> {
+fn part(question: &CdnQuestion<'_>, fields: &Fields) -> Result<Shape, CdnFailure> {
     let Some(asked) = question.range else {
         return Err(protocol("206, and no range was asked for"));
     };
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    let part = text(CONTENT_RANGE)
+    let part = fields
+        .text(&CONTENT_RANGE)
         .and_then(ContentRange::parse)
         .ok_or_else(|| protocol("206 without a complete Content-Range"))?;
     if asked.resolve(part.total) != Some(part.range) {
         return Err(protocol(format!("asked for {asked}, got {part}")));
     }
-    match text(CONTENT_LENGTH).map(str::parse::<u64>) {
+    match fields.text(&CONTENT_LENGTH).map(str::parse::<u64>) {
         Some(Ok(length)) if length != part.range.len() => {
             Err(protocol(format!("{part} with Content-Length {length}")))
         }
-        None if !headers.contains_key(TRANSFER_ENCODING) => Err(protocol("206 without a length")),
+        None if !fields.contains(&TRANSFER_ENCODING) => Err(protocol("206 without a length")),
         _ => Ok(Shape::Part(part)),
     }
 }
 
-fn unsatisfied_size(headers: &HeaderMap) -> Option<u64> {
-    ContentRange::parse_unsatisfied(headers.get(CONTENT_RANGE)?.to_str().ok()?)
+fn unsatisfied_size(fields: &Fields) -> Option<u64> {
+    ContentRange::parse_unsatisfied(fields.text(&CONTENT_RANGE)?)
 }
 
 fn protocol(detail: impl Into<String>) -> CdnFailure {

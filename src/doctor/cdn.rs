@@ -2,11 +2,11 @@
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, ETAG};
-use http::response::Parts;
-use http::{HeaderMap, HeaderName, StatusCode};
+use http::{HeaderName, StatusCode};
 
 use crate::cdn::{Cdn, CdnFailure, CdnQuestion};
 use crate::domain::{ETag, FallbackReason, RangeRequest, Shape, StoragePath};
+use crate::upstream::{Answer, Fields};
 
 use super::check::Finding;
 use super::objects::{asked_part, expected_part};
@@ -19,7 +19,8 @@ const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
 /// What the CDN said when it was asked for the probe.
 pub(super) struct Seen {
-    head: Parts,
+    status: StatusCode,
+    fields: Fields,
     body: Result<Bytes, String>,
     /// Whether it is an answer to the question, as reads judge it.
     judged: Result<Shape, CdnFailure>,
@@ -33,12 +34,11 @@ impl Seen {
 
     /// How the answer shows that a gateway made it.
     fn mark_of_a_gateway(&self) -> Option<&'static str> {
-        if self.head.status == StatusCode::LOOP_DETECTED {
+        if self.status == StatusCode::LOOP_DETECTED {
             return Some("508: the request came back with the gateway's own CDN-Loop mark");
         }
-        let statuses = self.head.headers.get_all(CACHE_STATUS).iter();
-        let mut members =
-            statuses.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+        let name = CACHE_STATUS;
+        let mut members = self.fields.texts(&name).flat_map(|value| value.split(','));
         let ours = |member: &str| member.split(';').next().is_some_and(|c| c.trim() == "safelight");
         members.any(ours).then_some("the answer has Cache-Status: safelight")
     }
@@ -55,22 +55,21 @@ pub(super) async fn answers(exam: &mut Examination<'_>) -> Finding {
     let question = question(&path, None);
     let seen = match cdn.send(&question).await {
         Err(failure) => return failed(exam, &failure),
-        Ok(response) => {
-            let (head, body) = response.into_parts();
-            let judged = Cdn::judge(&question, &head);
-            Seen { head, body: plain::read(body).await, judged }
+        Ok(Answer { status, fields, body }) => {
+            let judged = Cdn::judge(&question, status, &fields);
+            Seen { status, fields, body: plain::read(body).await, judged }
         }
     };
     let finding = match &seen.judged {
         _ if seen.mark_of_a_gateway().is_some() => Finding::fail(
-            format!("{}, from a gateway", seen.head.status.as_u16()),
+            format!("{}, from a gateway", seen.status.as_u16()),
             "correct the origin of the distribution: see below",
         ),
         _ if exam.put.is_none() => {
-            Finding::not_checked(format!("it answers {}, but {NO_PROBE}", seen.head.status))
+            Finding::not_checked(format!("it answers {}, but {NO_PROBE}", seen.status))
         }
         Err(failure) => failed(exam, failure),
-        Ok(_) => Finding::pass(seen.head.status.to_string()),
+        Ok(_) => Finding::pass(seen.status.to_string()),
     };
     exam.cdn = Some(seen);
     finding
@@ -121,12 +120,12 @@ pub(super) fn same(exam: &Examination<'_>) -> Finding {
         Ok(_) => {}
     }
     let stored = exam.meta.as_ref().and_then(|meta| meta.etag.as_ref());
-    compare_tags(stored, &seen.head.headers)
+    compare_tags(stored, &seen.fields)
 }
 
 /// Healing continues a body of the CDN's from storage only under the same strong tag.
-fn compare_tags(stored: Option<&ETag>, headers: &HeaderMap) -> Finding {
-    let sent = headers.get(ETAG).and_then(|value| value.to_str().ok()).and_then(ETag::parse);
+fn compare_tags(stored: Option<&ETag>, fields: &Fields) -> Finding {
+    let sent = fields.text(&ETAG).and_then(ETag::parse);
     match (stored, sent) {
         (None, _) => Finding::pass("the same bytes; storage gives no ETag to compare"),
         (Some(stored), Some(sent)) if sent.matches_strongly(stored) => {
@@ -146,8 +145,7 @@ fn compare_tags(stored: Option<&ETag>, headers: &HeaderMap) -> Finding {
 
 pub(super) fn caching(exam: &Examination<'_>) -> Finding {
     let Some(seen) = served(exam) else { return unserved(exam) };
-    let values = seen.head.headers.get_all(CACHE_CONTROL).iter();
-    let values: Vec<&str> = values.filter_map(|value| value.to_str().ok()).collect();
+    let values: Vec<&str> = seen.fields.texts(&CACHE_CONTROL).collect();
     judge_caching(&values.join(", "))
 }
 
@@ -222,8 +220,6 @@ fn unserved(exam: &Examination<'_>) -> Finding {
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderValue, Response};
-
     use super::super::check::Verdict;
     use super::*;
 
@@ -252,22 +248,18 @@ mod tests {
             (Some("\"b\""), Verdict::Fail),
             (None, Verdict::Fail),
         ] {
-            let sent = sent.map(HeaderValue::from_static);
-            let headers = sent.into_iter().map(|value| (ETAG, value)).collect();
-            assert_eq!(compare_tags(stored.as_ref(), &headers).verdict, verdict);
+            let fields = sent.into_iter().map(|value| ("etag", value)).collect();
+            assert_eq!(compare_tags(stored.as_ref(), &fields).verdict, verdict);
         }
     }
 
     #[test]
     fn how_a_gateway_shows() {
         let marked = |status: u16, header: Option<&'static str>| {
-            let mut response = Response::builder().status(status);
-            if let Some(value) = header {
-                response = response.header(CACHE_STATUS, value);
-            }
-            let (head, ()) = response.body(()).unwrap().into_parts();
-            let seen = Seen { head, body: Ok(Bytes::new()), judged: Ok(Shape::Whole) };
-            seen.mark_of_a_gateway().is_some()
+            let status = StatusCode::from_u16(status).unwrap();
+            let fields = header.into_iter().map(|value| ("cache-status", value)).collect();
+            let (body, judged) = (Ok(Bytes::new()), Ok(Shape::Whole));
+            Seen { status, fields, body, judged }.mark_of_a_gateway().is_some()
         };
         assert!(marked(508, None));
         assert!(marked(200, Some("CloudFront; hit, safelight; fwd=uri-miss; detail=cdn")));

@@ -20,19 +20,29 @@ impl Caching {
     /// (RFC 9111 §4.2.1).
     #[must_use]
     pub fn parse(cache_control: &str) -> Self {
+        Self::parse_lines([cache_control])
+    }
+
+    /// The same, in any number of lines.
+    #[must_use]
+    pub fn parse_lines<'a>(cache_control: impl IntoIterator<Item = &'a str>) -> Self {
         let mut this = Self::default();
         let (mut max_age, mut shared_max_age, mut no_cache) = (None, None, false);
-        for directive in cache_control.split(',') {
+        for directive in cache_control.into_iter().flat_map(|line| line.split(',')) {
             let (name, value) = directive.split_once('=').unwrap_or((directive, ""));
+            let is = |known: &str| name.trim().eq_ignore_ascii_case(known);
             let shorter = |known: Option<u64>| Some(seconds(value).min(known.unwrap_or(FOR_EVER)));
-            match name.trim().to_ascii_lowercase().as_str() {
-                // With or without a list of fields: caches may take the one for the other.
-                "no-store" | "private" => this.no_store = true,
-                "no-cache" => (this.strict, no_cache) = (true, true),
-                "must-revalidate" | "proxy-revalidate" => this.strict = true,
-                "max-age" => max_age = shorter(max_age),
-                "s-maxage" => (this.strict, shared_max_age) = (true, shorter(shared_max_age)),
-                _ => {}
+            // With or without a list of fields: caches may take the one for the other.
+            if is("no-store") || is("private") {
+                this.no_store = true;
+            } else if is("no-cache") {
+                (this.strict, no_cache) = (true, true);
+            } else if is("must-revalidate") || is("proxy-revalidate") {
+                this.strict = true;
+            } else if is("max-age") {
+                max_age = shorter(max_age);
+            } else if is("s-maxage") {
+                (this.strict, shared_max_age) = (true, shorter(shared_max_age));
             }
         }
         this.lifetime = if no_cache { Some(0) } else { shared_max_age.or(max_age) };
@@ -90,6 +100,13 @@ fn seconds(text: &str) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_count_as_one() {
+        let lines = Caching::parse_lines(["max-age=60, public", "", "s-maxage=5", "no-store"]);
+        assert_eq!(lines, Caching::parse("max-age=60, public,,s-maxage=5,no-store"));
+        assert_eq!(Caching::parse_lines([]), Caching::default());
+    }
 
     #[test]
     fn what_a_cache_control_says() {

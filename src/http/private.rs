@@ -45,15 +45,12 @@ enum Claim {
 /// # Errors
 /// [`Problem::InvalidSignature`] for a URL whose signature is not valid or not any more, whoever
 /// asks; [`Problem::Unauthenticated`] without one and without an identity.
-pub(super) async fn right(
-    call: Call<'_>,
-    raw_key: &str,
-    now: SystemTime,
-) -> Result<ReadRight, Problem> {
+pub(super) async fn right(call: Call<'_>, raw_key: &str) -> Result<ReadRight, Problem> {
     let Call { app, services, head, .. } = call;
     if !app.is_private() {
         return Ok(ReadRight::Everybodys);
     }
+    let now = SystemTime::now();
     match Claim::of(head.uri.query().unwrap_or_default()) {
         Claim::Signed(signed)
             if services.read_signatures.verify(&app.name, raw_key, &signed, now) =>

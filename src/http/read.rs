@@ -1,6 +1,6 @@
 //! `GET|HEAD /darkroom/{app}/v2/images/{key}`: the stable URL of an image.
 
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use http::header::{
     ACCEPT_RANGES, AGE, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH,
@@ -54,7 +54,7 @@ pub(super) async fn handle(call: Call<'_>, raw_key: &str, line: &mut Line) -> Re
         Ok(prepared) => prepared,
         Err(problem) => {
             let response = problem.into_response(&line.id);
-            return finish(&mut counted, response, None, head, line.begun);
+            return finish(&mut counted, response, None, head, line.begun.elapsed());
         }
     };
     let reply = read(app, services, &request).await;
@@ -62,18 +62,19 @@ pub(super) async fn handle(call: Call<'_>, raw_key: &str, line: &mut Line) -> Re
     line.source = Some(reply.source.label());
     line.fallback = reply.fallback.map(FallbackReason::label);
     let mut response = respond(app, &request, &right, reply, &line.id);
-    if let Ok(timing) = server_timing(&counted, line) {
+    let took = line.begun.elapsed();
+    if let Ok(timing) = server_timing(&counted, line, took) {
         response.headers_mut().insert(SERVER_TIMING, timing);
         if !app.is_private() {
             response.headers_mut().insert(TIMING_ALLOW_ORIGIN, HeaderValue::from_static("*"));
         }
     }
-    finish(&mut counted, response, Some(&right), head, line.begun)
+    finish(&mut counted, response, Some(&right), head, took)
 }
 
 /// Reads what is asked, and by what right.
 async fn prepare(call: Call<'_>, raw_key: &str) -> Result<(ReadRequest, ReadRight), Problem> {
-    let right = private::right(call, raw_key, SystemTime::now()).await?;
+    let right = private::right(call, raw_key).await?;
     let key = parse_key(call.app, call.services, raw_key)?;
     Ok((parse(key, call.head, &right), right))
 }
@@ -113,12 +114,12 @@ fn finish(
     mut response: Response<ReplyBody>,
     right: Option<&ReadRight>,
     request: &Parts,
-    begun: Instant,
+    took: Duration,
 ) -> Response<ReplyBody> {
     cors::for_reads(counted.app, right, &request.headers, response.headers_mut());
     response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     counted.code = code_label(response.status());
-    counted.app.metrics.first_byte(counted.source, begun.elapsed().as_secs_f64());
+    counted.app.metrics.first_byte(counted.source, took.as_secs_f64());
     response
 }
 
@@ -127,8 +128,9 @@ fn finish(
 fn server_timing(
     counted: &CountedRead<'_>,
     line: &Line,
+    took: Duration,
 ) -> Result<HeaderValue, InvalidHeaderValue> {
-    let tenths = (line.begun.elapsed().as_micros() + 50) / 100;
+    let tenths = (took.as_micros() + 50) / 100;
     let mut text = String::with_capacity(64);
     text.push_str(counted.source.label());
     if let Some(reason) = line.fallback {

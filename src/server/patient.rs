@@ -9,7 +9,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
+
+use crate::alarm::Alarm;
 
 /// How long a client may take nothing.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -17,14 +19,14 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A stream whose writes fail after half a minute without progress.
 pub(super) struct Patient<S> {
     stream: S,
-    /// Made with the first wait, then used again.
-    timer: Option<Pin<Box<Sleep>>>,
-    waiting: bool,
+    alarm: Alarm,
+    /// Until when the client is waited for that takes nothing.
+    waiting: Option<Instant>,
 }
 
 impl<S> Patient<S> {
     pub(super) fn new(stream: S) -> Self {
-        Self { stream, timer: None, waiting: false }
+        Self { stream, alarm: Alarm::default(), waiting: None }
     }
 
     /// What comes of a write: itself, or its failure once the client has been waited for too long.
@@ -34,19 +36,11 @@ impl<S> Patient<S> {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<T>> {
         if written.is_ready() {
-            self.waiting = false;
+            self.waiting = None;
             return written;
         }
-        if !self.waiting {
-            self.waiting = true;
-            let until = Instant::now() + PATIENCE;
-            match &mut self.timer {
-                Some(timer) => timer.as_mut().reset(until),
-                None => self.timer = Some(Box::pin(sleep_until(until))),
-            }
-        }
-        let timer = self.timer.as_mut().expect("made when the wait began");
-        std::task::ready!(timer.as_mut().poll(cx));
+        let until = *self.waiting.get_or_insert_with(|| Instant::now() + PATIENCE);
+        std::task::ready!(self.alarm.poll(until, cx));
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing")))
     }
 }

@@ -5,16 +5,18 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
-use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWrite as _, ReadBuf};
+use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWrite as _, Interest, ReadBuf};
 use tokio::task::coop::unconstrained;
 
 use super::SendError;
 use super::head::{Head, Scan, parse};
 use super::stream::Stream;
+use crate::alarm::{Alarm, after};
 use crate::pipes::{Piped, Pipes};
 
 /// How much of a body is read from the socket at once. 64 KiB costs two thirds of the CPU of 16 KiB on
@@ -23,7 +25,7 @@ const READ_BYTES: usize = 64 * 1024;
 
 /// How much is read at once while a head is awaited: more than most heads, and little of the body, which
 /// had better stay where it is if it can be passed on from there.
-const HEAD_READ_BYTES: usize = 2 * 1024;
+const HEAD_READ_BYTES: usize = 1024;
 
 pub(super) struct Connection {
     stream: Stream,
@@ -37,6 +39,8 @@ pub(super) struct Connection {
     is_sent: bool,
     /// Whether the connection ends with this answer.
     is_last: bool,
+    /// For heads that are awaited.
+    alarm: Alarm,
 }
 
 impl Connection {
@@ -49,20 +53,30 @@ impl Connection {
             unsent: Bytes::new(),
             is_sent: true,
             is_last: false,
+            alarm: Alarm::default(),
         })
     }
 
-    /// Writes a question and waits for the head of its answer, which is to a HEAD if `is_head` says so.
-    pub(super) async fn ask(&mut self, question: Bytes, is_head: bool) -> Result<Head, SendError> {
+    /// Writes a question and waits so long for the head of its answer, which is to a HEAD if `is_head`
+    /// says so.
+    pub(super) async fn ask(
+        &mut self,
+        question: Bytes,
+        is_head: bool,
+        limit: Duration,
+    ) -> Result<Head, SendError> {
         (self.unsent, self.is_sent) = (question, false);
-        let mut scan = Scan::default();
+        let (mut scan, until) = (Scan::default(), after(limit));
         poll_fn(|cx| {
             // A server may answer before it has heard everything, and stop listening.
             let sent = self.poll_send(cx);
             let head = match (self.poll_head(cx, &mut scan, is_head), sent) {
                 (Poll::Ready(head), _) => head?,
                 (Poll::Pending, Poll::Ready(Err(error))) => return Poll::Ready(Err(error.into())),
-                (Poll::Pending, _) => return Poll::Pending,
+                (Poll::Pending, _) => {
+                    ready!(self.alarm.poll(until, cx));
+                    return Poll::Ready(Err(SendError::FirstByteTimeout));
+                }
             };
             self.is_last = head.is_last;
             Poll::Ready(Ok(head))
@@ -146,7 +160,7 @@ impl Connection {
         loop {
             ready!(socket.poll_read_ready(cx))?;
             let fill = || pipes.fill(socket, most).transpose();
-            match socket.try_io(tokio::io::Interest::READABLE, fill) {
+            match socket.try_io(Interest::READABLE, fill) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 filled => return Poll::Ready(filled),
             }
@@ -186,10 +200,14 @@ impl Connection {
     fn has_nothing_to_read(&mut self) -> bool {
         let mut byte = [0];
         match &mut self.stream {
-            // Of the socket itself: the runtime may not have heard yet of what has come.
+            // Of the socket itself: the runtime may not have heard yet of what has come. Through the
+            // runtime nevertheless, if it takes it for readable: it learns here that it is not.
             Stream::Plain(socket) => {
-                let looked = recv(&*socket, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT);
-                looked.is_err_and(|error| error == Errno::AGAIN)
+                let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+                let mut look = || recv(&*socket, &mut byte, flags).map(drop);
+                let mut looked = None;
+                let _ = socket.try_io(Interest::READABLE, || Ok((*looked.insert(look()))?));
+                looked.unwrap_or_else(look) == Err(Errno::AGAIN)
             }
             Stream::Tls(stream) => {
                 let mut cx = Context::from_waker(Waker::noop());

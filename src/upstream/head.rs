@@ -3,11 +3,10 @@
 use std::mem::MaybeUninit;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, TRANSFER_ENCODING};
-use http::{HeaderMap, StatusCode, Version, response};
+use http::StatusCode;
 use httparse::{Header, Response, Status};
 
-use super::SendError;
+use super::{Fields, SendError};
 
 /// The largest head that is accepted, in bytes. CloudFront and S3 stay under 8 KiB; the fault table
 /// calls anything over 32 KiB a protocol failure.
@@ -22,7 +21,8 @@ const MAX_ANNOUNCED: u8 = 16;
 /// A whole head.
 #[derive(Debug)]
 pub(super) struct Head {
-    pub(super) parts: response::Parts,
+    pub(super) status: StatusCode,
+    pub(super) fields: Fields,
     pub(super) extent: Extent,
     /// Whether the connection ends with this answer.
     pub(super) is_last: bool,
@@ -126,36 +126,19 @@ pub(super) fn parse(bytes: &Bytes, is_head: bool) -> Result<Option<Head>, SendEr
         100..=199 => return Ok(None),
         _ => {}
     }
-    let headers = headers(bytes, answer.headers)?;
-    let version = if answer.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
-    let framing = Framing::of(&headers)?;
-    if version < Version::HTTP_11 && framing.coding.is_some() {
+    let is_http_11 = answer.version == Some(1);
+    let framing = Framing::of(answer.headers)?;
+    if !is_http_11 && framing.coding.is_some() {
         return Err(malformed("HTTP/1.0 has no transfer codings"));
     }
     let extent = framing.extent(status, is_head)?;
-    let goes_on = framing.keep_alive || version == Version::HTTP_11;
+    let goes_on = framing.keep_alive || is_http_11;
     let is_last = extent == Extent::UntilClose || framing.close || !goes_on;
-    let (mut parts, ()) = http::Response::new(()).into_parts();
-    (parts.status, parts.version, parts.headers) = (status, version, headers);
-    Ok(Some(Head { parts, extent, is_last }))
+    Ok(Some(Head { status, fields: Fields::found(bytes, answer.headers), extent, is_last }))
 }
 
 fn malformed(what: &'static str) -> SendError {
     SendError::Protocol(what.into())
-}
-
-/// The headers, whose values stay where they were received.
-fn headers(bytes: &Bytes, parsed: &[Header<'_>]) -> Result<HeaderMap, SendError> {
-    let mut headers = HeaderMap::with_capacity(parsed.len());
-    for header in parsed {
-        let name = HeaderName::from_bytes(header.name.as_bytes());
-        let value = HeaderValue::from_maybe_shared(bytes.slice_ref(header.value));
-        headers.append(
-            name.map_err(|error| SendError::Protocol(error.into()))?,
-            value.map_err(|error| SendError::Protocol(error.into()))?,
-        );
-    }
-    Ok(headers)
 }
 
 /// What the headers say of where a body ends, and the connection.
@@ -163,7 +146,7 @@ fn headers(bytes: &Bytes, parsed: &[Header<'_>]) -> Result<HeaderMap, SendError>
 struct Framing<'a> {
     /// It may be repeated, but not contradicted (RFC 9112 §6.3).
     length: Option<u64>,
-    coding: Option<&'a HeaderValue>,
+    coding: Option<&'a [u8]>,
     /// Whether there is another coding yet.
     has_codings: bool,
     /// What is asked for the connection (RFC 9112 §9.3).
@@ -173,19 +156,19 @@ struct Framing<'a> {
 
 impl<'a> Framing<'a> {
     /// Looks through the headers once, however few of them matter.
-    fn of(headers: &'a HeaderMap) -> Result<Self, SendError> {
+    fn of(headers: &[Header<'a>]) -> Result<Self, SendError> {
         let mut this = Self::default();
-        for (name, value) in headers {
-            if *name == CONTENT_LENGTH {
+        for Header { name, value } in headers {
+            if name.eq_ignore_ascii_case("content-length") {
                 let length =
                     length(value).ok_or_else(|| malformed("Content-Length is no number"))?;
                 if this.length.replace(length).is_some_and(|other| other != length) {
                     return Err(malformed("Content-Length is given twice"));
                 }
-            } else if *name == TRANSFER_ENCODING {
+            } else if name.eq_ignore_ascii_case("transfer-encoding") {
                 this.has_codings = this.coding.replace(value).is_some();
-            } else if *name == CONNECTION {
-                for option in value.as_bytes().split(|byte| *byte == b',') {
+            } else if name.eq_ignore_ascii_case("connection") {
+                for option in value.split(|byte| *byte == b',') {
                     let option = option.trim_ascii();
                     this.close |= option.eq_ignore_ascii_case(b"close");
                     this.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
@@ -205,7 +188,7 @@ impl<'a> Framing<'a> {
                 return Err(malformed("both Content-Length and Transfer-Encoding"));
             }
             (Some(coding), None)
-                if !self.has_codings && coding.as_bytes().eq_ignore_ascii_case(b"chunked") =>
+                if !self.has_codings && coding.eq_ignore_ascii_case(b"chunked") =>
             {
                 Extent::Chunked
             }
@@ -218,8 +201,9 @@ impl<'a> Framing<'a> {
 }
 
 /// A length of a body.
-fn length(value: &HeaderValue) -> Option<u64> {
-    let digits = value.to_str().ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
+fn length(value: &[u8]) -> Option<u64> {
+    // What a `u64` is made of may have a sign before it.
+    let digits = std::str::from_utf8(value).ok().filter(|_| value.iter().all(u8::is_ascii_digit));
     digits.and_then(|digits| digits.parse().ok())
 }
 

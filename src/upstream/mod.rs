@@ -12,6 +12,7 @@ mod body;
 mod connection;
 mod dial;
 mod error;
+mod fields;
 pub mod guard;
 mod head;
 mod origin;
@@ -20,16 +21,15 @@ mod question;
 mod stream;
 mod whole;
 
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
-use tokio::time::timeout;
+use http::{Request, Response, StatusCode};
 
 pub use body::{Body, BodyError};
 pub use error::SendError;
+pub use fields::Fields;
 pub use guard::{AddressPolicy, ForbiddenAddress};
 pub use origin::Origin;
 pub use question::{Question, Repeatable};
@@ -48,11 +48,30 @@ pub struct Timeouts {
     pub first_byte: Duration,
 }
 
+impl Timeouts {
+    /// How long one exchange can take until its head is there: it may be tried on a connection that is
+    /// dead, then on a fresh one.
+    #[must_use]
+    pub const fn longest_exchange(&self) -> Duration {
+        self.connect.saturating_add(self.first_byte).saturating_mul(2)
+    }
+}
+
 /// The pooled client. Cheap to clone; all clones share the pool.
 #[derive(Clone)]
 pub struct Client {
     dialer: Arc<Dialer>,
     pool: Arc<Pool>,
+}
+
+/// An answer, whose body is still to be read.
+pub struct Answer {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its header fields.
+    pub fields: Fields,
+    /// Its body.
+    pub body: Body,
 }
 
 impl Client {
@@ -92,16 +111,20 @@ impl Client {
     /// # Errors
     /// [`SendError`]. A response whose framing is ambiguous (`Content-Length` beside
     /// `Transfer-Encoding`) is [`SendError::Protocol`], and its connection is not used again.
-    pub fn send(
+    pub async fn send(
         &self,
         origin: &Origin,
         request: Request<Bytes>,
         timeouts: &Timeouts,
-    ) -> impl Future<Output = Result<Response<Body>, SendError>> {
-        self.ask(origin, Question::of(origin, &request), timeouts)
+    ) -> Result<Response<Body>, SendError> {
+        let answer = self.ask(origin, Question::of(origin, &request), timeouts).await?;
+        let headers = answer.fields.to_map()?;
+        let mut response = Response::new(answer.body);
+        (*response.status_mut(), *response.headers_mut()) = (answer.status, headers);
+        Ok(response)
     }
 
-    /// The same, of what is written down already.
+    /// The same, of what is written down already, and without making a map of the headers.
     ///
     /// # Errors
     /// As [`send`](Self::send).
@@ -110,7 +133,7 @@ impl Client {
         origin: &Origin,
         question: Question,
         timeouts: &Timeouts,
-    ) -> impl Future<Output = Result<Response<Body>, SendError>> {
+    ) -> impl Future<Output = Result<Answer, SendError>> {
         // Outside of the future, which would have room for all of it until the answer comes.
         let Question { is_head, is_repeatable, .. } = question;
         let question = Bytes::from(question.into_wire());
@@ -135,15 +158,10 @@ impl Client {
         question: Bytes,
         is_head: bool,
         timeouts: &Timeouts,
-    ) -> Result<Response<Body>, SendError> {
-        let head = {
-            // Pinned here, where it lies: a future that is handed on is copied whole.
-            let answered = pin!(connection.ask(question, is_head));
-            let in_time = timeout(timeouts.first_byte, answered).await;
-            in_time.map_err(|_| SendError::FirstByteTimeout)??
-        };
+    ) -> Result<Answer, SendError> {
+        let head = connection.ask(question, is_head, timeouts.first_byte).await?;
         let body = Body::new(head.extent, connection, Arc::clone(&self.pool), origin.clone());
-        Ok(Response::from_parts(head.parts, body))
+        Ok(Answer { status: head.status, fields: head.fields, body })
     }
 }
 

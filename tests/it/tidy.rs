@@ -8,16 +8,17 @@ use std::path::{Path, PathBuf};
 /// Which rooms a room may import, from the bottom up. `ARCHITECTURE.md` draws the same table.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("domain", &[]),
+    ("alarm", &[]),
     ("chunked", &[]),
     ("pipes", &[]),
-    ("upstream", &["chunked", "pipes"]),
+    ("upstream", &["alarm", "chunked", "pipes"]),
     ("metrics", &["domain"]),
     ("traces", &["domain", "pipes", "upstream", "metrics"]),
     ("log", &["traces"]),
     ("config", &["domain"]),
     ("storage", &["domain", "config", "pipes", "upstream", "traces"]),
     ("records", &["domain", "traces"]),
-    ("cdn", &["domain", "upstream", "traces"]),
+    ("cdn", &["domain", "alarm", "upstream", "traces"]),
     ("memory", &["domain", "metrics"]),
     ("limits", &["domain"]),
     ("identity", &["domain", "upstream"]),
@@ -32,8 +33,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "actions",
         &[
-            "domain", "pipes", "upstream", "metrics", "storage", "records", "cdn", "memory",
-            "limits", "identity", "apps", "log", "traces",
+            "domain", "alarm", "pipes", "upstream", "metrics", "storage", "records", "cdn",
+            "memory", "limits", "identity", "apps", "log", "traces",
         ],
     ),
     (
@@ -60,7 +61,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "traces",
         ],
     ),
-    ("server", &["domain", "http", "metrics", "chunked", "pipes"]),
+    ("server", &["domain", "http", "metrics", "alarm", "chunked", "pipes"]),
     ("gateway", &["*"]),
     ("doctor", &["domain", "upstream", "storage", "cdn", "apps"]),
     ("dev", &["*"]),

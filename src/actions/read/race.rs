@@ -11,7 +11,7 @@ use std::pin::{Pin, pin};
 use std::time::Instant;
 
 use futures_util::future::{BoxFuture, MaybeDone, maybe_done};
-use tokio::time::{sleep, timeout};
+use tokio::time::{sleep, timeout_at};
 
 use crate::apps::{App, GuardedCdn};
 use crate::cdn::health::{Admission, Ticket, hedge_delay};
@@ -54,7 +54,8 @@ pub(super) async fn ask_cdn<'a, 's>(
     let guarded = app.cdn.as_ref().expect("only an app with a CDN is led here");
     let path = app.cdn_prefix.path_of(&request.key);
     guarded.hedges.earn();
-    let ticket = match guarded.breaker.admit(Instant::now()) {
+    let began = Instant::now();
+    let ticket = match guarded.breaker.admit(began) {
         Admission::Pass(ticket) => ticket,
         Admission::Refused => return refused(app),
         Admission::Probe(ticket) => {
@@ -68,12 +69,11 @@ pub(super) async fn ask_cdn<'a, 's>(
             return refused(app);
         }
     };
-    let began = Instant::now();
     let mut storage = None;
     // The request to the CDN lives in this statement: it is cancelled when the race is over.
     let first = {
-        let cdn = pin!(ask_within_limits(&guarded.cdn, &path, request, recorded));
-        race(guarded, &ticket, cdn, ask_storage, &mut storage).await
+        let cdn = pin!(ask_within_limits(&guarded.cdn, &path, request, recorded, began));
+        race(guarded, &ticket, began, cdn, ask_storage, &mut storage).await
     };
     let now = Instant::now();
     let reason = match first {
@@ -115,6 +115,7 @@ fn refused(app: &App) -> Raced<'_> {
 async fn race<'a, C>(
     guarded: &GuardedCdn,
     ticket: &Ticket,
+    began: Instant,
     mut cdn: Pin<&mut C>,
     ask_storage: impl FnOnce() -> BoxFuture<'a, Result<Settlement, StorageSeen>>,
     storage: &mut Option<Beside<'a>>,
@@ -123,7 +124,7 @@ where
     C: Future<Output = Result<Settlement, CdnFailure>>,
 {
     let mut given_up = pin!(ticket.given_up());
-    let mut hedge = pin!(hedge(guarded));
+    let mut hedge = pin!(hedge(guarded, began));
     let (mut undecided, mut storage_runs) = (Some(ask_storage), false);
     loop {
         tokio::select! {
@@ -156,9 +157,9 @@ async fn answered(storage: &mut Option<Beside<'_>>) {
 }
 
 /// Waits until it is time to ask storage too, and says whether the budget allows it.
-async fn hedge(guarded: &GuardedCdn) -> bool {
+async fn hedge(guarded: &GuardedCdn, began: Instant) -> bool {
     let times = guarded.breaker.first_byte_times();
-    match hedge_delay(guarded.hedge_after, times, Instant::now()) {
+    match hedge_delay(guarded.hedge_after, times, began) {
         Some(delay) => {
             sleep(delay).await;
             guarded.hedges.try_spend()
@@ -177,7 +178,7 @@ pub(super) async fn probe(
     ticket: Ticket,
 ) {
     let began = Instant::now();
-    let answer = ask_within_limits(&cdn, &path, &request, recorded.as_ref()).await;
+    let answer = ask_within_limits(&cdn, &path, &request, recorded.as_ref(), began).await;
     let now = Instant::now();
     match answer {
         Ok(_) => {
@@ -196,13 +197,21 @@ async fn ask_within_limits(
     path: &StoragePath,
     request: &ReadRequest,
     recorded: Option<&Stored>,
+    began: Instant,
 ) -> Result<Settlement, CdnFailure> {
-    // Pinned here, where it lies: a future that is handed on is copied whole.
-    let asked = pin!(ask(request, Question::first(request), |question| {
-        sources::cdn(cdn, path, request, question, recorded)
-    }));
-    let too_long = || CdnFailure::new(FallbackReason::Timeout, "no answer that fits in time");
-    timeout(SOURCE_LIMIT, asked).await.unwrap_or_else(|_| Err(too_long()))
+    let first = Question::first(request);
+    let until = began + SOURCE_LIMIT;
+    let asked = ask(request, first, |question| async move {
+        let asked = sources::cdn(cdn, path, request, question, recorded);
+        // The first question is nearly always the only one. Where its own limits end it in time, no
+        // clock is set for it.
+        if question == first && cdn.longest_exchange() <= SOURCE_LIMIT {
+            return asked.await;
+        }
+        let too_long = || CdnFailure::new(FallbackReason::Timeout, "no answer that fits in time");
+        timeout_at(until.into(), Box::pin(asked)).await.unwrap_or_else(|_| Err(too_long()))
+    });
+    asked.await
 }
 
 /// Counts and logs a request that the CDN did not answer as it should.

@@ -7,14 +7,16 @@
 //! resets its stream. TCP itself is watched by the connection's `Patient`.
 
 use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
+
+use crate::alarm::Alarm;
 
 /// How long a client may take nothing of a stream.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -206,8 +208,7 @@ async fn watch(stream: impl Future<Output = ()>, progress: Arc<Progress>, _live:
 #[derive(Default)]
 struct Patience {
     waiting: Option<Waiting>,
-    /// Made with the first wait, then used again.
-    timer: Option<Pin<Box<Sleep>>>,
+    alarm: Alarm,
 }
 
 /// A piece that is not taken.
@@ -216,6 +217,8 @@ struct Waiting {
     /// What the connection's client had taken when this piece was given, and at the last look.
     taken_then: u64,
     taken_at_look: u64,
+    /// When it is looked at next.
+    next_look: Instant,
 }
 
 impl Patience {
@@ -227,29 +230,24 @@ impl Patience {
         };
         let conduct = &progress.conduct;
         let taken = conduct.pieces_taken.load(Relaxed);
-        if self.waiting.as_ref().is_none_or(|waiting| waiting.piece != piece) {
-            self.waiting = Some(Waiting { piece, taken_then: taken, taken_at_look: taken });
-            self.set_timer();
-        }
-        let waiting = self.waiting.as_mut().expect("made above");
-        let timer = self.timer.as_mut().expect("made when the wait began");
+        let next_look = || Instant::now() + PATIENCE;
+        let waiting = match &mut self.waiting {
+            Some(waiting) if waiting.piece == piece => waiting,
+            waiting => waiting.insert(Waiting {
+                piece,
+                taken_then: taken,
+                taken_at_look: taken,
+                next_look: next_look(),
+            }),
+        };
         loop {
-            ready!(timer.as_mut().poll(cx));
+            ready!(self.alarm.poll(waiting.next_look, cx));
             let live = conduct.streams().count;
             if is_given_up(taken - waiting.taken_at_look, taken - waiting.taken_then, live) {
                 tracing::debug!("a client takes nothing of a stream");
                 return Poll::Ready(());
             }
-            waiting.taken_at_look = taken;
-            timer.as_mut().reset(Instant::now() + PATIENCE);
-        }
-    }
-
-    fn set_timer(&mut self) {
-        let until = Instant::now() + PATIENCE;
-        match &mut self.timer {
-            Some(timer) => timer.as_mut().reset(until),
-            None => self.timer = Some(Box::pin(sleep_until(until))),
+            (waiting.taken_at_look, waiting.next_look) = (taken, next_look());
         }
     }
 }

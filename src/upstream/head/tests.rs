@@ -1,5 +1,6 @@
 //! Heads, beside what hyper makes of them.
 
+use http::HeaderMap;
 use http_body_util::{BodyExt as _, Empty};
 use hyper::client::conn::http1::handshake;
 use hyper_util::rt::TokioIo;

@@ -1,11 +1,11 @@
 //! Whether a source delivers, judged only by the time in which the client was ready for more.
 
-use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 
+use crate::alarm::{Alarm, after};
 use crate::domain::HealReason;
 
 /// Over how much waiting the rate of a source is judged.
@@ -18,42 +18,44 @@ const SLOW_RATE: u64 = 8 * 1024;
 /// poll that found nothing to the chunk that ends the wait is the source's alone.
 pub(super) struct Pace {
     stall_timeout: Duration,
-    waiting_since: Option<Instant>,
-    /// Made with the first wait, then used again.
-    timer: Option<Pin<Box<Sleep>>>,
+    waiting: Option<Wait>,
+    alarm: Alarm,
     waited: Duration,
     bytes: u64,
 }
 
+/// A wait for the source.
+#[derive(Clone, Copy)]
+struct Wait {
+    since: Instant,
+    until: Instant,
+}
+
 impl Pace {
     pub(super) fn new(stall_timeout: Duration) -> Self {
-        Self { stall_timeout, waiting_since: None, timer: None, waited: Duration::ZERO, bytes: 0 }
+        let (alarm, waited) = (Alarm::default(), Duration::ZERO);
+        Self { stall_timeout, waiting: None, alarm, waited, bytes: 0 }
     }
 
     /// The source has nothing: ready when it has had nothing for too long.
     pub(super) fn poll_waiting(&mut self, cx: &mut Context<'_>) -> Poll<HealReason> {
-        if self.waiting_since.is_none() {
-            let now = Instant::now();
-            self.waiting_since = Some(now);
-            // Whichever comes first: the stall, or the end of the time in which too little came.
-            let patience = match self.is_slow_so_far() {
-                true => self.stall_timeout.min(SLOW_AFTER.saturating_sub(self.waited)),
-                false => self.stall_timeout,
-            };
-            // Far in the future rather than beyond what the clock can represent.
-            let until = now + patience.min(Duration::from_secs(86_400));
-            match &mut self.timer {
-                Some(timer) => timer.as_mut().reset(until),
-                None => self.timer = Some(Box::pin(sleep_until(until))),
-            }
-        }
-        let timer = self.timer.as_mut().expect("made when the wait began");
-        std::task::ready!(timer.as_mut().poll(cx));
+        let wait = self.waiting.unwrap_or_else(|| self.begin_wait());
+        self.waiting = Some(wait);
+        std::task::ready!(self.alarm.poll(wait.until, cx));
         self.end_wait();
         Poll::Ready(match self.waited >= SLOW_AFTER && self.bytes > 0 {
             true => HealReason::Slow,
             false => HealReason::Stall,
         })
+    }
+
+    fn begin_wait(&self) -> Wait {
+        // Whichever comes first: the stall, or the end of the time in which too little came.
+        let patience = match self.is_slow_so_far() {
+            true => self.stall_timeout.min(SLOW_AFTER.saturating_sub(self.waited)),
+            false => self.stall_timeout,
+        };
+        Wait { since: Instant::now(), until: after(patience) }
     }
 
     /// The source gave bytes.
@@ -68,7 +70,7 @@ impl Pace {
 
     /// Another source begins.
     pub(super) fn restart(&mut self) {
-        *self = Self { timer: self.timer.take(), ..Self::new(self.stall_timeout) };
+        *self = Self { alarm: std::mem::take(&mut self.alarm), ..Self::new(self.stall_timeout) };
     }
 
     fn is_slow_so_far(&self) -> bool {
@@ -76,8 +78,8 @@ impl Pace {
     }
 
     fn end_wait(&mut self) {
-        if let Some(since) = self.waiting_since.take() {
-            self.waited += since.elapsed();
+        if let Some(wait) = self.waiting.take() {
+            self.waited += wait.since.elapsed();
         }
     }
 }

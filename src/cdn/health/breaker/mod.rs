@@ -29,6 +29,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::latency::FirstByteTimes;
+use crate::alarm::Alarms;
 use crate::domain::Percentile;
 
 pub use evidence::Fault;
@@ -80,6 +81,8 @@ pub struct Breaker {
     machine: Mutex<Machine>,
     times: FirstByteTimes,
     opened: Notify,
+    /// For those who wait: nearly all are answered long before they ring.
+    alarms: Alarms,
     on_change: Box<dyn Fn(Change) + Send + Sync>,
 }
 
@@ -155,6 +158,7 @@ impl Breaker {
             machine: Mutex::new(Machine::new(now, seed)),
             times: FirstByteTimes::new(now),
             opened: Notify::new(),
+            alarms: Alarms::default(),
             on_change: Box::new(on_change),
         })
     }
@@ -259,6 +263,7 @@ impl Ticket {
     pub async fn given_up(&self) {
         // Made before the look at the machine: it is told of every opening after that.
         let mut opened = pin!(self.breaker.opened.notified());
+        let mut alarm = self.breaker.alarms.lend();
         let first_look = self.breaker.lock().first_look(&self.slip);
         for look in [first_look, self.slip.overdue_at] {
             if self.is_stale() {
@@ -267,7 +272,7 @@ impl Ticket {
             tokio::select! {
                 biased;
                 () = &mut opened => return,
-                () = tokio::time::sleep_until(look.into()) => {}
+                () = alarm.wait(look.into()) => {}
             }
             self.still_waiting(tokio::time::Instant::now().into_std());
         }

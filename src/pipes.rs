@@ -7,10 +7,13 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use rustix::io::retry_on_intr;
 use rustix::process::{Resource, getrlimit};
+use tokio::io::Interest;
+use tokio::net::TcpStream;
 
 mod chunks;
 
@@ -214,6 +217,25 @@ impl Pipes {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Tries it whenever the socket is ready for it, until something comes of it.
+pub fn poll_io<T>(
+    socket: &TcpStream,
+    interest: Interest,
+    cx: &mut Context<'_>,
+    mut attempt: impl FnMut() -> io::Result<T>,
+) -> Poll<io::Result<T>> {
+    loop {
+        ready!(match interest.is_readable() {
+            true => socket.poll_read_ready(cx),
+            false => socket.poll_write_ready(cx),
+        })?;
+        match socket.try_io(interest, &mut attempt) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            attempted => return Poll::Ready(attempted),
+        }
     }
 }
 

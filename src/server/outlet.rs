@@ -10,13 +10,13 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::pipes::{PIPE_BYTES, Piped};
+use crate::pipes::{PIPE_BYTES, Piped, poll_io};
 
 /// What a placeholder is made of, as far as hyper sees: it is known by where it lies. Not of zeros,
 /// which a compiler might lay where other zeros are.
@@ -183,21 +183,6 @@ impl Outgoing {
     pub(super) const fn new(stream: TcpStream, outlet: Arc<Outlet>) -> Self {
         Self { stream, outlet }
     }
-
-    /// Tries to write whenever the socket is ready, until it takes something.
-    fn poll_ready(
-        &self,
-        cx: &mut Context<'_>,
-        mut write: impl FnMut() -> io::Result<usize>,
-    ) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(self.stream.poll_write_ready(cx))?;
-            match self.stream.try_io(Interest::WRITABLE, &mut write) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                written => return Poll::Ready(written),
-            }
-        }
-    }
 }
 
 impl AsyncRead for Outgoing {
@@ -227,9 +212,13 @@ impl AsyncWrite for Outgoing {
         match self.outlet.next(slices)? {
             Next::Slices => Pin::new(&mut self.stream).poll_write_vectored(cx, slices),
             Next::Before(count) => {
-                self.poll_ready(cx, || send_with_more_to_come(&self.stream, &slices[..count]))
+                let send = || send_with_more_to_come(&self.stream, &slices[..count]);
+                poll_io(&self.stream, Interest::WRITABLE, cx, send)
             }
-            Next::Piped(most) => self.poll_ready(cx, || self.outlet.send(&self.stream, most)),
+            Next::Piped(most) => {
+                let send = || self.outlet.send(&self.stream, most);
+                poll_io(&self.stream, Interest::WRITABLE, cx, send)
+            }
         }
     }
 

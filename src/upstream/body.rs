@@ -17,9 +17,14 @@ use crate::pipes::{Chunk, Chunks};
 
 /// The body of an upstream's response. It reads only when it is read. When it ends, its connection
 /// goes back to the pool; when it is dropped before that, the connection is closed.
-pub struct Body {
+pub struct Body(Option<Reading>);
+
+/// A body that has not ended, and the connection that is busy with it.
+struct Reading {
     left: Left,
-    lease: Option<Lease>,
+    connection: Box<Connection>,
+    pool: Arc<Pool>,
+    origin: Origin,
 }
 
 /// The largest body that is read only to have its connection back, in bytes: reading more costs more
@@ -44,7 +49,6 @@ enum Left {
     Counted(u64),
     Chunked(InChunks),
     UntilClose,
-    Nothing,
 }
 
 /// A body in chunks.
@@ -54,18 +58,16 @@ struct InChunks {
     spare: u64,
 }
 
-/// What was taken of a body in chunks.
+/// What was taken of a body.
 enum Taken {
     Data(Bytes),
+    /// The last data: the next byte is of another answer.
+    Last(Bytes),
     Framing,
+    /// The end of the body.
     End,
-}
-
-/// A connection that is busy with one body.
-struct Lease {
-    connection: Box<Connection>,
-    pool: Arc<Pool>,
-    origin: Origin,
+    /// The end of the body, and of the connection.
+    Closed,
 }
 
 /// Why a body ended before its end.
@@ -92,13 +94,14 @@ impl Body {
         origin: Origin,
     ) -> Self {
         let left = match extent {
-            Extent::Counted(0) => Left::Nothing,
             Extent::Counted(length) => Left::Counted(length),
             Extent::Chunked => Left::Chunked(InChunks::new()),
             Extent::UntilClose => Left::UntilClose,
         };
-        let mut body = Self { left, lease: Some(Lease { connection, pool, origin }) };
-        body.release_if_ended();
+        let mut body = Self(Some(Reading { left, connection, pool, origin }));
+        if let Extent::Counted(0) = extent {
+            body.release();
+        }
         body
     }
 
@@ -116,64 +119,56 @@ impl Body {
     /// The next bytes, in memory.
     fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Polled<Bytes> {
         loop {
-            let Some(Lease { connection, .. }) = &mut self.lease else { return Poll::Ready(None) };
-            let most = match self.left {
-                Left::Counted(left) => left,
-                Left::Chunked(_) | Left::UntilClose => u64::MAX,
-                Left::Nothing => return Poll::Ready(None),
+            let Some(Reading { left, connection, .. }) = &mut self.0 else {
+                return Poll::Ready(None);
             };
+            let most = if let Left::Counted(left) = left { *left } else { u64::MAX };
             let held = match ready!(connection.poll_more(cx, most)) {
                 Ok(held) => held,
                 Err(error) => return self.fail(error.into()),
             };
-            let taken = match &mut self.left {
-                Left::UntilClose if held == 0 => {
-                    self.end();
-                    return Poll::Ready(None);
+            match left.take(connection, held) {
+                Ok(Taken::Data(bytes)) => return Poll::Ready(Some(Ok(bytes))),
+                Ok(Taken::Last(bytes)) => {
+                    self.release();
+                    return Poll::Ready(Some(Ok(bytes)));
                 }
-                _ if held == 0 => return self.fail(BodyError::Short),
-                Left::Counted(left) => {
-                    let length = usize::try_from(*left).map_or(held, |left| left.min(held));
-                    *left -= length as u64;
-                    Some(connection.take(length))
-                }
-                Left::Chunked(chunks) => match chunks.take(connection) {
-                    Ok(Taken::Data(bytes)) => Some(bytes),
-                    Ok(Taken::Framing) => None,
-                    Ok(Taken::End) => {
-                        self.left = Left::Nothing;
-                        None
-                    }
-                    Err(error) => return self.fail(error),
-                },
-                Left::UntilClose | Left::Nothing => Some(connection.take(held)),
-            };
-            self.release_if_ended();
-            if let Some(bytes) = taken {
-                return Poll::Ready(Some(Ok(bytes)));
+                Ok(Taken::Framing) => {}
+                Ok(Taken::End) => self.release(),
+                Ok(Taken::Closed) => self.0 = None,
+                Err(error) => return self.fail(error),
             }
         }
     }
 
+    /// Ends before the end, and the connection with it.
     fn fail<T>(&mut self, error: BodyError) -> Polled<T> {
-        self.end();
+        self.0 = None;
         Poll::Ready(Some(Err(error)))
     }
 
-    /// Ends, and the connection with it.
-    fn end(&mut self) {
-        self.left = Left::Nothing;
-        self.lease = None;
-    }
-
-    fn release_if_ended(&mut self) {
-        if let Left::Counted(0) = self.left {
-            self.left = Left::Nothing;
+    /// Ends, and gives the connection back.
+    fn release(&mut self) {
+        if let Some(Reading { connection, pool, origin, .. }) = self.0.take() {
+            pool.give_back(&origin, connection);
         }
-        if let Left::Nothing = self.left
-            && let Some(lease) = self.lease.take()
-        {
-            lease.pool.give_back(&lease.origin, lease.connection);
+    }
+}
+
+impl Left {
+    /// Takes what comes next of so many bytes that were received; of none at the connection's end.
+    fn take(&mut self, connection: &mut Connection, held: usize) -> Result<Taken, BodyError> {
+        match self {
+            Self::UntilClose if held == 0 => Ok(Taken::Closed),
+            _ if held == 0 => Err(BodyError::Short),
+            Self::UntilClose => Ok(Taken::Data(connection.take(held))),
+            Self::Counted(left) => {
+                let length = usize::try_from(*left).map_or(held, |left| left.min(held));
+                *left -= length as u64;
+                let bytes = connection.take(length);
+                Ok(if *left == 0 { Taken::Last(bytes) } else { Taken::Data(bytes) })
+            }
+            Self::Chunked(chunks) => chunks.take(connection),
         }
     }
 }
@@ -206,18 +201,21 @@ impl Chunks for Body {
     /// In a pipe if they are many, and have not been read already.
     fn poll_chunk(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled<Chunk> {
         let this = &mut *self;
-        let (Left::Counted(left @ WORTH_A_PIPE..), Some(lease)) = (&mut this.left, &mut this.lease)
-        else {
-            return this.poll_bytes(cx).map_ok(Chunk::Here);
+        let piped = match &mut this.0 {
+            Some(Reading {
+                left: Left::Counted(left @ WORTH_A_PIPE..), connection, pool, ..
+            }) if connection.received().is_empty() => {
+                let piped = ready!(connection.poll_pipe(cx, pool.pipes(), *left));
+                piped.map(|piped| piped.inspect(|piped| *left -= piped.len() as u64))
+            }
+            _ => Ok(None),
         };
-        if !lease.connection.received().is_empty() {
-            return this.poll_bytes(cx).map_ok(Chunk::Here);
-        }
-        match ready!(lease.connection.poll_pipe(cx, lease.pool.pipes(), *left)) {
+        match piped {
             Ok(None) => this.poll_bytes(cx).map_ok(Chunk::Here),
             Ok(Some(piped)) => {
-                *left -= piped.len() as u64;
-                this.release_if_ended();
+                if let Some(Reading { left: Left::Counted(0), .. }) = this.0 {
+                    this.release();
+                }
                 Poll::Ready(Some(Ok(Chunk::Piped(piped))))
             }
             Err(error) => this.fail(error.into()),
@@ -237,14 +235,14 @@ impl http_body::Body for Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self.left, Left::Nothing)
+        self.0.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self.left {
-            Left::Counted(left) => SizeHint::with_exact(left),
-            Left::Nothing => SizeHint::with_exact(0),
-            Left::Chunked(_) | Left::UntilClose => SizeHint::default(),
+        match self.0.as_ref().map(|reading| &reading.left) {
+            Some(Left::Counted(left)) => SizeHint::with_exact(*left),
+            None => SizeHint::with_exact(0),
+            Some(Left::Chunked(_) | Left::UntilClose) => SizeHint::default(),
         }
     }
 }

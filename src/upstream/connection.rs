@@ -17,7 +17,7 @@ use super::SendError;
 use super::head::{Head, Scan, parse};
 use super::stream::Stream;
 use crate::alarm::{Alarm, after};
-use crate::pipes::{Piped, Pipes};
+use crate::pipes::{Piped, Pipes, poll_io};
 
 /// How much of a body is read from the socket at once. 64 KiB costs two thirds of the CPU of 16 KiB on
 /// large bodies, and is about what one stalled reader holds.
@@ -157,14 +157,7 @@ impl Connection {
         self.keep_sending(cx);
         let Stream::Plain(socket) = &self.stream else { return Poll::Ready(Ok(None)) };
         let most = usize::try_from(left).unwrap_or(usize::MAX);
-        loop {
-            ready!(socket.poll_read_ready(cx))?;
-            let fill = || pipes.fill(socket, most).transpose();
-            match socket.try_io(Interest::READABLE, fill) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                filled => return Poll::Ready(filled),
-            }
-        }
+        poll_io(socket, Interest::READABLE, cx, || pipes.fill(socket, most).transpose())
     }
 
     /// What has come and was not taken.

@@ -1,6 +1,6 @@
 //! A live app: its policy, its storage, its CDN, its limits, its metrics.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -23,60 +23,64 @@ use super::observed_store::ObservedStore;
 use super::read_proof::ReadProof;
 
 /// A configured app. Whoever has one need not check anything of it again.
+///
+/// It lies in memory as it stands here: what every request looks at, what every upload does, the rest.
+/// Among many apps each line of cache that a request touches is fetched from memory anew.
+#[repr(C)]
 pub struct App {
     /// Its name.
     pub name: AppName,
-    /// Whether anybody may upload.
-    pub allow_public_upload: bool,
-    /// How callers prove who they are, if they can.
-    pub identity: Option<Arc<Identity>>,
-    /// `https://host/darkroom/{app}`: what its URLs begin with.
-    pub public_base: String,
+    /// Its metrics.
+    pub metrics: AppMetrics,
+    /// A number that stands for where its objects come from: another one for another app, bucket
+    /// or CDN.
+    pub sources: u64,
+    /// The largest of its objects that is kept in memory, in bytes. 0: none is.
+    pub memory_cache_max_object: u64,
+    /// Its CDN.
+    pub cdn: Option<Arc<GuardedCdn>>,
+    /// Who carries the bytes of its images.
+    pub read_mode: ReadMode,
+    /// Who may read its images.
+    pub visibility: Visibility,
     /// Whether keys that other systems made are served.
     pub accept_foreign_keys: bool,
     /// Whether keys carry the name of the file.
     pub keep_names: bool,
-    /// Who may read its images.
-    pub visibility: Visibility,
+    /// Whether anybody may upload.
+    pub allow_public_upload: bool,
     /// What may be uploaded.
     pub upload: UploadPolicy,
-    /// Who carries the bytes of its images.
-    pub read_mode: ReadMode,
     /// `Cache-Control` of its images.
     pub cache_control: HeaderValue,
-    /// What that says to a shared cache, which this gateway is as well.
+    /// How callers prove who they are, if they can.
+    pub identity: Option<Arc<Identity>>,
+    /// How often uploads may begin: of an owner, of a client, and of all together.
+    pub quotas: Arc<Quotas>,
+    /// Its storage.
+    pub store: Arc<dyn ObjectStore>,
+    /// Its part of the bucket.
+    pub key_prefix: KeyPrefix,
+    /// `https://host/darkroom/{app}`: what its URLs begin with.
+    pub public_base: String,
+    /// Which pages may use the upload endpoints.
+    pub cors: Cors,
+    /// What `cache_control` says to a shared cache, which this gateway is as well.
     pub caching: Caching,
     /// For how many seconds the cache of a private image's reader may keep it; `None`: not at all.
     pub own_cache_life: Option<u64>,
-    /// The largest of its objects that is kept in memory, in bytes. 0: none is.
-    pub memory_cache_max_object: u64,
-    /// A number that stands for where its objects come from: another one for another app, bucket
-    /// or CDN.
-    pub sources: u64,
     /// How long a body may stand still before it is continued from storage.
     pub stall_timeout: Duration,
-    /// Which pages may use the upload endpoints.
-    pub cors: Cors,
     /// Its bucket.
     pub bucket: String,
-    /// Its part of the bucket.
-    pub key_prefix: KeyPrefix,
     /// What stands between the CDN's URL and the key.
     pub cdn_prefix: KeyPrefix,
-    /// Its storage.
-    pub store: Arc<dyn ObjectStore>,
-    /// Whether reading from it is known to work.
+    /// Whether reading from its storage is known to work.
     pub read_proof: Arc<ReadProof>,
-    /// Its CDN.
-    pub cdn: Option<Arc<GuardedCdn>>,
     /// How many requests its storage has at once for reads that want the head of an answer.
     pub storage_limit: Arc<ConcurrencyLimit>,
-    /// How often uploads may begin: of an owner, of a client, and of all together.
-    pub quotas: Arc<Quotas>,
     /// How often each existing upload may be asked about, finalized or renewed.
     pub upload_limit: Arc<KeyedLimiter>,
-    /// Its metrics.
-    pub metrics: AppMetrics,
 }
 
 /// What apps are built with: what they share, and what the process gives them.
@@ -99,9 +103,14 @@ pub struct Workshop<'a> {
     pub apps: usize,
 }
 
-/// The apps, by name: one snapshot of all files.
+/// The apps: one snapshot of all files.
 #[derive(Default)]
-pub struct Apps(BTreeMap<AppName, Arc<App>>);
+pub struct Apps {
+    /// In the order of names.
+    all: Vec<Arc<App>>,
+    /// By name: a tree of a thousand would compare a dozen names for each request.
+    by_name: HashMap<AppName, Arc<App>>,
+}
 
 impl App {
     /// Makes a live app of a tenant's configuration. Nothing is asked of anybody.
@@ -269,35 +278,38 @@ impl Apps {
     /// The app of that name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Arc<App>> {
-        self.0.get(name)
+        self.by_name.get(name)
     }
 
     /// Every app, in the order of names, to be kept.
     pub fn shared(&self) -> impl Iterator<Item = &Arc<App>> {
-        self.0.values()
+        self.all.iter()
     }
 
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.all.len()
     }
 
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.all.is_empty()
     }
 
     /// Every app, in the order of names.
     pub fn iter(&self) -> impl Iterator<Item = &App> {
-        self.0.values().map(|app| &**app)
+        self.all.iter().map(|app| &**app)
     }
 }
 
 impl FromIterator<Arc<App>> for Apps {
     fn from_iter<I: IntoIterator<Item = Arc<App>>>(apps: I) -> Self {
-        Self(apps.into_iter().map(|app| (app.name.clone(), app)).collect())
+        let by_name: HashMap<_, _> = apps.into_iter().map(|app| (app.name.clone(), app)).collect();
+        let mut all: Vec<_> = by_name.values().cloned().collect();
+        all.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+        Self { all, by_name }
     }
 }
 

@@ -1,5 +1,6 @@
 //! What an app's file says, checked.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
@@ -92,8 +93,8 @@ pub struct StorageConfig {
 /// What may be uploaded, and how long an upload may take.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UploadPolicy {
-    /// At least one, none twice.
-    pub allowed_types: Vec<MediaType>,
+    /// At least one, none twice. The default is one and the same for all apps.
+    pub allowed_types: Cow<'static, [MediaType]>,
     /// The largest file, in bytes. Not 0.
     pub max_bytes: u64,
     /// The largest image, in pixels (width times height). Not 0.

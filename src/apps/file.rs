@@ -1,5 +1,6 @@
 //! The file of one app, key by key.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use http::HeaderValue;
@@ -145,7 +146,8 @@ fn upload(
             }
             _ => Ok(()),
         })
-        .or(MediaType::DEFAULT_ALLOWED.to_vec());
+        .optional()
+        .map_or(Cow::Borrowed(&MediaType::DEFAULT_ALLOWED[..]), Cow::Owned);
     let max_bytes = section.key("MaxBytes").byte_size().check(not_zero).or(20 << 20);
     let max_pixels = section.key("MaxPixels").integer().check(not_zero).or(100_000_000);
     // The operator's limit is not the tenant's mistake: it shortens what the file asks for.

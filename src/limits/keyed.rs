@@ -4,10 +4,11 @@ use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use governor::clock::{Clock, DefaultClock, Reference as _};
+use governor::clock::{Clock, Reference as _};
 use governor::middleware::StateInformationMiddleware;
 
 use super::bounded_store::BoundedStore;
+use super::clock::SharedClock;
 use super::{Policy, quota};
 use crate::domain::{Rate, RateLimitVerdict};
 
@@ -30,7 +31,7 @@ pub struct Bucket(u64);
 ///
 /// A key whose bucket is full again is forgotten by [`KeyedLimiter::sweep`]. When more than the
 /// bound are in use, known keys keep their buckets and new ones share 65,536 spare ones.
-pub struct KeyedLimiter<C: Clock = DefaultClock> {
+pub struct KeyedLimiter<C: Clock = SharedClock> {
     policy: Policy,
     hasher: RandomState,
     store: BoundedStore,
@@ -46,7 +47,7 @@ impl KeyedLimiter {
     /// metrics; `max_keys` bounds its memory ([`DEFAULT_MAX_KEYS`]).
     #[must_use]
     pub fn new(limit: &'static str, rate: Rate, max_keys: usize) -> Self {
-        Self::with_clock(limit, rate, max_keys, DefaultClock::default())
+        Self::with_clock(limit, rate, max_keys, SharedClock)
     }
 }
 

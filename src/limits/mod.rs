@@ -9,6 +9,7 @@
 //! One more limit knows no rate: how many requests are out at once ([`ConcurrencyLimit`]).
 
 mod bounded_store;
+mod clock;
 mod concurrency;
 mod keyed;
 mod quotas;
@@ -21,6 +22,7 @@ use governor::middleware::StateSnapshot;
 
 use crate::domain::{Rate, RateLimitVerdict};
 
+pub use clock::SharedClock;
 pub use concurrency::{ConcurrencyBounds, ConcurrencyLimit, Overloaded, Permit};
 pub use keyed::{Bucket, DEFAULT_MAX_KEYS, KeyedLimiter};
 pub use quotas::{Admission, Quotas, UploadRates};

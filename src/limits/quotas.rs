@@ -9,14 +9,15 @@
 
 use std::sync::Arc;
 
-use governor::clock::{Clock, DefaultClock};
+use governor::clock::Clock;
 
+use super::clock::SharedClock;
 use super::keyed::{Bucket, KeyedLimiter};
 use super::single::SingleLimiter;
 use crate::domain::{ClientNetwork, OwnerId, Rate, RateLimitVerdict};
 
 /// The three quotas of one app.
-pub struct Quotas<C: Clock = DefaultClock> {
+pub struct Quotas<C: Clock = SharedClock> {
     rates: UploadRates,
     client: Arc<KeyedLimiter<C>>,
     app: Arc<SingleLimiter<C>>,
@@ -36,7 +37,7 @@ pub struct UploadRates {
 
 /// Room in the quotas for one upload. Dropped without being spent, it is put back.
 #[must_use = "dropped, it is put back"]
-pub struct Admission<C: Clock = DefaultClock> {
+pub struct Admission<C: Clock = SharedClock> {
     quotas: Arc<Quotas<C>>,
     taken: Vec<(Token, RateLimitVerdict)>,
 }
@@ -53,7 +54,7 @@ impl Quotas {
     /// The quotas, full. `max_keys` is how many owners are remembered, and how many clients.
     #[must_use]
     pub fn new(rates: UploadRates, max_keys: usize) -> Self {
-        Self::with_clock(rates, max_keys, DefaultClock::default())
+        Self::with_clock(rates, max_keys, SharedClock)
     }
 
     /// The quotas under these rates. One whose rate is as it was is the same, with all that was taken

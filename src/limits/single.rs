@@ -2,17 +2,18 @@
 
 use std::sync::Arc;
 
-use governor::clock::{Clock, DefaultClock};
+use governor::clock::Clock;
 use governor::middleware::StateInformationMiddleware;
 use governor::nanos::Nanos;
 use governor::state::{InMemoryState, NotKeyed, StateStore};
 
 use super::bounded_store::put_back;
+use super::clock::SharedClock;
 use super::{Policy, quota};
 use crate::domain::{Rate, RateLimitVerdict};
 
 /// A limit with one bucket.
-pub struct SingleLimiter<C: Clock = DefaultClock> {
+pub struct SingleLimiter<C: Clock = SharedClock> {
     policy: Policy,
     bucket: OneBucket,
     limiter: governor::RateLimiter<NotKeyed, OneBucket, C, StateInformationMiddleware>,
@@ -37,7 +38,7 @@ impl SingleLimiter {
     /// Makes the limit, with a full bucket. `limit` is its name in answers and metrics.
     #[must_use]
     pub fn new(limit: &'static str, rate: Rate) -> Self {
-        Self::with_clock(limit, rate, DefaultClock::default())
+        Self::with_clock(limit, rate, SharedClock)
     }
 }
 

@@ -7,7 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+pub(super) use usual::AllUsual;
 use usual::Usual;
+
+pub use storage::BytesFrom;
 
 use super::Metrics;
 use super::outcomes::{DELETE_OUTCOMES, MULTIPART_OUTCOMES, PRESIGN_OUTCOMES, SIGNED_URL_OUTCOMES};
@@ -31,7 +34,7 @@ impl AppMetrics {
     /// The metrics of an app that reads from `storage` and, if it has one, from a CDN.
     #[must_use]
     pub fn new(all: &Arc<Metrics>, app: &AppName, storage: Source, has_cdn: bool) -> Self {
-        let (all, usual) = (Arc::clone(all), Arc::default());
+        let (all, usual) = (Arc::clone(all), all.usual.of(app));
         let this = Self { app: app.clone(), all, usual, retired: Arc::default() };
         this.touch(storage, has_cdn);
         this
@@ -181,12 +184,12 @@ impl AppMetrics {
 
     /// Observes the time to the first byte, in seconds.
     pub fn first_byte(&self, source: Source, seconds: f64) {
-        self.usual.first_byte(&self.all, &self.app, source).observe(seconds);
+        self.usual.first_byte(source, seconds);
     }
 
     /// Counts a request to the CDN that gave a usable answer.
     pub fn cdn_answered(&self) {
-        self.usual.cdn_answered(&self.all, &self.app);
+        self.usual.cdn_answered();
     }
 
     /// Counts a request to the CDN that failed.

@@ -8,6 +8,7 @@ mod outcomes;
 mod process;
 mod sampled;
 mod spans;
+mod told;
 
 use std::sync::Arc;
 
@@ -18,10 +19,13 @@ use prometheus::{
 
 use crate::domain::{FileState, ReloadOutcome};
 
-pub use app::AppMetrics;
+pub use app::{AppMetrics, BytesFrom};
 pub use events::EventMetrics;
 pub use sampled::Sampler;
 pub use spans::SpanMetrics;
+pub use told::ToldHistogramVec;
+
+use app::AllUsual;
 
 /// The `app` label of requests that name no configured app.
 pub const UNKNOWN_APP: &str = "_unknown";
@@ -62,6 +66,8 @@ macro_rules! metrics {
         #[derive(Debug)]
         pub struct Metrics {
             registry: Registry,
+            /// What apps count for themselves until somebody reads it.
+            usual: AllUsual,
             $( #[doc = $help] pub $field: $kind, )+
         }
 
@@ -75,7 +81,7 @@ macro_rules! metrics {
                 let registry = Registry::new();
                 $( let $field = build!($kind, $name, $help.trim() $(, $labels)? $(; $edges)?);
                 registry.register(Box::new($field.clone())).expect("names are distinct"); )+
-                let this = Self { registry, $( $field, )+ };
+                let this = Self { registry, usual: AllUsual::default(), $( $field, )+ };
                 for cap in ["requests", "connections", "connections_per_ip", "storage"] {
                     this.overloaded.with_label_values(&[cap]);
                 }
@@ -117,6 +123,9 @@ macro_rules! build {
     (IntGaugeVec, $name:literal, $help:expr, $labels:expr) => {
         IntGaugeVec::new(Opts::new($name, $help), &$labels).expect("valid names")
     };
+    (ToldHistogramVec, $name:literal, $help:expr, $labels:expr; $edges:expr) => {
+        ToldHistogramVec::new($name, $help, &$labels, $edges).expect("valid names")
+    };
     (HistogramVec, $name:literal, $help:expr, $labels:expr; $edges:expr) => {
         HistogramVec::new(
             prometheus::HistogramOpts::new($name, $help).buckets($edges.to_vec()),
@@ -144,13 +153,13 @@ metrics! {
     /// Bodies that were broken off visibly because they could not be continued, by cause.
     streams_aborted: IntCounterVec("safelight_streams_aborted_total", ["app", "cause"]),
     /// Seconds from a read's arrival to the first byte of its answer.
-    read_first_byte: HistogramVec("safelight_read_first_byte_seconds", ["app", "source"]; FIRST_BYTE_EDGES),
+    read_first_byte: ToldHistogramVec("safelight_read_first_byte_seconds", ["app", "source"]; FIRST_BYTE_EDGES),
     /// Bytes of objects by where they came from: what was fetched from CDN and storage, and what memory gave to clients.
     read_bytes: IntCounterVec("safelight_read_bytes_total", ["app", "source"]),
     /// Calls of storage, by what it was asked for and what became of it.
     storage_calls: IntCounterVec("safelight_storage_calls_total", ["app", "operation", "outcome"]),
     /// Seconds that a call of storage took, until the head of its answer; not of calls that were given up.
-    storage_call: HistogramVec("safelight_storage_call_seconds", ["app", "operation"]; STORAGE_EDGES),
+    storage_call: ToldHistogramVec("safelight_storage_call_seconds", ["app", "operation"]; STORAGE_EDGES),
     /// Reads of apps with a memory cache, by what it had for them.
     memory_lookups: IntCounterVec("safelight_memory_lookups_total", ["app", "outcome"]),
     /// Fetches of objects for the memory cache, by outcome.
@@ -272,6 +281,7 @@ impl Metrics {
     /// # Errors
     /// A text, if the encoder refuses a metric.
     pub fn to_text(&self) -> Result<String, String> {
+        self.usual.tell(self);
         TextEncoder::new().encode_to_string(&self.registry.gather()).map_err(|e| e.to_string())
     }
 }

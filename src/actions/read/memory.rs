@@ -218,7 +218,7 @@ impl<'a> Memory<'a> {
 
     /// Bytes of memory, which are counted.
     fn here(&self, bytes: Bytes) -> Payload {
-        self.app.metrics.bytes_from(Source::Memory).inc_by(bytes.len() as u64);
+        self.app.metrics.gave(Source::Memory, bytes.len() as u64);
         Payload::Here(bytes)
     }
 

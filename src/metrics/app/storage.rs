@@ -1,11 +1,17 @@
 //! What an app counts of its storage, and of the bytes that its sources give.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use prometheus::IntCounter;
-
 use super::AppMetrics;
+use super::usual::Usual;
 use crate::domain::{Source, StorageOperation, StorageOutcome};
+
+/// The bytes that one source gives.
+pub struct BytesFrom {
+    usual: Arc<Usual>,
+    source: Source,
+}
 
 impl AppMetrics {
     pub(super) fn touch_storage(&self) {
@@ -18,10 +24,15 @@ impl AppMetrics {
         }
     }
 
-    /// The counter of the bytes that come from a source.
+    /// Counts bytes that came from a source.
+    pub fn gave(&self, source: Source, bytes: u64) {
+        self.usual.bytes(source, bytes);
+    }
+
+    /// The same for a body, which counts them as they come.
     #[must_use]
-    pub fn bytes_from(&self, source: Source) -> &IntCounter {
-        self.usual.bytes(&self.all, &self.app, source)
+    pub fn bytes_from(&self, source: Source) -> BytesFrom {
+        BytesFrom { usual: Arc::clone(&self.usual), source }
     }
 
     /// Counts a call of storage; `took` is its time, if it came to its end.
@@ -31,11 +42,16 @@ impl AppMetrics {
         outcome: StorageOutcome,
         took: Option<Duration>,
     ) {
-        let (app, operation) = (self.app.as_str(), operation.label());
-        self.all.storage_calls.with_label_values(&[app, operation, outcome.label()]).inc();
+        self.usual.called(&self.all, &self.app, operation, outcome);
         if let Some(took) = took {
-            let call = self.all.storage_call.with_label_values(&[app, operation]);
-            call.observe(took.as_secs_f64());
+            self.usual.took(operation, took.as_secs_f64());
         }
+    }
+}
+
+impl BytesFrom {
+    /// Counts so many.
+    pub fn add(&self, bytes: u64) {
+        self.usual.bytes(self.source, bytes);
     }
 }

@@ -92,7 +92,7 @@ impl S3Config {
         let credentials = self.credentials.for_sdk()?;
         let origin = address.origin.clone();
         let transport =
-            Transport::new(client, origin, address.host.clone(), self.timeouts.of_attempt());
+            Transport::new(client, origin, address.host().to_owned(), self.timeouts.of_attempt());
         let retries = RetryConfig::standard()
             .with_max_attempts(MAX_ATTEMPTS)
             .with_initial_backoff(INITIAL_BACKOFF)
@@ -123,14 +123,12 @@ impl S3Config {
 /// Where the objects of a bucket are.
 #[derive(Debug, Clone)]
 pub(super) struct Address {
-    pub(super) scheme: String,
-    /// The `Host` header: with the bucket in virtual-host style, with the port if it is not the
-    /// scheme's own.
-    pub(super) host: String,
+    pub(super) scheme: &'static str,
     pub(super) path_style: bool,
     pub(super) origin: Origin,
-    /// What every path begins with, ending in `/`.
-    root: String,
+    /// The host and the root, which are read together: one after the other.
+    host_and_root: String,
+    host_length: usize,
     /// The endpoint without the bucket.
     sdk_endpoint: String,
 }
@@ -165,13 +163,25 @@ impl Address {
         let origin = Origin::from_url(&base)?;
         let host = authority(&base);
         let sdk_endpoint = format!("{}://{}{directory}", endpoint.scheme(), authority(&endpoint));
-        let scheme = base.scheme().to_owned();
-        Ok(Self { scheme, host, path_style, origin, root, sdk_endpoint })
+        let scheme = if base.scheme() == "https" { "https" } else { "http" };
+        let (host_and_root, host_length) = (host.clone() + &root, host.len());
+        Ok(Self { scheme, path_style, origin, host_and_root, host_length, sdk_endpoint })
+    }
+
+    /// The `Host` header: with the bucket in virtual-host style, with the port if it is not the
+    /// scheme's own.
+    pub(super) fn host(&self) -> &str {
+        &self.host_and_root[..self.host_length]
+    }
+
+    /// What every path begins with, ending in `/`.
+    fn root(&self) -> &str {
+        &self.host_and_root[self.host_length..]
     }
 
     /// The path of an object's URL, encoded.
     pub(super) fn path_of(&self, path: &StoragePath) -> String {
-        format!("{}{}", self.root, path.to_url_path())
+        format!("{}{}", self.root(), path.to_url_path())
     }
 }
 
@@ -272,12 +282,12 @@ mod tests {
         for (bucket, endpoint, path_style, expected) in cases {
             let address = Address::of(&config(bucket, endpoint, path_style)).unwrap();
             let path = address.path_of(&StoragePath::from_listing("a b"));
-            assert_eq!(format!("{}://{}{path}", address.scheme, address.host), expected);
+            assert_eq!(format!("{}://{}{path}", address.scheme, address.host()), expected);
         }
         let mut china = config("media", None, false);
         china.region = "cn-north-1".into();
         let address = Address::of(&china).unwrap();
-        assert_eq!(address.host, "media.s3.cn-north-1.amazonaws.com.cn");
+        assert_eq!(address.host(), "media.s3.cn-north-1.amazonaws.com.cn");
     }
 
     #[test]

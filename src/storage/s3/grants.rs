@@ -4,7 +4,6 @@
 use std::time::{Duration, SystemTime};
 
 use super::S3Store;
-use super::config::Address;
 use super::sigv4::Presign;
 use crate::domain::StoragePath;
 use crate::storage::{PartGrant, PutGrant, SignedRequest, StorageError, StorageErrorKind};
@@ -98,7 +97,7 @@ impl S3Store {
 
     /// A request to this server that lacks its path, and has neither query nor headers.
     fn bare<'a>(&'a self, method: &'a str, expires_in: Duration) -> Presign<'a> {
-        let Address { scheme, host, .. } = &self.address;
+        let (scheme, host) = (self.address.scheme, self.address.host());
         Presign { method, scheme, host, path: "", query: &[], headers: &[], expires_in }
     }
 

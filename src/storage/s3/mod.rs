@@ -47,14 +47,17 @@ use config::Address;
 use credentials::Signer;
 
 /// A bucket of an S3 server.
+///
+/// It lies in memory as it stands here: first what signing needs, which is most of what a store does.
+#[repr(C)]
 pub struct S3Store {
-    bucket: String,
-    provider: Provider,
-    source: Source,
     address: Address,
-    timeouts: S3Timeouts,
     /// Signs what clients send, and reads.
     signer: Signer,
+    provider: Provider,
+    source: Source,
+    bucket: String,
+    timeouts: S3Timeouts,
     /// Where reads go.
     server: Server,
     sdk: aws_sdk_s3::Client,

@@ -120,7 +120,7 @@ impl S3Store {
         let path = self.address.path_of(path);
         // The request is there before the credentials end, or it is refused.
         let (presigner, _) = self.signer.presigner(AT_ONCE, now)?;
-        let signed = presigner.authorize(method.as_str(), &self.address.host, &path, now);
+        let signed = presigner.authorize(method.as_str(), self.address.host(), &path, now);
         let signed = signed.map_err(|error| impossible(&error))?;
         let secret = |value: &[u8]| {
             let mut value = HeaderValue::from_bytes(value).map_err(|error| impossible(&error))?;

@@ -46,8 +46,6 @@ pub(super) struct Presigner {
 struct Day {
     /// Days since 1970.
     number: u64,
-    /// `20130524`.
-    date: String,
     /// `20130524/us-east-1/s3/aws4_request`.
     scope: String,
     /// The access key and the scope, as a query holds them.
@@ -159,7 +157,7 @@ impl Presigner {
         let day = self.day(since.as_secs() / SECONDS_PER_DAY)?;
         let time = time_of_day(since.as_secs() % SECONDS_PER_DAY);
         let time = std::str::from_utf8(&time).expect("digits are ASCII");
-        let date = format!("{}{time}", day.date);
+        let date = format!("{}{time}", day.date());
         let token = self.credentials.session_token.clone();
 
         let mut digest = Sha256::new();
@@ -207,7 +205,7 @@ impl Presigner {
             "&X-Amz-Credential=",
             &day.encoded_credential,
             "&X-Amz-Date=",
-            &day.date,
+            day.date(),
             time,
             "&X-Amz-Expires=",
             &lifetime.to_string(),
@@ -251,7 +249,7 @@ impl Presigner {
         let credential = format!("{}/{scope}", self.credentials.access_key_id);
         let encoded_credential = utf8_percent_encode(&credential, QUERY).to_string();
         let mac = hmac_with(&*self.signing_key(&date));
-        Ok(Day { number, date, scope, encoded_credential, mac })
+        Ok(Day { number, scope, encoded_credential, mac })
     }
 
     fn signing_key(&self, date: &str) -> Zeroizing<[u8; 32]> {
@@ -268,10 +266,15 @@ impl Presigner {
 }
 
 impl Day {
+    /// `20130524`.
+    fn date(&self) -> &str {
+        &self.scope[..8]
+    }
+
     /// The signature of a canonical request, in hexadecimal.
     fn sign(&self, time: &str, canonical_request: Sha256) -> [u8; 64] {
         let mut mac = self.mac.clone();
-        for part in [ALGORITHM, "\n", &self.date, time, "\n", &self.scope, "\n"] {
+        for part in [ALGORITHM, "\n", self.date(), time, "\n", &self.scope, "\n"] {
             mac.update(part.as_bytes());
         }
         mac.update(&hex(&canonical_request.finalize().into()));

@@ -31,7 +31,7 @@ pub(super) fn declared() -> BTreeMap<String, Metric> {
             let kind = match kind {
                 "Counter" | "IntCounter" | "IntCounterVec" => "counter",
                 "Gauge" | "IntGauge" | "IntGaugeVec" => "gauge",
-                "HistogramVec" => "histogram",
+                "HistogramVec" | "ToldHistogramVec" => "histogram",
                 other => panic!("what is {other}?"),
             };
             let mut texts = line.split('"').skip(1).step_by(2).map(str::to_owned);

@@ -1,9 +1,7 @@
 //! How many bytes a source gave for a body: what its traffic costs.
 
-use prometheus::IntCounter;
-
 use crate::domain::Source;
-use crate::metrics::AppMetrics;
+use crate::metrics::{AppMetrics, BytesFrom};
 
 /// How many bytes are kept back before they are counted, so that a chunk costs an addition, and a
 /// gigabyte shows while it flows.
@@ -11,14 +9,14 @@ const COUNTED_EVERY: u64 = 1 << 20;
 
 /// The bytes that one source has given for one body.
 pub(super) struct Drawn {
-    counter: IntCounter,
+    counted: BytesFrom,
     /// Those that are not counted yet.
     bytes: u64,
 }
 
 impl Drawn {
     pub(super) fn from(metrics: &AppMetrics, source: Source) -> Self {
-        Self { counter: metrics.bytes_from(source).clone(), bytes: 0 }
+        Self { counted: metrics.bytes_from(source), bytes: 0 }
     }
 
     pub(super) fn add(&mut self, bytes: usize) {
@@ -29,7 +27,7 @@ impl Drawn {
     }
 
     fn count(&mut self) {
-        self.counter.inc_by(std::mem::take(&mut self.bytes));
+        self.counted.add(std::mem::take(&mut self.bytes));
     }
 }
 

@@ -16,6 +16,7 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 mod chunks;
+mod kernel;
 
 pub use chunks::{Chunks, poll_data};
 
@@ -147,6 +148,8 @@ pub struct Pipes {
 #[derive(Debug, Default)]
 struct State {
     spare: Vec<Pipe>,
+    /// The fewest that were spare at a time since they were looked at.
+    unused: usize,
     /// How many there are, with those that are in use.
     open: usize,
 }
@@ -191,9 +194,21 @@ impl Pipes {
         }
     }
 
+    /// Closes the pipes that nobody has needed since this was called last.
+    pub fn close_unused(&self) {
+        let mut state = self.lock();
+        // Those that lie deepest.
+        let unused = state.unused;
+        let closed: Vec<Pipe> = state.spare.drain(..unused).collect();
+        (state.open, state.unused) = (state.open - unused, state.spare.len());
+        drop(state);
+        drop(closed);
+    }
+
     fn take(&self) -> Option<Pipe> {
         let mut state = self.lock();
         if let Some(pipe) = state.spare.pop() {
+            state.unused = state.unused.min(state.spare.len());
             return Some(pipe);
         }
         if state.open == self.most {
@@ -242,49 +257,6 @@ pub fn poll_io<T>(
 fn is_refusal(kind: io::ErrorKind) -> bool {
     use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
     matches!(kind, InvalidInput | PermissionDenied | Unsupported)
-}
-
-#[cfg(target_os = "linux")]
-mod kernel {
-    use std::io;
-    use std::os::fd::AsFd;
-
-    use rustix::io::retry_on_intr;
-    use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_getpipe_size, pipe_with, splice};
-
-    use super::{PIPE_BYTES, Pipe};
-
-    pub(super) fn open() -> io::Result<Pipe> {
-        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
-        // Users who have many pipes are given short ones, which cost more than copying.
-        if fcntl_getpipe_size(&writer)? < PIPE_BYTES {
-            return Err(io::ErrorKind::QuotaExceeded.into());
-        }
-        Ok(Pipe { reader, writer })
-    }
-
-    /// Moves bytes out of a pipe, or into one.
-    pub(super) fn pass(from: impl AsFd, to: impl AsFd, most: usize) -> io::Result<usize> {
-        let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
-        Ok(retry_on_intr(|| splice(&from, None, &to, None, most, flags))?)
-    }
-}
-
-/// Elsewhere there are no such pipes, and everything is copied.
-#[cfg(not(target_os = "linux"))]
-mod kernel {
-    use std::io;
-    use std::os::fd::AsFd;
-
-    use super::Pipe;
-
-    pub(super) fn open() -> io::Result<Pipe> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-
-    pub(super) fn pass(_: impl AsFd, _: impl AsFd, _: usize) -> io::Result<usize> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
 }
 
 #[cfg(all(test, target_os = "linux"))]
@@ -415,5 +387,24 @@ mod tests {
         assert_eq!(second.into_bytes().unwrap(), "b");
         assert_eq!(open_and_spare(), (1, 1));
         assert_eq!(fill(&pipes, &from, 9).unwrap().into_bytes().unwrap(), "c", "and no b");
+    }
+
+    #[test]
+    fn what_a_burst_needed_is_closed_when_nobody_needs_it() {
+        let pipes = Pipes::at_most(100);
+        let (mut sender, from) = connection();
+        let mut use_at_once = |count: usize| {
+            sender.write_all(&vec![0; count]).unwrap();
+            let all: Vec<_> = (0..count).map(|_| fill(&pipes, &from, 1).unwrap()).collect();
+            all.into_iter().for_each(|piped| drop(piped.into_bytes().unwrap()));
+            pipes.close_unused();
+            let state = pipes.lock();
+            (state.open, state.spare.len())
+        };
+        assert_eq!(use_at_once(40), (25, 25), "of a hundred that there may be, a quarter is kept");
+        assert_eq!(use_at_once(3), (3, 3));
+        assert_eq!(use_at_once(2), (2, 2));
+        assert_eq!(use_at_once(0), (0, 0));
+        assert_eq!(use_at_once(1), (1, 1));
     }
 }

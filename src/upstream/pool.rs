@@ -74,6 +74,7 @@ impl Pool {
             list.retain_mut(Idle::is_usable);
             !list.is_empty()
         });
+        self.pipes.close_unused();
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Vec<Idle>>> {

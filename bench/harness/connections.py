@@ -16,6 +16,13 @@ from .processes import resident_kib, stop
 from .servers import LARGE_BUFFERS, OWN_BUFFERS, Gateway, start_cdn, start_peer
 
 CONNECTIONS = 1000
+
+# How many idle ones come a second, and for how long at least they are before the memory is looked at. Idle
+# connections come over time, and not all in a fifth of a second: what those cost that are still awake, and so
+# what the allocator keeps for the next ones, is that of one second's.
+ARRIVALS = 100
+LULL_SECONDS = 2
+
 KIB, MIB = 1024, 1024 * 1024
 
 _READ = """
@@ -77,10 +84,16 @@ def _servers(binary, folder, cdn, size):
 
 def _held(server, hold):
     """The memory without and with connections that are held, in KiB."""
+    arrivals, lull = (ARRIVALS, LULL_SECONDS) if hold is _idle else (float("inf"), 0)
     # What the first requests leave behind is not that of connections.
     warm = [hold(server) for _ in range(20)]
+    time.sleep(lull)
     before = resident_kib(server.process)
-    held = [hold(server) for _ in range(CONNECTIONS)]
+    held, begun = [], time.monotonic()
+    for arrival in range(CONNECTIONS):
+        time.sleep(max(0, begun + arrival / arrivals - time.monotonic()))
+        held.append(hold(server))
+    time.sleep(lull)
     after = _settled(server.process)
     for connection in warm + held:
         connection.close()

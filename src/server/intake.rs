@@ -4,7 +4,12 @@
 //! A head that is refused is replaced by one that means nothing, and the service is told the reason
 //! ([`Conversation::refuse`]): so every answer takes the same way out, in its turn, with an id, a
 //! line in the log, and its form. Not a byte is passed on after it.
+//!
+//! When nothing has been asked for a moment, the connection falls asleep: hyper is told that the
+//! client has ended, and lets go of the stream with nothing left to read or to write. Whoever takes
+//! it back waits for its next bytes ([`Intake::wake`]), and then there is a hyper again.
 
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,7 +17,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use crate::http::Problem;
@@ -23,6 +28,13 @@ use super::framing::{Framing, Step};
 /// How long a head may take to come, from its first byte; of the first one, from the connection's
 /// beginning.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long nobody has asked, or is being answered, when a connection falls asleep. Those who ask
+/// more often keep their hyper, with its buffers.
+const LULL: Duration = Duration::from_secs(1);
+
+/// How much is read at once where there is no hyper with a buffer of its own, in bytes: a usual head.
+const ROOM_BYTES: usize = 4096;
 
 /// How long, and for how many bytes, a client is heard out that still sends when its connection
 /// ends. Closing while it sends would reset the connection, and the answer could be lost on the way.
@@ -48,6 +60,10 @@ pub(super) struct Intake<S> {
     active: Instant,
     /// How long a connection may be idle between two requests.
     idle: Duration,
+    /// Whether everything that was written has left.
+    is_flushed: bool,
+    /// Whether hyper was told of an end that is none.
+    is_asleep: bool,
     /// Made with the first wait, then used again. It may ring early; then it is set again.
     alarm: Option<Pin<Box<Sleep>>>,
     /// The end of the farewell, and how many bytes are still heard.
@@ -74,6 +90,8 @@ enum Then {
 enum TimeIsUp {
     /// The head does not come to an end.
     SlowHead,
+    /// There is nobody to answer for the time being.
+    Lull,
     /// There is nobody to answer.
     Idle,
 }
@@ -90,6 +108,8 @@ impl<S> Intake<S> {
             head_begun: now,
             active: now,
             idle,
+            is_flushed: true,
+            is_asleep: false,
             alarm: None,
             farewell: None,
         }
@@ -108,12 +128,12 @@ impl<S> Intake<S> {
     }
 
     /// Takes what was just received into `buffer` after its first `before` bytes, and leaves there
-    /// what may be passed on at once.
+    /// what may be passed on at once: nothing, while there is nobody to pass it on to.
     fn take(&mut self, buffer: &mut ReadBuf<'_>, before: usize) {
         let was_within_head = self.framing.is_within_head();
         self.active = Instant::now();
         let received = &buffer.filled()[before..];
-        if self.held.is_empty() {
+        if self.held.is_empty() && !self.is_asleep {
             let clear = self.clear(received);
             self.held.extend_from_slice(&received[clear.length..]);
             buffer.set_filled(before + clear.length);
@@ -181,11 +201,18 @@ impl<S> Intake<S> {
         } else if !self.framing.is_between() {
             // Whoever reads a body knows how long it may take.
             None
-        } else if self.conversation.has_begun() {
+        } else if !self.conversation.has_begun() {
+            Some((self.head_begun + HEAD_TIMEOUT, TimeIsUp::Idle))
+        } else if self.is_asleep || self.idle <= LULL {
             Some((self.active + self.idle, TimeIsUp::Idle))
         } else {
-            Some((self.head_begun + HEAD_TIMEOUT, TimeIsUp::Idle))
+            Some((self.active + LULL, TimeIsUp::Lull))
         }
+    }
+
+    /// Whether every request that was passed on has its whole answer, to the last byte.
+    fn is_idle(&self) -> bool {
+        self.conversation.is_idle() && self.is_flushed
     }
 
     /// Waits until time is up.
@@ -201,7 +228,7 @@ impl<S> Intake<S> {
             let now = Instant::now();
             if until > now {
                 alarm.as_mut().reset(until);
-            } else if matches!(what, TimeIsUp::Idle) && !self.conversation.is_idle() {
+            } else if !matches!(what, TimeIsUp::SlowHead) && !self.is_idle() {
                 // It is being answered: from here on, once more.
                 self.active = now;
             } else {
@@ -233,19 +260,59 @@ impl<S: AsyncRead + Unpin> AsyncRead for Intake<S> {
                 Poll::Pending => match ready!(this.poll_time(cx)) {
                     TimeIsUp::SlowHead => this.give_head_up(),
                     TimeIsUp::Idle => return Poll::Ready(Ok(())),
+                    TimeIsUp::Lull => {
+                        this.is_asleep = true;
+                        return Poll::Ready(Ok(()));
+                    }
                 },
             }
         }
     }
 }
 
+impl<S: AsyncRead + Unpin> Intake<S> {
+    /// Whether the connection goes on, though hyper was told that it ends.
+    pub(super) const fn is_asleep(&self) -> bool {
+        self.is_asleep
+    }
+
+    /// Sleeps until there is something to read again; `false` if there will not be: the client has
+    /// ended, or was idle for too long.
+    pub(super) async fn wake(&mut self) -> bool {
+        poll_fn(|cx| self.poll_wake(cx)).await
+    }
+
+    fn poll_wake(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        let mut room = [0; ROOM_BYTES];
+        let mut buffer = ReadBuf::new(&mut room);
+        match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
+            Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                self.take(&mut buffer, 0);
+                self.is_asleep = false;
+                Poll::Ready(true)
+            }
+            Poll::Ready(_) => Poll::Ready(false),
+            Poll::Pending => self.poll_time(cx).map(|_| false),
+        }
+    }
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> Intake<S> {
+    /// Ends the connection out of its sleep, as hyper would have ended it.
+    ///
+    /// # Errors
+    /// Of the stream.
+    pub(super) async fn end(mut self) -> io::Result<()> {
+        self.is_asleep = false;
+        self.shutdown().await
+    }
+
     /// Hears a client out that may still be sending.
     fn poll_farewell(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let is_sending = !self.framing.is_between() || !self.held.is_empty();
         let (end, left) =
             self.farewell.get_or_insert_with(|| (Box::pin(sleep(FAREWELL)), FAREWELL_BYTES));
-        let mut room = [0; 4096];
+        let mut room = [0; ROOM_BYTES];
         while *left > 0 {
             let mut buffer = ReadBuf::new(&mut room);
             match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
@@ -267,6 +334,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Intake<S> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.is_flushed = false;
         let written = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes));
         self.active = Instant::now();
         Poll::Ready(written)
@@ -277,6 +345,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Intake<S> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.is_flushed = false;
         let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, slices));
         self.active = Instant::now();
         Poll::Ready(written)
@@ -287,10 +356,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Intake<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        // hyper flushes the stream when it has written everything itself, and not before.
+        let flushed = ready!(Pin::new(&mut self.stream).poll_flush(cx));
+        self.is_flushed = true;
+        Poll::Ready(flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.is_asleep {
+            return Poll::Ready(Ok(()));
+        }
         if self.farewell.is_none() {
             ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
         }

@@ -23,7 +23,6 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper_util::server::graceful::GracefulShutdown;
 use prometheus::IntGauge;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -79,7 +78,6 @@ pub async fn serve<S, F, B>(
     let open = metrics.connections.with_label_values(&[name]);
     let places = Places::new(max_connections, per_client);
     let doorman = Doorman::new();
-    let graceful = GracefulShutdown::new();
     // Dropping it is what cuts them off.
     let mut connections = JoinSet::new();
     let mut stop = std::pin::pin!(shutdown.clone().wait());
@@ -105,8 +103,7 @@ pub async fn serve<S, F, B>(
             }
         };
         let open = OpenConnection::new(open.clone());
-        let (stop, watcher) = (shutdown.clone(), graceful.watcher());
-        let service = Service { peer, idle, handler: handler.clone(), stop, watcher };
+        let service = Service { peer, idle, handler: handler.clone(), stop: shutdown.clone() };
         let (protocols, metrics) = (protocols.clone(), Arc::clone(&metrics));
         connections.spawn(async move {
             let _held = (place, open);
@@ -115,7 +112,8 @@ pub async fn serve<S, F, B>(
     }
     drop(accepting);
     drop(listener);
-    if timeout(drain, graceful.shutdown()).await.is_err() {
+    let all_ended = async { while connections.join_next().await.is_some() {} };
+    if timeout(drain, all_ended).await.is_err() {
         tracing::warn!(seconds = drain.as_secs(), "connections were still busy after the drain");
     }
 }

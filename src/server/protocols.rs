@@ -7,7 +7,6 @@ use std::time::Duration;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
-use hyper_util::server::graceful::Watcher;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -50,9 +49,8 @@ pub(super) struct Service<S> {
     /// How long it may be idle between two requests.
     pub(super) idle: Duration,
     pub(super) handler: S,
-    /// The signal to end, and what knows that this connection has not.
+    /// The signal to end.
     pub(super) stop: Shutdown,
-    pub(super) watcher: Watcher,
 }
 
 /// Serves a connection until it ends; after the signal, until what was asked has been answered. Who
@@ -119,14 +117,14 @@ where
     where
         T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     {
-        serve_http1(stream, outlet, self.peer, self.idle, self.handler, self.watcher).await;
+        serve_http1(stream, outlet, self.peer, self.idle, self.handler, self.stop).await;
     }
 
     async fn http2<T>(self, stream: T)
     where
         T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     {
-        let Self { peer, idle, handler, stop, watcher } = self;
+        let Self { peer, idle, handler, stop } = self;
         let handler = move |request| handler(request, peer);
         let stream = TokioIo::new(Patient::new(stream));
         match http2::serve(stream, handler, idle, stop).await {
@@ -134,6 +132,5 @@ where
             Ok(ended) => tracing::debug!(?ended, "a connection was cut"),
             Err(error) => tracing::debug!(%error, "a connection ended early"),
         }
-        drop(watcher);
     }
 }

@@ -39,6 +39,7 @@ mod s3;
 mod secrets;
 mod signed_cdn;
 mod signing;
+mod sleeping;
 mod sweeping;
 mod tidy;
 mod tls;

@@ -14,13 +14,15 @@ fn intake() -> (DuplexStream, Intake<DuplexStream>, Arc<Conversation>) {
     (client, Intake::new(server, IDLE, Arc::clone(&conversation)), conversation)
 }
 
-/// Everything that is passed on until nothing more comes: at the client's end, or for good.
+/// Everything that is passed on until nothing more comes: at the client's end, or for good. Whenever
+/// it falls asleep, it is woken.
 async fn passed_on(intake: &mut Intake<DuplexStream>) -> Vec<u8> {
     let mut passed = Vec::new();
     loop {
         let read = tokio::time::timeout(Duration::from_secs(3600), intake.read_buf(&mut passed));
         match read.await {
             Ok(Ok(1..)) => {}
+            Ok(Ok(0)) if intake.is_asleep() && intake.wake().await => {}
             Ok(end) => break assert_eq!(end.unwrap(), 0),
             Err(_) => break,
         }
@@ -137,8 +139,17 @@ async fn between_requests_a_client_may_be_idle() {
     let (mut client, mut intake, conversation) = intake();
     let mut passed = vec![0; GET.len()];
     for pause in [0, 20, 74] {
-        tokio::time::sleep(Duration::from_secs(pause)).await;
-        client.write_all(GET).await.unwrap();
+        let asking = async {
+            tokio::time::sleep(Duration::from_secs(pause)).await;
+            client.write_all(GET).await.unwrap();
+        };
+        let sleeping = async {
+            if pause > 0 {
+                assert_eq!(intake.read(&mut [0; 1]).await.unwrap(), 0);
+                assert!(intake.is_asleep() && intake.wake().await && !intake.is_asleep());
+            }
+        };
+        tokio::join!(asking, sleeping);
         intake.read_exact(&mut passed).await.unwrap();
         assert_eq!(answer(&conversation), None);
     }
@@ -164,11 +175,40 @@ async fn while_an_answer_is_on_its_way_nobody_is_idle() {
     tokio::join!(
         async {
             assert_eq!(intake.read(&mut [0; 1]).await.unwrap(), 0);
-            let idle = begun.elapsed();
-            assert!(idle > 10 * IDLE && idle <= 12 * IDLE, "{idle:?}");
+            let lull = begun.elapsed();
+            assert!(lull > 10 * IDLE && lull <= 10 * IDLE + 2 * LULL, "{lull:?}");
+            assert!(intake.is_asleep());
         },
         answering
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_written_leaves_before_it_sleeps() {
+    let (mut client, mut intake, conversation) = intake();
+    client.write_all(GET).await.unwrap();
+    intake.read_exact(&mut vec![0; GET.len()]).await.unwrap();
+    assert_eq!(answer(&conversation), None);
+    intake.write_all(b"answer").await.unwrap();
+    let begun = Instant::now();
+    let (read, ()) = tokio::join!(
+        async {
+            let read = tokio::time::timeout(10 * LULL, intake.read(&mut [0; 1])).await;
+            assert!(read.is_err() && !intake.is_asleep(), "it may have more to write");
+            intake.flush().await.unwrap();
+            intake.read(&mut [0; 1]).await.unwrap()
+        },
+        async { client.read_exact(&mut [0; 6]).await.map(drop).unwrap() }
+    );
+    assert_eq!(read, 0);
+    assert!(intake.is_asleep() && begun.elapsed() <= 12 * LULL);
+
+    // hyper's end is not the stream's.
+    intake.shutdown().await.unwrap();
+    intake.write_all(b"more").await.unwrap();
+    client.read_exact(&mut [0; 4]).await.unwrap();
+    intake.end().await.unwrap();
+    assert_eq!(client.read(&mut [0; 1]).await.unwrap(), 0);
 }
 
 #[tokio::test(start_paused = true)]

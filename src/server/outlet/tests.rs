@@ -12,7 +12,6 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::server::graceful::GracefulShutdown;
 use proptest::prelude::*;
 use proptest::test_runner::Config;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -160,9 +159,8 @@ async fn serve_through<T>(
 {
     let outlet = Arc::<Outlet>::default();
     let stream = wrap(Outgoing::new(stream, Arc::clone(&outlet)));
-    let graceful = GracefulShutdown::new();
-    let handler = in_turn(answers);
-    serve_http1(stream, Some(outlet), PEER, IDLE, handler, graceful.watcher()).await;
+    let (_trigger, stop) = shutdown();
+    serve_http1(stream, Some(outlet), PEER, IDLE, in_turn(answers), stop).await;
 }
 
 /// Sends a request, and reads until the end of the connection, so much at a time.
@@ -364,6 +362,27 @@ async fn a_body_that_breaks_off_ends_the_connection_short() {
     }
 }
 
+/// The hyper that writes after a sleep is another one; the way out is the same.
+#[tokio::test]
+async fn a_sleep_between_two_answers_changes_nothing() {
+    let (client, server) = connection(false).await;
+    let mut source = Source::new();
+    let all = [noise(300_000, 1), noise(10, 2), noise(70_000, 3)];
+    let answers = all.iter().map(|bytes| source.answer(bytes)).collect();
+    let serving = tokio::spawn(serve(server, answers));
+    let mut client = BufReader::new(client);
+    for bytes in &all {
+        client.write_all(GET).await.unwrap();
+        assert!(&next_answer(&mut client, true).await == bytes);
+        // Nothing is on its way: time can pass.
+        tokio::time::pause();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        tokio::time::resume();
+    }
+    drop(client);
+    serving.await.unwrap();
+}
+
 #[tokio::test]
 async fn a_body_that_is_too_long_is_cut_and_is_the_last() {
     let (client, server) = connection(false).await;
@@ -381,8 +400,8 @@ async fn whoever_has_no_outlet_is_given_bytes() {
     let bytes = noise(100_000, 1);
     let mut answer = Source::new().answer(&bytes);
     answer.body_mut().into_memory = true;
-    let (graceful, handler) = (GracefulShutdown::new(), in_turn(vec![answer]));
-    let serving = serve_http1(server, None, PEER, IDLE, handler, graceful.watcher());
+    let (_trigger, stop) = shutdown();
+    let serving = serve_http1(server, None, PEER, IDLE, in_turn(vec![answer]), stop);
     let (all, ()) = tokio::join!(ask(client, LAST_GET, 5000), serving);
     assert!(body_of(&all) == bytes);
 }
@@ -400,14 +419,7 @@ async fn connections_in_the_clear_have_an_outlet() {
         let mut answer = Source::new().answer(&bytes);
         answer.body_mut().into_memory = http2;
         let (trigger, stop) = shutdown();
-        let graceful = GracefulShutdown::new();
-        let service = Service {
-            peer: PEER,
-            idle: IDLE,
-            handler: in_turn(vec![answer]),
-            stop,
-            watcher: graceful.watcher(),
-        };
+        let service = Service { peer: PEER, idle: IDLE, handler: in_turn(vec![answer]), stop };
         let asking = async {
             if !http2 {
                 return body_of(&ask(client, LAST_GET, 5000).await).to_vec();

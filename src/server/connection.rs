@@ -114,9 +114,9 @@ where
     note(ended);
     let parts = hyper.into_parts();
     let stream = parts.io.into_inner();
-    // What it was given were whole requests, and it has answered them.
-    debug_assert!(parts.read_buf.is_empty() || !stream.is_asleep());
-    (is_well && stream.is_asleep()).then_some((stream, parts.service))
+    // What it was given were whole requests, and it has answered them: nothing is left of them.
+    let sleeps = is_well && stream.is_asleep() && parts.read_buf.is_empty();
+    sleeps.then_some((stream, parts.service))
 }
 
 /// Notes what broke a connection, if anything did: a client that went away, or a body that was broken

@@ -18,8 +18,9 @@ use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
-use tokio::time::{Instant, Sleep, sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep};
 
+use crate::alarm::Alarm;
 use crate::http::Problem;
 
 use super::conversation::Conversation;
@@ -54,18 +55,19 @@ pub(super) struct Intake<S> {
     held: BytesMut,
     /// How much of it may be passed on.
     ready: usize,
-    /// When the head that is not whole began, or the connection before its first head.
-    head_begun: Instant,
-    /// When the last bytes came or went, or a request was still without its whole answer.
-    active: Instant,
+    /// When the head that is not whole began, or the connection before its first head. `None` until
+    /// it is waited for: who asks for the time at every step pays more for that than for the step.
+    head_begun: Option<Instant>,
+    /// When the last bytes came or went, or a request was still without its whole answer; `None` until
+    /// more is waited for.
+    active: Option<Instant>,
     /// How long a connection may be idle between two requests.
     idle: Duration,
     /// Whether everything that was written has left.
     is_flushed: bool,
     /// Whether hyper was told of an end that is none.
     is_asleep: bool,
-    /// Made with the first wait, then used again. It may ring early; then it is set again.
-    alarm: Option<Pin<Box<Sleep>>>,
+    alarm: Alarm,
     /// The end of the farewell, and how many bytes are still heard.
     farewell: Option<(Pin<Box<Sleep>>, usize)>,
 }
@@ -98,19 +100,18 @@ enum TimeIsUp {
 
 impl<S> Intake<S> {
     pub(super) fn new(stream: S, idle: Duration, conversation: Arc<Conversation>) -> Self {
-        let now = Instant::now();
         Self {
             stream,
             conversation,
             framing: Framing::new(),
             held: BytesMut::new(),
             ready: 0,
-            head_begun: now,
-            active: now,
+            head_begun: Some(Instant::now()),
+            active: None,
             idle,
             is_flushed: true,
             is_asleep: false,
-            alarm: None,
+            alarm: Alarm::default(),
             farewell: None,
         }
     }
@@ -131,7 +132,7 @@ impl<S> Intake<S> {
     /// what may be passed on at once: nothing, while there is nobody to pass it on to.
     fn take(&mut self, buffer: &mut ReadBuf<'_>, before: usize) {
         let was_within_head = self.framing.is_within_head();
-        self.active = Instant::now();
+        self.active = None;
         let received = &buffer.filled()[before..];
         if self.held.is_empty() && !self.is_asleep {
             let clear = self.clear(received);
@@ -147,7 +148,7 @@ impl<S> Intake<S> {
             self.hold(clear.length, clear.then);
         }
         if self.framing.is_within_head() && !was_within_head && self.conversation.has_begun() {
-            self.head_begun = self.active;
+            self.head_begun = None;
         }
     }
 
@@ -160,7 +161,7 @@ impl<S> Intake<S> {
                 Step::Wait => break Then::More,
                 Step::Head(of_head) => {
                     self.conversation.begin();
-                    self.head_begun = self.active;
+                    self.head_begun = None;
                     length += of_head;
                 }
                 Step::Body(of_body) => length += of_body,
@@ -195,18 +196,19 @@ impl<S> Intake<S> {
     }
 
     /// When time will be up, and for what.
-    fn deadline(&self) -> Option<(Instant, TimeIsUp)> {
+    fn deadline(&mut self) -> Option<(Instant, TimeIsUp)> {
+        let since = |begun: &mut Option<Instant>| *begun.get_or_insert_with(Instant::now);
         if self.framing.is_within_head() {
-            Some((self.head_begun + HEAD_TIMEOUT, TimeIsUp::SlowHead))
+            Some((since(&mut self.head_begun) + HEAD_TIMEOUT, TimeIsUp::SlowHead))
         } else if !self.framing.is_between() {
             // Whoever reads a body knows how long it may take.
             None
         } else if !self.conversation.has_begun() {
-            Some((self.head_begun + HEAD_TIMEOUT, TimeIsUp::Idle))
+            Some((since(&mut self.head_begun) + HEAD_TIMEOUT, TimeIsUp::Idle))
         } else if self.is_asleep || self.idle <= LULL {
-            Some((self.active + self.idle, TimeIsUp::Idle))
+            Some((since(&mut self.active) + self.idle, TimeIsUp::Idle))
         } else {
-            Some((self.active + LULL, TimeIsUp::Lull))
+            Some((since(&mut self.active) + LULL, TimeIsUp::Lull))
         }
     }
 
@@ -219,21 +221,12 @@ impl<S> Intake<S> {
     fn poll_time(&mut self, cx: &mut Context<'_>) -> Poll<TimeIsUp> {
         loop {
             let Some((until, what)) = self.deadline() else { return Poll::Pending };
-            let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(until)));
-            // One that rings too early is left as it is: deadlines move with every request.
-            if alarm.deadline() > until {
-                alarm.as_mut().reset(until);
-            }
-            ready!(alarm.as_mut().poll(cx));
-            let now = Instant::now();
-            if until > now {
-                alarm.as_mut().reset(until);
-            } else if !matches!(what, TimeIsUp::SlowHead) && !self.is_idle() {
-                // It is being answered: from here on, once more.
-                self.active = now;
-            } else {
+            ready!(self.alarm.poll(until, cx));
+            if matches!(what, TimeIsUp::SlowHead) || self.is_idle() {
                 return Poll::Ready(what);
             }
+            // It is being answered: from here on, once more.
+            self.active = None;
         }
     }
 }
@@ -336,7 +329,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Intake<S> {
     ) -> Poll<io::Result<usize>> {
         self.is_flushed = false;
         let written = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes));
-        self.active = Instant::now();
+        self.active = None;
         Poll::Ready(written)
     }
 
@@ -347,7 +340,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Intake<S> {
     ) -> Poll<io::Result<usize>> {
         self.is_flushed = false;
         let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, slices));
-        self.active = Instant::now();
+        self.active = None;
         Poll::Ready(written)
     }
 

@@ -58,8 +58,8 @@ pub(super) struct Intake<S> {
     /// When the head that is not whole began, or the connection before its first head. `None` until
     /// it is waited for: who asks for the time at every step pays more for that than for the step.
     head_begun: Option<Instant>,
-    /// When the last bytes came or went, or a request was still without its whole answer; `None` until
-    /// more is waited for.
+    /// When the last bytes came, or the last of them went, or a request was still without its whole
+    /// answer; `None` until more is waited for.
     active: Option<Instant>,
     /// How long a connection may be idle between two requests.
     idle: Duration,
@@ -328,9 +328,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Intake<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.is_flushed = false;
-        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes));
-        self.active = None;
-        Poll::Ready(written)
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
     fn poll_write_vectored(
@@ -339,9 +337,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Intake<S> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.is_flushed = false;
-        let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, slices));
-        self.active = None;
-        Poll::Ready(written)
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -351,7 +347,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Intake<S> {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // hyper flushes the stream when it has written everything itself, and not before.
         let flushed = ready!(Pin::new(&mut self.stream).poll_flush(cx));
-        self.is_flushed = true;
+        if !self.is_flushed {
+            (self.is_flushed, self.active) = (true, Some(Instant::now()));
+        }
         Poll::Ready(flushed)
     }
 

@@ -224,7 +224,8 @@ fn settled(settlement: Option<Settlement>) -> Settlement {
 /// An answer that fits the request.
 struct Settlement {
     settled: Fit,
-    answer: Answer,
+    /// Boxed: it goes through many hands, and the future of each would have room for it.
+    answer: Box<Answer>,
 }
 
 /// The part of [`Settled`] that ends the questions to a source.
@@ -316,7 +317,7 @@ where
             }
             Settled::Unfit(why) => return Err(Unfit(why).into()),
         };
-        return Ok(Settlement { settled, answer });
+        return Ok(Settlement { settled, answer: Box::new(answer) });
     }
     Err(Unfit("the source contradicts itself").into())
 }
@@ -329,7 +330,7 @@ impl Settlement {
         source: Source,
         fallback: Option<FallbackReason>,
     ) -> ReadReply {
-        let Answer { object, bytes, is_own_word, .. } = self.answer;
+        let Answer { object, bytes, is_own_word, .. } = *self.answer;
         let rescue = || Rescue::new(app, &request.key, &object, is_own_word);
         let body = |bytes, window| Payload::from(ReadBody::new(bytes, window, rescue()));
         let outcome = match self.settled {

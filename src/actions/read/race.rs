@@ -34,7 +34,6 @@ pub(super) enum Raced<'a> {
 }
 
 /// Who came first.
-#[allow(clippy::large_enum_variant)] // one for each read, on the stack, and the large one is usual
 enum First {
     Cdn(Result<Settlement, CdnFailure>),
     Storage,

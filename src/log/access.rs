@@ -91,7 +91,7 @@ impl AccessLine<'_> {
             fallback,
             bytes,
             outcome,
-            milliseconds = took.as_secs_f64() * 1000.0,
+            milliseconds = %format_args!("{}.{:03}", took.as_millis(), took.subsec_micros() % 1000),
         );
     }
 }

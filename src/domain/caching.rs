@@ -28,9 +28,8 @@ impl Caching {
     pub fn parse_lines<'a>(cache_control: impl IntoIterator<Item = &'a str>) -> Self {
         let mut this = Self::default();
         let (mut max_age, mut shared_max_age, mut no_cache) = (None, None, false);
-        for directive in cache_control.into_iter().flat_map(|line| line.split(',')) {
-            let (name, value) = directive.split_once('=').unwrap_or((directive, ""));
-            let is = |known: &str| name.trim().eq_ignore_ascii_case(known);
+        for (name, value) in cache_control.into_iter().flat_map(directives) {
+            let is = |known: &str| name.eq_ignore_ascii_case(known);
             let shorter = |known: Option<u64>| Some(seconds(value).min(known.unwrap_or(FOR_EVER)));
             // With or without a list of fields: caches may take the one for the other.
             if is("no-store") || is("private") {
@@ -76,16 +75,25 @@ impl Caching {
 #[must_use]
 pub fn own_cache_life(cache_control: &str) -> Option<u64> {
     let (mut max_age, mut no_cache) = (None, false);
-    for directive in cache_control.split(',') {
-        let (name, value) = directive.split_once('=').unwrap_or((directive, ""));
-        match name.trim().to_ascii_lowercase().as_str() {
-            "no-store" => return None,
-            "no-cache" => no_cache = true,
-            "max-age" => max_age = Some(seconds(value).min(max_age.unwrap_or(FOR_EVER))),
-            _ => {}
+    for (name, value) in directives(cache_control) {
+        let is = |known: &str| name.eq_ignore_ascii_case(known);
+        if is("no-store") {
+            return None;
+        } else if is("no-cache") {
+            no_cache = true;
+        } else if is("max-age") {
+            max_age = Some(seconds(value).min(max_age.unwrap_or(FOR_EVER)));
         }
     }
     Some(if no_cache { 0 } else { max_age.unwrap_or(0) })
+}
+
+/// The directives of a line, each with its value, if it has one.
+fn directives(line: &str) -> impl Iterator<Item = (&str, &str)> {
+    line.split(',').map(|directive| {
+        let (name, value) = directive.split_once('=').unwrap_or((directive, ""));
+        (name.trim(), value)
+    })
 }
 
 /// Reads delta-seconds. Some quote them, and their quotes are forgiven.

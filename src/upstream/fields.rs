@@ -7,12 +7,12 @@ use std::fmt;
 
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::{Response, StatusCode};
 use httparse::Header;
 
 use super::SendError;
 
 /// The fields of a head, in their order.
-#[derive(Clone, Default)]
 pub struct Fields {
     /// The whole head.
     head: Bytes,
@@ -43,15 +43,12 @@ impl Fields {
     }
 
     /// All names, as they came, with their values.
-    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+    fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.lines.iter().map(|line| (line.name.within(&self.head), line.value.within(&self.head)))
     }
 
     /// All values of a name.
-    pub fn all<'a, 'n>(
-        &'a self,
-        name: &'n HeaderName,
-    ) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
+    fn all<'a, 'n>(&'a self, name: &'n HeaderName) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
         let wanted = name.as_str().as_bytes();
         // Most names differ in their lengths already, which lie side by side.
         let of_its_length =
@@ -82,8 +79,22 @@ impl Fields {
         self.all(name).next().is_some()
     }
 
+    /// The answer of this status that has them.
+    ///
+    /// # Errors
+    /// [`SendError::Protocol`] for what cannot be a header.
+    pub(super) fn response<B>(
+        &self,
+        status: StatusCode,
+        body: B,
+    ) -> Result<Response<B>, SendError> {
+        let mut response = Response::new(body);
+        (*response.status_mut(), *response.headers_mut()) = (status, self.to_map()?);
+        Ok(response)
+    }
+
     /// A map of them, whose values stay where they were received.
-    pub(super) fn to_map(&self) -> Result<HeaderMap, SendError> {
+    fn to_map(&self) -> Result<HeaderMap, SendError> {
         let mut map = HeaderMap::with_capacity(self.lines.len());
         for (name, value) in self.iter() {
             let name = HeaderName::from_bytes(name);

@@ -117,11 +117,9 @@ impl Client {
         request: Request<Bytes>,
         timeouts: &Timeouts,
     ) -> Result<Response<Body>, SendError> {
-        let answer = self.ask(origin, Question::of(origin, &request), timeouts).await?;
-        let headers = answer.fields.to_map()?;
-        let mut response = Response::new(answer.body);
-        (*response.status_mut(), *response.headers_mut()) = (answer.status, headers);
-        Ok(response)
+        let asked = self.ask(origin, Question::of(origin, &request), timeouts);
+        let Answer { status, fields, body } = asked.await?;
+        fields.response(status, body)
     }
 
     /// The same, of what is written down already, and without making a map of the headers.

@@ -30,9 +30,7 @@ pub fn read_answer(bytes: &[u8]) -> Option<(Response<Vec<u8>>, usize)> {
         Extent::Chunked => joined(rest)?,
         Extent::UntilClose => (rest.to_vec(), rest.len()),
     };
-    let mut answer = Response::new(body);
-    (*answer.status_mut(), *answer.headers_mut()) = (head.status, head.fields.to_map().ok()?);
-    Some((answer, at + length))
+    Some((head.fields.response(head.status, body).ok()?, at + length))
 }
 
 /// The data of chunks, and how many bytes they took.

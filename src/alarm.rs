@@ -16,9 +16,9 @@ use tokio::time::{Instant, Sleep, sleep_until};
 /// The longest that anything is waited for: beyond it a clock may end.
 const FAR: Duration = Duration::from_secs(86_400);
 
-/// When a limit is over that begins now.
-pub(crate) fn after(limit: Duration) -> Instant {
-    Instant::now() + limit.min(FAR)
+/// When a limit is over that began then.
+pub(crate) fn after(began: Instant, limit: Duration) -> Instant {
+    began + limit.min(FAR)
 }
 
 /// A timer for one wait after the other. It costs nothing before the first.
@@ -116,7 +116,7 @@ mod tests {
         poll_fn(|cx| alarm.poll(now, cx)).await;
         poll_fn(|cx| alarm.poll(now + Duration::from_millis(1), cx)).await;
         assert_eq!(Instant::now(), now + Duration::from_secs(1));
-        assert!(after(Duration::MAX) > now + Duration::from_secs(3600));
+        assert!(after(now, Duration::MAX) > now + Duration::from_secs(3600));
     }
 
     #[tokio::test(start_paused = true)]

@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWrite as _, Interest, ReadBuf};
 use tokio::task::coop::unconstrained;
+use tokio::time::Instant;
 
 use super::SendError;
 use super::head::{Head, Scan, parse};
@@ -66,7 +67,7 @@ impl Connection {
         limit: Duration,
     ) -> Result<Head, SendError> {
         (self.unsent, self.is_sent) = (question, false);
-        let (mut scan, until) = (Scan::default(), after(limit));
+        let (mut scan, until) = (Scan::default(), after(Instant::now(), limit));
         poll_fn(|cx| {
             // A server may answer before it has heard everything, and stop listening.
             let sent = self.poll_send(cx);

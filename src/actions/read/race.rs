@@ -11,8 +11,9 @@ use std::pin::{Pin, pin};
 use std::time::Instant;
 
 use futures_util::future::{BoxFuture, MaybeDone, maybe_done};
-use tokio::time::{sleep, timeout_at};
+use tokio::time::timeout_at;
 
+use crate::alarm::after;
 use crate::apps::{App, GuardedCdn};
 use crate::cdn::health::{Admission, Ticket, hedge_delay};
 use crate::cdn::{Cdn, CdnFailure};
@@ -160,7 +161,7 @@ async fn hedge(guarded: &GuardedCdn, began: Instant) -> bool {
     let times = guarded.breaker.first_byte_times();
     match hedge_delay(guarded.hedge_after, times, began) {
         Some(delay) => {
-            sleep(delay).await;
+            guarded.breaker.alarm().wait(after(began.into(), delay)).await;
             guarded.hedges.try_spend()
         }
         None => false,

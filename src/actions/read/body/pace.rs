@@ -55,7 +55,8 @@ impl Pace {
             true => self.stall_timeout.min(SLOW_AFTER.saturating_sub(self.waited)),
             false => self.stall_timeout,
         };
-        Wait { since: Instant::now(), until: after(patience) }
+        let since = Instant::now();
+        Wait { since, until: after(since, patience) }
     }
 
     /// The source gave bytes.

@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::latency::FirstByteTimes;
-use crate::alarm::Alarms;
+use crate::alarm::{Alarms, Lent};
 use crate::domain::Percentile;
 
 pub use evidence::Fault;
@@ -189,6 +189,11 @@ impl Breaker {
         &self.times
     }
 
+    /// An alarm, for a wait that ends with the CDN's answer.
+    pub(crate) fn alarm(&self) -> Lent<'_> {
+        self.alarms.lend()
+    }
+
     /// Tells of a change: the callback under the lock, so that the order is right, and then those
     /// who wait.
     fn tell(&self, machine: MutexGuard<'_, Machine>, change: Option<Change>) {
@@ -263,7 +268,7 @@ impl Ticket {
     pub async fn given_up(&self) {
         // Made before the look at the machine: it is told of every opening after that.
         let mut opened = pin!(self.breaker.opened.notified());
-        let mut alarm = self.breaker.alarms.lend();
+        let mut alarm = self.breaker.alarm();
         let first_look = self.breaker.lock().first_look(&self.slip);
         for look in [first_look, self.slip.overdue_at] {
             if self.is_stale() {

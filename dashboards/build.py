@@ -334,6 +334,7 @@ MEMORY_IN_ALL = [
           (total("safelight_memory_bytes", "", ""), "bytes")),
     Panel("Objects in memory", "short", "How many there are, and how many a second had to make room. For all apps.",
           (total("safelight_memory_entries", "", ""), "objects"),
+          (total("safelight_memory_files", "", ""), "in files"),
           ("sum(rate(safelight_memory_evictions_total[$__rate_interval]))", "evictions")),
 ]
 

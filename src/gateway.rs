@@ -34,6 +34,7 @@ use crate::server::{ShutdownTrigger, shutdown};
 use crate::settings::{Reconcile, RecordsUrl, Settings};
 use crate::storage::{GcsProcessCredentials, ProcessCredentials, S3Access};
 use crate::upstream::Client;
+use crate::zero_copy::MemoryFiles;
 
 use building::Builder;
 use certified::Certified;
@@ -178,7 +179,7 @@ impl Gateway {
         let (tracing, exporter) = traced::start(&settings, &metrics)?;
         let records = traced::records(open_records(&settings.records, &metrics).await?, &tracing);
         let mut services = services(&settings, Arc::clone(&records), &metrics).await?;
-        services.memory = open_memory(settings.cache_size, &apps, &metrics);
+        services.memory = open_memory(&settings, &apps, &metrics);
         let reload_wanted = Arc::new(Notify::new());
         let reloader = files.map(|files| {
             let has_memory = services.memory.is_some();
@@ -347,14 +348,23 @@ async fn open_records(
 }
 
 /// The memory cache, and the metrics of the apps that use it.
-fn open_memory(size: u64, apps: &LiveApps, metrics: &Arc<Metrics>) -> Option<Arc<MemoryCache>> {
-    if size == 0 {
+fn open_memory(
+    settings: &Settings,
+    apps: &LiveApps,
+    metrics: &Arc<Metrics>,
+) -> Option<Arc<MemoryCache>> {
+    if settings.cache_size == 0 {
         return None;
     }
     for app in apps.snapshot().iter().filter(|app| app.memory_cache_max_object > 0) {
         app.metrics.touch_memory();
     }
-    Some(Arc::new(MemoryCache::new(size, metrics)))
+    let memory = MemoryCache::new(settings.cache_size, metrics);
+    Some(Arc::new(match settings.tls {
+        None => memory.with_files(MemoryFiles::new()),
+        // What is encrypted here has to be in the process.
+        Some(_) => memory,
+    }))
 }
 
 async fn bind(address: SocketAddr, key: &str) -> Result<TcpListener, String> {

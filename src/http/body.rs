@@ -14,7 +14,8 @@ use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use crate::actions::read::{BrokenOff, Payload, ReadBody};
-use crate::pipes::{Chunk, Chunks};
+use crate::domain::AbortCause;
+use crate::zero_copy::{Chunk, Chunks, Filed, InKernel, Shared};
 
 use super::error::Problem;
 
@@ -24,6 +25,9 @@ pub const MAX_JSON_BYTES: usize = 8 * 1024;
 /// Room for most answers in JSON, in bytes: a granted upload has 1,100 to 1,600.
 const USUAL_JSON_BYTES: usize = 2 * 1024;
 
+/// How much of a file is read at once where it cannot be sent as it is, in bytes.
+const READ_BYTES: usize = 64 * 1024;
+
 /// How long a request body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -31,6 +35,8 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 pub enum ReplyBody {
     /// Bytes that are there; none when empty.
     Full(Bytes),
+    /// Bytes in a file.
+    Filed(Filed),
     /// An image.
     Image(Box<ReadBody>),
 }
@@ -52,7 +58,8 @@ impl ReplyBody {
 impl From<Payload> for ReplyBody {
     fn from(payload: Payload) -> Self {
         match payload {
-            Payload::Here(bytes) => Self::Full(bytes),
+            Payload::Here(Shared::Here(bytes)) => Self::Full(bytes),
+            Payload::Here(Shared::Filed(filed)) => Self::Filed(filed),
             Payload::OnItsWay(body) => Self::Image(body),
         }
     }
@@ -69,6 +76,11 @@ impl Body for ReplyBody {
         match self.get_mut() {
             Self::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Self::Filed(filed) if filed.is_empty() => Poll::Ready(None),
+            Self::Filed(filed) => Poll::Ready(Some(match filed.read(READ_BYTES) {
+                Ok(bytes) => Ok(Frame::data(bytes)),
+                Err(_) => Err(BrokenOff(AbortCause::StorageFailed)),
+            })),
             Self::Image(body) => Pin::new(&mut **body).poll_frame(cx),
         }
     }
@@ -76,6 +88,7 @@ impl Body for ReplyBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Full(bytes) => bytes.is_empty(),
+            Self::Filed(filed) => filed.is_empty(),
             Self::Image(body) => body.is_end_stream(),
         }
     }
@@ -83,6 +96,7 @@ impl Body for ReplyBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Filed(filed) => SizeHint::with_exact(filed.len() as u64),
             Self::Image(body) => body.size_hint(),
         }
     }
@@ -96,6 +110,10 @@ impl Chunks for ReplyBody {
         match self.get_mut() {
             Self::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Full(bytes) => Poll::Ready(Some(Ok(Chunk::Here(std::mem::take(bytes))))),
+            Self::Filed(filed) if filed.is_empty() => Poll::Ready(None),
+            Self::Filed(filed) => {
+                Poll::Ready(Some(Ok(Chunk::InKernel(InKernel::Filed(filed.take())))))
+            }
             Self::Image(body) => Pin::new(&mut **body).poll_chunk(cx),
         }
     }
@@ -227,6 +245,26 @@ mod tests {
         let mut json = vec![b' '; MAX_JSON_BYTES];
         json[..2].copy_from_slice(b"{}");
         assert_eq!(read(Full::new(Bytes::from(json))).await, Ok(serde_json::json!({})));
+    }
+
+    /// Of the bytes in a file, no more are in the process than are on their way.
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_file_is_read_piece_by_piece() {
+        let whole: Vec<u8> = (0..READ_BYTES * 2 + 5).map(|n| (n % 251) as u8).collect();
+        let file = crate::zero_copy::MemoryFiles::new().put(&whole).unwrap();
+        let mut body = ReplyBody::from(Payload::Here(Shared::Filed(file)));
+        let mut pieces = Vec::new();
+        while let Some(frame) = body.frame().await {
+            pieces.push(frame.unwrap().into_data().unwrap());
+            let left = whole.len() - pieces.iter().map(Bytes::len).sum::<usize>();
+            assert_eq!(
+                (body.size_hint().exact(), body.is_end_stream()),
+                (Some(left as u64), left == 0)
+            );
+        }
+        assert!(pieces.iter().map(Bytes::len).eq([READ_BYTES, READ_BYTES, 5]));
+        assert!(pieces.concat() == whole);
     }
 
     #[tokio::test]

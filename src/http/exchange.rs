@@ -14,8 +14,8 @@ use crate::actions::read::BrokenOff;
 use crate::domain::AppName;
 use crate::log::{self, AccessLine, RequestId};
 use crate::metrics::Metrics;
-use crate::pipes::{Chunk, Chunks};
 use crate::traces::Span;
+use crate::zero_copy::{Chunk, Chunks};
 
 use super::body::ReplyBody;
 use super::traced;

@@ -22,7 +22,7 @@ pub fn overloaded() -> Vec<u8> {
     head.headers.insert(REQUEST_ID, header_of(id));
     let body = match body {
         ReplyBody::Full(bytes) => bytes,
-        ReplyBody::Image(_) => Bytes::new(),
+        ReplyBody::Filed(_) | ReplyBody::Image(_) => Bytes::new(),
     };
     let mut wire = format!("HTTP/1.1 {}\r\n", head.status).into_bytes();
     for (name, value) in &head.headers {

@@ -5,12 +5,12 @@ use std::mem;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 use moka::Equivalent;
 
 use super::life::{Life, Use};
 use crate::domain::{ETag, Representation};
+use crate::zero_copy::Shared;
 
 /// What an entry costs besides the object and its key: the cache's own books (343 bytes were
 /// measured for moka), the structures here, and its header fields as they are sent.
@@ -62,14 +62,14 @@ pub struct Kept {
     /// What its source says of it, but for its age.
     pub object: Representation,
     /// All of its bytes.
-    pub bytes: Bytes,
+    pub bytes: Shared,
     headers: OnceLock<Box<[(HeaderName, HeaderValue)]>>,
 }
 
 impl Kept {
     /// An object and its bytes.
     #[must_use]
-    pub fn new(object: Representation, bytes: Bytes) -> Self {
+    pub fn new(object: Representation, bytes: Shared) -> Self {
         Self { object: Representation { age: None, ..object }, bytes, headers: OnceLock::new() }
     }
 
@@ -102,7 +102,7 @@ impl Kept {
         let Representation { content_type, content_encoding, etag, .. } = &self.object;
         let text = |text: &Option<String>| text.as_ref().map_or(0, String::capacity);
         let tag = etag.as_ref().map_or(0, |etag| etag.as_str().len());
-        self.bytes.len() + text(content_type) + text(content_encoding) + tag
+        self.bytes.weight() + text(content_type) + text(content_encoding) + tag
     }
 }
 

@@ -17,12 +17,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use moka::notification::RemovalCause;
 use moka::sync::Cache;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::domain::{Error, FallbackReason, Source};
 use crate::metrics::Metrics;
+use crate::zero_copy::{MemoryFiles, Shared};
 
 pub use entry::{Entry, Kept, Sought};
 pub use flights::Waiting;
@@ -40,6 +42,9 @@ const REFUSED_FOR: Duration = Duration::from_secs(1);
 
 /// How long it is remembered that an object is not for memory.
 const UNFIT_FOR: Duration = Duration::from_secs(600);
+
+/// The smallest object that is worth a file, in bytes.
+const WORTH_A_FILE: usize = 16 * 1024;
 
 /// How many refusals, and how many unfit objects, are remembered: some 5 MiB each.
 const MAX_NOTES: u64 = 10_000;
@@ -60,6 +65,7 @@ pub struct MemoryCache {
     forgotten: AtomicU64,
     room: Arc<Semaphore>,
     largest: u64,
+    files: Option<Arc<MemoryFiles>>,
     metrics: Arc<Metrics>,
 }
 
@@ -155,8 +161,16 @@ impl MemoryCache {
             forgotten: AtomicU64::new(0),
             room: Arc::new(Semaphore::new(units.min(Semaphore::MAX_PERMITS))),
             largest: for_fetches / ROOM_UNIT * ROOM_UNIT,
+            files: None,
             metrics: Arc::clone(metrics),
         }
+    }
+
+    /// The same, where what is worth it is kept in files, which sockets in the clear are sent
+    /// without a copy.
+    #[must_use]
+    pub fn with_files(self, files: Arc<MemoryFiles>) -> Self {
+        Self { files: Some(files), ..self }
     }
 
     /// The largest object that can be fetched into it, in bytes.
@@ -210,6 +224,16 @@ impl MemoryCache {
     pub fn room(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
         let units = u32::try_from(bytes.div_ceil(ROOM_UNIT)).ok()?;
         Arc::clone(&self.room).try_acquire_many_owned(units).ok()
+    }
+
+    /// Takes the bytes of an object as they are kept.
+    #[must_use]
+    pub fn keep(&self, bytes: Bytes) -> Shared {
+        let files = self.files.as_ref().filter(|_| bytes.len() >= WORTH_A_FILE);
+        match files.and_then(|files| files.put(&bytes)) {
+            Some(filed) => Shared::Filed(filed),
+            None => Shared::Here(bytes),
+        }
     }
 
     /// A moment, for [`Self::refuse`].
@@ -281,6 +305,8 @@ impl MemoryCache {
         let shown = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         self.metrics.memory_bytes.set(shown(self.kept.weighted_size()));
         self.metrics.memory_entries.set(shown(self.kept.entry_count()));
+        let files = self.files.as_ref().map_or(0, |files| files.open());
+        self.metrics.memory_files.set(shown(files as u64));
     }
 }
 

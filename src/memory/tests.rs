@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 
 use super::*;
 use crate::domain::{Caching, ETag, Representation};
+use crate::zero_copy::Chunk;
 
 const SIZE: u64 = 1 << 20;
 const ORIGIN: Origin = Origin { source: Source::Cdn, fallback: None };
@@ -24,6 +25,17 @@ fn sought(key: &str) -> Sought<'_> {
 /// An object that tells its key and version, and that is fresh at first or already stale for
 /// so many seconds.
 fn entry(key: usize, version: usize, bytes: usize, stale_for: Option<u64>) -> Entry {
+    entry_kept(key, version, bytes, stale_for, Shared::Here)
+}
+
+/// The same, with its bytes where they are put.
+fn entry_kept(
+    key: usize,
+    version: usize,
+    bytes: usize,
+    stale_for: Option<u64>,
+    keep: impl FnOnce(Bytes) -> Shared,
+) -> Entry {
     let mut text = format!("{key}/{version}/").into_bytes();
     text.resize(bytes.max(text.len()), b'.');
     let etag = ETag::parse(&format!("\"{key}-{version}\""));
@@ -32,7 +44,13 @@ fn entry(key: usize, version: usize, bytes: usize, stale_for: Option<u64>) -> En
     let caching = Caching::parse("max-age=1000");
     let age = Duration::from_secs(stale_for.map_or(0, |stale| 1000 + stale));
     let life = Life::of(caching, caching, age, true).unwrap();
-    Entry::new(Arc::new(Kept::new(object, Bytes::from(text))), Instant::now(), age, life)
+    Entry::new(Arc::new(Kept::new(object, keep(text.into()))), Instant::now(), age, life)
+}
+
+/// What it begins with.
+fn text_of(entry: &Entry) -> String {
+    let bytes = Chunk::from(entry.kept.bytes.clone()).into_bytes().unwrap();
+    String::from_utf8(bytes.to_vec()).unwrap()
 }
 
 fn kept(entry: &Entry) -> Filled {
@@ -142,7 +160,7 @@ impl Model {
         if let Found::Kept(entry, _) | Found::Stale(entry) = found {
             let version = self.current.get(&key).expect("what was purged is not served");
             let begins = format!("{key}/{version}/");
-            assert!(entry.kept.bytes.starts_with(begins.as_bytes()), "{begins}: {entry:?}");
+            assert!(text_of(entry).starts_with(&begins), "{begins}: {entry:?}");
         }
     }
 }
@@ -175,6 +193,35 @@ async fn the_bound_holds_for_ten_times_as_much() {
     let entries = metrics.memory_entries.get();
     assert!((1..=10).contains(&entries), "{entries}");
     assert_eq!(metrics.memory_evictions.get(), 100 - u64::try_from(entries).unwrap());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_is_worth_it_lies_in_a_file() {
+    let metrics = Metrics::new();
+    let cache = Arc::new(MemoryCache::new(SIZE, &metrics).with_files(MemoryFiles::new()));
+    let keep = |cache: &MemoryCache, length| cache.keep(vec![b'a'; length].into());
+    assert!(matches!(keep(&cache, WORTH_A_FILE - 1), Shared::Here(_)));
+    assert!(matches!(keep(&cache, WORTH_A_FILE), Shared::Filed(_)));
+    let without = MemoryCache::new(SIZE, &metrics);
+    assert!(matches!(keep(&without, WORTH_A_FILE), Shared::Here(_)));
+    assert!(keep(&cache, WORTH_A_FILE).weight() > WORTH_A_FILE, "a file costs more than its bytes");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn files_are_bounded_as_all_is() {
+    let metrics = Metrics::new();
+    let cache = Arc::new(MemoryCache::new(SIZE, &metrics).with_files(MemoryFiles::new()));
+    for key in 0..1_000 {
+        let entry = entry_kept(key, 0, 50_000, None, |bytes| cache.keep(bytes));
+        fill(&cache, &format!("key-{key}"), kept(&entry)).await;
+        assert!(metrics.memory_bytes.get() <= i64::try_from(SIZE).unwrap());
+    }
+    let (entries, files) = (metrics.memory_entries.get(), metrics.memory_files.get());
+    assert!((1..=10).contains(&entries), "{entries}");
+    // The cache lets go of what it has evicted a little later.
+    assert!((entries..entries + 100).contains(&files), "{files} files of {entries} objects");
 }
 
 #[tokio::test]
@@ -313,5 +360,5 @@ fn what_a_source_says_again_is_what_counts() {
     let renewed = known.renewed(&typed, now, Duration::ZERO, life);
     assert_eq!(renewed.kept.object.content_type, typed.content_type);
     assert_eq!(renewed.kept.object.size, known.kept.object.size);
-    assert_eq!(renewed.kept.bytes.as_ptr(), known.kept.bytes.as_ptr());
+    assert!(renewed.kept.bytes.are_those_of(&known.kept.bytes));
 }

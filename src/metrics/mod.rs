@@ -170,6 +170,8 @@ metrics! {
     memory_bytes: IntGauge("safelight_memory_bytes"),
     /// Objects in the memory cache.
     memory_entries: IntGauge("safelight_memory_entries"),
+    /// Those of them that lie in files of memory, which sockets in the clear are sent without a copy.
+    memory_files: IntGauge("safelight_memory_files"),
     /// Objects that had to make room in the memory cache, or found none.
     memory_evictions: IntCounter("safelight_memory_evictions_total"),
     /// Presign requests, by outcome: ok or the error code.

@@ -17,7 +17,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::http::Refused;
-use crate::pipes::Chunks;
+use crate::zero_copy::Chunks;
 
 use super::Shutdown;
 use super::conversation::{Answer, Conversation};
@@ -31,7 +31,7 @@ use super::patient::Patient;
 const BUFFER_BYTES: usize = 24 * 1024;
 
 /// Speaks HTTP/1 on a stream until its end; after the signal, only until the answer to what has been
-/// asked. Where an outlet leads into the stream, bytes in pipes leave through it.
+/// asked. Where an outlet leads into the stream, bytes in the kernel leave through it.
 pub(super) async fn serve_http1<T, S, F, B>(
     stream: T,
     outlet: Option<Arc<Outlet>>,

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use crate::http::Problem;
-use crate::pipes::{Chunk, Chunks};
+use crate::zero_copy::{Chunk, Chunks};
 
 use super::outlet::{Outlet, Parcel};
 
@@ -71,7 +71,7 @@ impl Drop for Unanswered {
 /// An answer's body, whose end is the answer's.
 pub(super) struct Answer<B> {
     pub(super) body: B,
-    /// Where its bytes in pipes leave; `None` if they must be taken into memory.
+    /// Where its bytes in the kernel leave; `None` if they must be taken into memory.
     pub(super) outlet: Option<Arc<Outlet>>,
     pub(super) _unanswered: Unanswered,
 }
@@ -94,8 +94,8 @@ impl<B: Chunks + Unpin> Body for Answer<B> {
             Ok(Frame::data(match chunk {
                 Chunk::Here(bytes) => Parcel::Here(bytes),
                 // There is nothing to wait for, and nobody would.
-                Chunk::Piped(piped) if piped.is_empty() => Parcel::Here(Bytes::new()),
-                Chunk::Piped(piped) => outlet.hold(piped),
+                Chunk::InKernel(held) if held.is_empty() => Parcel::Here(Bytes::new()),
+                Chunk::InKernel(held) => outlet.hold(held),
             }))
         }))
     }

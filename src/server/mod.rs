@@ -29,7 +29,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::metrics::Metrics;
-use crate::pipes::Chunks;
+use crate::zero_copy::Chunks;
 
 pub use caps::PerClient;
 pub use protocols::Protocols;

@@ -1,4 +1,4 @@
-//! How bytes get out of a pipe into a client's socket although hyper writes the answer: it is given
+//! How bytes get from the kernel into a client's socket although hyper writes the answer: it is given
 //! a placeholder in their stead, and where it writes that, they are sent.
 //!
 //! It keeps what a body gives, and hands slices of just that to a stream which takes several at a
@@ -16,7 +16,7 @@ use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::pipes::{PIPE_BYTES, Piped, poll_io};
+use crate::zero_copy::{InKernel, PIPE_BYTES, poll_io};
 
 /// What a placeholder is made of, as far as hyper sees: it is known by where it lies. Not of zeros,
 /// which a compiler might lay where other zeros are.
@@ -29,7 +29,7 @@ pub(super) struct Outlet(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     /// What hyper holds placeholders for, in their order.
-    waiting: VecDeque<Piped>,
+    waiting: VecDeque<InKernel>,
     /// How many bytes were sent in the last write and not yet advanced over.
     sent: usize,
     /// Whether something was done to a placeholder that must not be.
@@ -41,18 +41,16 @@ struct State {
 enum Next {
     /// All the slices, as they are.
     Slices,
-    /// The first so many slices, which a placeholder follows.
-    Before(usize),
-    /// At most so many bytes that a placeholder stands for.
-    Piped(usize),
+    /// The first so many slices, and then at most so many bytes that a placeholder stands for.
+    InKernel { before: usize, most: usize },
 }
 
 impl Outlet {
     /// Takes bytes, and gives what stands for them until they are sent.
-    pub(super) fn hold(self: &Arc<Self>, piped: Piped) -> Parcel {
-        let left = piped.len();
-        self.lock().waiting.push_back(piped);
-        Parcel::Piped(Placeholder { left, outlet: Arc::clone(self) })
+    pub(super) fn hold(self: &Arc<Self>, held: InKernel) -> Parcel {
+        let left = held.len();
+        self.lock().waiting.push_back(held);
+        Parcel::InKernel(Placeholder { left, outlet: Arc::clone(self) })
     }
 
     /// What of these slices is to be written now.
@@ -65,9 +63,9 @@ impl Outlet {
         let next = match (state.waiting.front(), at) {
             _ if state.is_broken || state.sent > 0 => None,
             (None, None) => Some(Next::Slices),
-            (Some(piped), Some(at)) if slices[at].len() <= piped.len() => {
-                let is_first = slices[..at].iter().all(|slice| slice.is_empty());
-                Some(if is_first { Next::Piped(slices[at].len()) } else { Next::Before(at) })
+            (Some(held), Some(before)) if slices[before].len() <= held.len() => {
+                let most = length_of_placeholder(&slices[before..]).min(held.len());
+                Some(Next::InKernel { before, most })
             }
             // A placeholder for nothing, or none for something: it was copied, and the copy is here.
             _ => None,
@@ -75,9 +73,32 @@ impl Outlet {
         if next.is_none() {
             state.is_broken = true;
             // No client can bring this about.
-            tracing::error!("an answer was cut off: its bytes in pipes were not written as given");
+            tracing::error!(
+                "an answer was cut off: its bytes in the kernel were not written as given"
+            );
         }
         next.ok_or_else(broken)
+    }
+
+    /// Sends slices, and if they all leave, what comes next too: as much as the socket takes at once.
+    ///
+    /// # Errors
+    /// Of the socket, if it is before anything has left.
+    fn send_after(
+        &self,
+        slices: &[IoSlice<'_>],
+        socket: &TcpStream,
+        most: usize,
+    ) -> io::Result<usize> {
+        let length: usize = slices.iter().map(|slice| slice.len()).sum();
+        if length == 0 {
+            return self.send(socket, most);
+        }
+        match send_with_more_to_come(socket, slices)? {
+            // What is wrong with the socket now is still wrong at the next write.
+            sent if sent == length => Ok(sent + self.send(socket, most).unwrap_or(0)),
+            sent => Ok(sent),
+        }
     }
 
     /// Sends what comes next, as much as the socket takes at once of at most so many bytes. Where the
@@ -87,9 +108,9 @@ impl Outlet {
     /// Of the socket; [`WouldBlock`](io::ErrorKind::WouldBlock) if it takes nothing now.
     fn send(&self, socket: &TcpStream, most: usize) -> io::Result<usize> {
         let mut state = self.lock();
-        let piped = state.waiting.front_mut().ok_or_else(broken)?;
-        let sent = piped.splice_to(socket, most)?;
-        if piped.is_empty() {
+        let held = state.waiting.front_mut().ok_or_else(broken)?;
+        let sent = held.send_to(socket, most)?;
+        if held.is_empty() {
             state.waiting.pop_front();
         }
         state.sent += sent;
@@ -117,8 +138,13 @@ fn is_placeholder(slice: &[u8]) -> bool {
     !slice.is_empty() && PLACEHOLDER.as_ptr_range().contains(&slice.as_ptr())
 }
 
+/// How many bytes the first of these slices stand for.
+fn length_of_placeholder(slices: &[IoSlice<'_>]) -> usize {
+    slices.iter().take_while(|slice| is_placeholder(slice)).map(|slice| slice.len()).sum()
+}
+
 fn broken() -> io::Error {
-    io::Error::other("bytes in a pipe were not written as they were given")
+    io::Error::other("bytes in the kernel were not written as they were given")
 }
 
 /// Bytes of an answer, as hyper is given them.
@@ -126,11 +152,11 @@ fn broken() -> io::Error {
 pub(super) enum Parcel {
     /// In memory.
     Here(Bytes),
-    /// In a pipe.
-    Piped(Placeholder),
+    /// In the kernel.
+    InKernel(Placeholder),
 }
 
-/// What stands for bytes in a pipe.
+/// What stands for bytes in the kernel.
 #[derive(Debug)]
 pub(super) struct Placeholder {
     left: usize,
@@ -141,21 +167,42 @@ impl Buf for Parcel {
     fn remaining(&self) -> usize {
         match self {
             Self::Here(bytes) => bytes.remaining(),
-            Self::Piped(placeholder) => placeholder.left,
+            Self::InKernel(placeholder) => placeholder.left,
         }
     }
 
     fn chunk(&self) -> &[u8] {
         match self {
             Self::Here(bytes) => bytes.chunk(),
-            Self::Piped(placeholder) => &PLACEHOLDER[..placeholder.left.min(PLACEHOLDER.len())],
+            Self::InKernel(placeholder) => &PLACEHOLDER[..placeholder.left.min(PLACEHOLDER.len())],
         }
+    }
+
+    fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let (mut left, mut count) = match (self, slices.first_mut()) {
+            (Self::InKernel(placeholder), _) => (placeholder.left, 0),
+            (Self::Here(bytes), Some(slice)) if !bytes.is_empty() => {
+                *slice = IoSlice::new(bytes);
+                return 1;
+            }
+            (Self::Here(_), _) => return 0,
+        };
+        // The same bytes over and over: they stand for others.
+        for slice in slices {
+            let length = left.min(PLACEHOLDER.len());
+            if length == 0 {
+                break;
+            }
+            *slice = IoSlice::new(&PLACEHOLDER[..length]);
+            (left, count) = (left - length, count + 1);
+        }
+        count
     }
 
     fn advance(&mut self, count: usize) {
         match self {
             Self::Here(bytes) => bytes.advance(count),
-            Self::Piped(Placeholder { left, outlet }) => {
+            Self::InKernel(Placeholder { left, outlet }) => {
                 *left = left.checked_sub(count).expect("no further than there are bytes");
                 outlet.advance(count);
             }
@@ -211,12 +258,8 @@ impl AsyncWrite for Outgoing {
     ) -> Poll<io::Result<usize>> {
         match self.outlet.next(slices)? {
             Next::Slices => Pin::new(&mut self.stream).poll_write_vectored(cx, slices),
-            Next::Before(count) => {
-                let send = || send_with_more_to_come(&self.stream, &slices[..count]);
-                poll_io(&self.stream, Interest::WRITABLE, cx, send)
-            }
-            Next::Piped(most) => {
-                let send = || self.outlet.send(&self.stream, most);
+            Next::InKernel { before, most } => {
+                let send = || self.outlet.send_after(&slices[..before], &self.stream, most);
                 poll_io(&self.stream, Interest::WRITABLE, cx, send)
             }
         }
@@ -247,7 +290,7 @@ fn send_with_more_to_come(socket: &TcpStream, slices: &[IoSlice<'_>]) -> io::Res
     Ok(retry_on_intr(send)?)
 }
 
-/// Elsewhere there are no bytes in pipes which could follow.
+/// Elsewhere there are no bytes in the kernel which could follow.
 #[cfg(not(target_os = "linux"))]
 fn send_with_more_to_come(socket: &TcpStream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
     socket.try_write_vectored(slices)

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::metrics::Metrics;
-use crate::pipes::Chunks;
+use crate::zero_copy::Chunks;
 
 use super::connection::serve_http1;
 use super::outlet::{Outgoing, Outlet};

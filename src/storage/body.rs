@@ -6,9 +6,9 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use crate::pipes::{Chunk, Chunks, poll_data};
 use crate::traces::{Span, Spanned};
 use crate::upstream;
+use crate::zero_copy::{Chunk, Chunks, poll_data};
 
 /// The bytes of an object, as they come from the provider. An error ends the body; a body never
 /// ends cleanly before the promised length.

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 use http_body::{Body, Frame, SizeHint};
 
 use super::Span;
-use crate::pipes::{Chunk, Chunks};
+use crate::zero_copy::{Chunk, Chunks};
 
 /// A body, and the span of the exchange that it belongs to: it ends with the last byte.
 #[derive(Debug)]

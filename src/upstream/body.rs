@@ -13,7 +13,7 @@ use super::connection::Connection;
 use super::head::Extent;
 use super::pool::Pool;
 use crate::chunked::{Chunked, Piece};
-use crate::pipes::{Chunk, Chunks};
+use crate::zero_copy::{Chunk, Chunks, InKernel};
 
 /// The body of an upstream's response. It reads only when it is read. When it ends, its connection
 /// goes back to the pool; when it is dropped before that, the connection is closed.
@@ -216,7 +216,7 @@ impl Chunks for Body {
                 if let Some(Reading { left: Left::Counted(0), .. }) = this.0 {
                     this.release();
                 }
-                Poll::Ready(Some(Ok(Chunk::Piped(piped))))
+                Poll::Ready(Some(Ok(Chunk::InKernel(InKernel::Piped(piped)))))
             }
             Err(error) => this.fail(error.into()),
         }

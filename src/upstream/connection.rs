@@ -18,7 +18,7 @@ use super::SendError;
 use super::head::{Head, Scan, parse};
 use super::stream::Stream;
 use crate::alarm::{Alarm, after};
-use crate::pipes::{Piped, Pipes, poll_io};
+use crate::zero_copy::{Piped, Pipes, poll_io};
 
 /// How much of a body is read from the socket at once. 64 KiB costs two thirds of the CPU of 16 KiB on
 /// large bodies, and is about what one stalled reader holds.

@@ -4,7 +4,7 @@
 //! head, then by the body. No task stands between the upstream socket and the downstream one, so a
 //! slow reader slows its upstream down directly, a client that hangs up closes it at once, and a
 //! large body costs one wake-up less per read. The bytes of a body need not come into the process at
-//! all (`Body` is [`Chunks`](crate::pipes::Chunks)).
+//! all (`Body` is [`Chunks`](crate::zero_copy::Chunks)).
 //!
 //! Made for GET and HEAD, and for small request bodies that are in memory.
 

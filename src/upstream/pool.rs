@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::Origin;
 use super::connection::Connection;
-use crate::pipes::Pipes;
+use crate::zero_copy::Pipes;
 
 /// How long a connection may be idle. Shorter than the keep-alive of the servers that are common
 /// upstream (S3 closes after about 20 s, nginx after 75 s), so that few are found dead.

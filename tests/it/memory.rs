@@ -1,6 +1,7 @@
 //! Objects in memory: one fetch for all who want one, the same answers as from their source, and
 //! nothing served longer than it may be.
 
+mod files;
 mod stale;
 
 use std::time::{Duration, Instant, SystemTime};

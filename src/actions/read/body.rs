@@ -22,10 +22,10 @@ use crate::domain::{
     Representation, Source,
 };
 use crate::metrics::AppMetrics;
-use crate::pipes::{Chunk, Chunks, poll_data};
 use crate::storage::{GetOptions, ObjectBody, ObjectStore, StorageErrorKind};
 use crate::traces::Spanned;
 use crate::upstream;
+use crate::zero_copy::{Chunk, Chunks, Shared, poll_data};
 
 use super::sources;
 use drawn::Drawn;
@@ -52,7 +52,7 @@ pub struct ReadBody {
 /// The bytes of an answer: here, or on their way.
 pub enum Payload {
     /// All of them.
-    Here(Bytes),
+    Here(Shared),
     /// A body that is still to be read.
     OnItsWay(Box<ReadBody>),
 }
@@ -319,7 +319,7 @@ fn poll_next<B: Chunks>(
 fn within(chunk: Chunk, range: Range<usize>) -> Chunk {
     match chunk {
         Chunk::Here(bytes) => Chunk::Here(bytes.slice(range)),
-        Chunk::Piped(piped) => Chunk::Piped(piped),
+        held @ Chunk::InKernel(_) => held,
     }
 }
 

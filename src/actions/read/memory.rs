@@ -25,6 +25,7 @@ use crate::log::of_this_request;
 use crate::memory::{
     Entry, Filled, Found, Joined, Kept, Life, MemoryCache, Moment, Origin, Sought, Use,
 };
+use crate::zero_copy::Shared;
 
 /// How often an object is fetched whose body breaks off and cannot be healed. The second time it is
 /// the new version of one that changed, or else it is not to be had.
@@ -197,13 +198,13 @@ impl<'a> Memory<'a> {
         let question = Question::first(self.request);
         let outcome = match settle(self.request, question, Shape::Whole, &kept.object) {
             Settled::Whole if self.request.head_only => {
-                Ok(Delivery::Whole(Payload::Here(Bytes::new())))
+                Ok(Delivery::Whole(Payload::Here(Shared::default())))
             }
             Settled::Whole => Ok(Delivery::Whole(self.here(kept.bytes.clone()))),
             Settled::Part(part) | Settled::Cut(part) => {
                 let at = |offset| usize::try_from(offset).expect("it lies in the object");
                 let (start, end) = (at(part.range.start), at(part.range.end));
-                Ok(Delivery::Part(part, self.here(kept.bytes.slice(start..=end))))
+                Ok(Delivery::Part(part, self.here(kept.bytes.slice(start..end + 1))))
             }
             Settled::NotModified => Ok(Delivery::NotModified),
             Settled::PreconditionFailed => Err(Error::PreconditionFailed),
@@ -217,7 +218,7 @@ impl<'a> Memory<'a> {
     }
 
     /// Bytes of memory, which are counted.
-    fn here(&self, bytes: Bytes) -> Payload {
+    fn here(&self, bytes: Shared) -> Payload {
         self.app.metrics.gave(Source::Memory, bytes.len() as u64);
         Payload::Here(bytes)
     }
@@ -281,7 +282,7 @@ impl Fetch {
             hand_over(give, reply);
             return (MemoryFill::NoRoom, Filled::Nothing);
         };
-        match collect(reply, size).await {
+        match self.collect(reply, size).await {
             Some(kept) => {
                 let entry = Entry::new(Arc::new(kept), asked, age, life);
                 (MemoryFill::Kept, Filled::Kept(entry, origin))
@@ -315,6 +316,17 @@ impl Fetch {
         Box::pin(async move { deliver(&app, &services, &request).await })
     }
 
+    /// Reads all of an object; `None` if its body breaks off. A break is counted and logged where it
+    /// happens.
+    async fn collect(&self, reply: ReadReply, size: u64) -> Option<Kept> {
+        let Ok(Delivery::Whole(payload)) = reply.outcome else { return None };
+        let bytes = match payload {
+            Payload::Here(bytes) => bytes,
+            Payload::OnItsWay(body) => self.cache.keep(read_to_end(*body, size).await?),
+        };
+        (bytes.len() as u64 == size).then(|| Kept::new(reply.object, bytes))
+    }
+
     fn may_keep(&self, size: u64) -> bool {
         size <= self.app.memory_cache_max_object.min(self.cache.largest())
     }
@@ -345,17 +357,6 @@ fn broken() -> Filled {
     Filled::Refused { error: Error::StorageFailed, origin, remember: true }
 }
 
-/// Reads all of an object; `None` if its body breaks off. A break is counted and logged where it
-/// happens.
-async fn collect(reply: ReadReply, size: u64) -> Option<Kept> {
-    let Ok(Delivery::Whole(payload)) = reply.outcome else { return None };
-    let bytes = match payload {
-        Payload::Here(bytes) => bytes,
-        Payload::OnItsWay(body) => read_to_end(*body, size).await?,
-    };
-    (bytes.len() as u64 == size).then(|| Kept::new(reply.object, bytes))
-}
-
 async fn read_to_end(mut body: ReadBody, size: u64) -> Option<Bytes> {
     let mut bytes = BytesMut::with_capacity(usize::try_from(size).ok()?);
     while let Some(frame) = body.frame().await {
@@ -383,7 +384,7 @@ fn is_for_others(app: &App, error: &Error, source: Source) -> bool {
 
 fn revalidation(known: &Entry, filled: &Filled) -> MemoryRevalidation {
     match filled {
-        Filled::Kept(entry, _) if entry.kept.bytes.as_ptr() == known.kept.bytes.as_ptr() => {
+        Filled::Kept(entry, _) if entry.kept.bytes.are_those_of(&known.kept.bytes) => {
             MemoryRevalidation::Unchanged
         }
         Filled::Kept(..) | Filled::Unfit | Filled::Nothing => MemoryRevalidation::Changed,
@@ -399,8 +400,6 @@ fn refusal(error: Error, Origin { source, fallback }: Origin) -> ReadReply {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
     use crate::domain::ETag;
 
@@ -418,7 +417,7 @@ mod tests {
             (None, None, true),
         ] {
             let object = Representation { etag: tag(kept), ..Representation::default() };
-            let here = Arc::new(Kept::new(object, Bytes::new()));
+            let here = Arc::new(Kept::new(object, Shared::default()));
             let entry = Entry::new(here, Instant::now(), Duration::ZERO, life);
             let stored = recorded.map(|recorded| Stored {
                 size: 0,

@@ -30,6 +30,7 @@ use crate::domain::{
 };
 use crate::records::Records;
 use crate::storage::{StorageError, StorageErrorKind};
+use crate::zero_copy::Shared;
 
 use super::Services;
 use super::known::Ready;
@@ -335,7 +336,7 @@ impl Settlement {
         let body = |bytes, window| Payload::from(ReadBody::new(bytes, window, rescue()));
         let outcome = match self.settled {
             Fit::Whole if request.head_only => {
-                Ok(Delivery::Whole(Payload::Here(bytes::Bytes::new())))
+                Ok(Delivery::Whole(Payload::Here(Shared::default())))
             }
             Fit::Whole => Ok(Delivery::Whole(body(bytes, Window::whole(object.size)))),
             Fit::Part(part) => Ok(Delivery::Part(part, body(bytes, Window::part(part)))),

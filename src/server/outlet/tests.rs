@@ -1,4 +1,4 @@
-//! Bytes in pipes on their way to clients: with hyper, over real sockets.
+//! Bytes in the kernel on their way to clients: with hyper, over real sockets.
 
 use std::future::ready;
 use std::io::Write as _;
@@ -18,7 +18,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::{TcpListener, TcpSocket};
 
 use crate::metrics::Metrics;
-use crate::pipes::{Chunk, Chunks, Pipes};
+use crate::zero_copy::{Chunk, Chunks, InKernel, MemoryFiles, Pipes};
 
 use super::super::connection::serve_http1;
 use super::super::protocols::{Protocols, Service, converse};
@@ -30,9 +30,10 @@ const IDLE: Duration = Duration::from_secs(75);
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n";
 const LAST_GET: &[u8] = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
 
-/// Puts bytes into pipes. What is written to such a socket is there at once.
+/// Puts bytes into pipes and files. What is written to such a socket is there at once.
 struct Source {
     pipes: Arc<Pipes>,
+    files: Arc<MemoryFiles>,
     near: UnixStream,
     far: UnixStream,
 }
@@ -41,7 +42,7 @@ impl Source {
     fn new() -> Self {
         let (near, far) = UnixStream::pair().unwrap();
         far.set_nonblocking(true).unwrap();
-        Self { pipes: Pipes::new(), near, far }
+        Self { pipes: Pipes::new(), files: MemoryFiles::new(), near, far }
     }
 
     /// As many chunks as it takes.
@@ -53,16 +54,41 @@ impl Source {
             while left > 0 {
                 let piped = self.pipes.fill(&self.far, left).expect("a pipe").unwrap();
                 left -= piped.len();
-                chunks.push(Chunk::Piped(piped));
+                chunks.push(Chunk::InKernel(InKernel::Piped(piped)));
             }
         }
         chunks
+    }
+
+    /// One chunk, in a file.
+    fn file(&self, bytes: &[u8]) -> Chunk {
+        Chunk::InKernel(InKernel::Filed(self.files.put(bytes).expect("a file")))
+    }
+
+    /// As many chunks as it takes to have these bytes there.
+    fn put(&mut self, place: Place, bytes: Vec<u8>) -> Vec<Chunk> {
+        match place {
+            Place::Memory => vec![Chunk::Here(bytes.into())],
+            Place::Pipe => self.pipe(&bytes),
+            Place::File => vec![self.file(&bytes)],
+        }
     }
 
     /// An answer with all these bytes in pipes, and their length.
     fn answer(&mut self, bytes: &[u8]) -> Response<Script> {
         Script::new(self.pipe(bytes)).of_length(bytes.len())
     }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    Memory,
+    Pipe,
+    File,
+}
+
+fn places() -> impl Strategy<Value = Place> {
+    prop_oneof![Just(Place::Memory), Just(Place::Pipe), Just(Place::File)]
 }
 
 /// Bytes of which none are like others nearby.
@@ -232,19 +258,16 @@ proptest! {
     /// however the client takes them.
     #[test]
     fn whatever_is_where_arrives(
-        parts in proptest::collection::vec((any::<bool>(), 1..200 * 1024_usize), 0..6),
+        parts in proptest::collection::vec((places(), 1..200 * 1024_usize), 0..6),
         framed in prop_oneof![Just(Framed::ByLength), Just(Framed::InChunks), Just(Framed::ByTheEnd)],
         is_narrow in any::<bool>(),
         piece in 500..100_000_usize,
     ) {
         let (mut source, mut expected, mut chunks) = (Source::new(), Vec::new(), Vec::new());
-        for (seed, (is_piped, length)) in parts.into_iter().enumerate() {
+        for (seed, (place, length)) in parts.into_iter().enumerate() {
             let bytes = noise(length, seed as u64);
             expected.extend_from_slice(&bytes);
-            match is_piped {
-                true => chunks.extend(source.pipe(&bytes)),
-                false => chunks.push(Chunk::Here(bytes.into())),
-            }
+            chunks.extend(source.put(place, bytes));
         }
         let body = Script::new(chunks);
         let (answer, request) = match framed {
@@ -263,20 +286,17 @@ proptest! {
         prop_assert!(received == expected, "{} of {}", received.len(), expected.len());
     }
 
-    /// Many small pieces in pipes are more than hyper takes up at a time.
+    /// Many small pieces are more than hyper takes up at a time.
     #[test]
     fn small_pieces_arrive(
-        lengths in proptest::collection::vec((any::<bool>(), 0..40_usize), 0..200),
+        lengths in proptest::collection::vec((places(), 0..40_usize), 0..200),
         in_chunks in any::<bool>(),
     ) {
         let (mut source, mut expected, mut chunks) = (Source::new(), Vec::new(), Vec::new());
-        for (seed, (is_piped, length)) in lengths.into_iter().enumerate() {
+        for (seed, (place, length)) in lengths.into_iter().enumerate() {
             let bytes = noise(length, seed as u64);
             expected.extend_from_slice(&bytes);
-            match is_piped {
-                true => chunks.extend(source.pipe(&bytes)),
-                false => chunks.push(Chunk::Here(bytes.into())),
-            }
+            chunks.extend(source.put(place, bytes));
         }
         let body = Script::new(chunks);
         let answer =
@@ -525,8 +545,10 @@ async fn a_placeholder_that_is_not_passed_on_as_it_is_is_never_sent() {
 }
 
 fn hold(outgoing: &Outgoing, source: &mut Source, bytes: &[u8]) -> Parcel {
-    let Chunk::Piped(piped) = source.pipe(bytes).remove(0) else { unreachable!() };
-    outgoing.outlet.hold(piped)
+    match source.pipe(bytes).remove(0) {
+        Chunk::InKernel(held) => outgoing.outlet.hold(held),
+        Chunk::Here(_) => unreachable!(),
+    }
 }
 
 type Mistreat = fn(&mut Outgoing, &mut Source) -> Option<Parcel>;
@@ -614,13 +636,16 @@ async fn each_slice_in_its_turn() {
         let slices: Vec<_> = slices.iter().map(|slice| IoSlice::new(slice)).collect();
         outlet.next(&slices).unwrap()
     };
-    assert_eq!(next(&[b"head", b"size", parcel.chunk(), b"tail"]), Next::Before(2));
-    assert_eq!(next(&[b"", parcel.chunk(), b"tail"]), Next::Piped(5));
-    assert_eq!(next(&[&parcel.chunk()[1..3]]), Next::Piped(2), "wherever it was cut");
+    let both = next(&[b"head", b"size", parcel.chunk(), b"tail"]);
+    assert_eq!(both, Next::InKernel { before: 2, most: 5 });
+    assert_eq!(next(&[b"", parcel.chunk(), b"tail"]), Next::InKernel { before: 1, most: 5 });
+    let cut = next(&[&parcel.chunk()[1..3]]);
+    assert_eq!(cut, Next::InKernel { before: 0, most: 2 }, "wherever it was cut");
+    let twice = next(&[&parcel.chunk()[..2], &parcel.chunk()[..2], &parcel.chunk()[..2]]);
+    assert_eq!(twice, Next::InKernel { before: 0, most: 5 }, "no more than there are");
 
     let slices = [IoSlice::new(b"head "), IoSlice::new(parcel.chunk()), IoSlice::new(b" tail")];
-    assert_eq!(outgoing.write_vectored(&slices).await.unwrap(), 5);
-    assert_eq!(outgoing.write_vectored(&slices[1..]).await.unwrap(), 5);
+    assert_eq!(outgoing.write_vectored(&slices).await.unwrap(), 10, "both at once");
     parcel.advance(5);
     assert!(!parcel.has_remaining());
     assert_eq!(outgoing.write_vectored(&[IoSlice::new(b" tail")]).await.unwrap(), 5);

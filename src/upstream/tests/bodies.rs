@@ -6,7 +6,7 @@ use std::task::Poll;
 use tokio::task::coop::{has_budget_remaining, poll_proceed};
 
 use super::*;
-use crate::pipes::{Chunk, Chunks as _};
+use crate::zero_copy::{Chunk, Chunks as _};
 
 /// Its body can be told from any other one, and from itself moved.
 fn pattern(length: usize) -> Vec<u8> {
@@ -21,7 +21,7 @@ async fn pass_on(mut body: Body) -> (Vec<u8>, usize, Option<BodyError>) {
             None => return (bytes, piped, None),
             Some(Err(error)) => return (bytes, piped, Some(error)),
             Some(Ok(chunk)) => {
-                if let Chunk::Piped(_) = chunk {
+                if let Chunk::InKernel(_) = chunk {
                     piped += chunk.len();
                 }
                 bytes.extend(chunk.into_bytes().unwrap());

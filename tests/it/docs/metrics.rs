@@ -168,10 +168,11 @@ fn promql(document: &str) -> Vec<&str> {
 /// of things, and has its place in the list.
 #[test]
 fn every_name_says_its_unit() {
-    const THINGS: [&str; 17] = [
+    const THINGS: [&str; 18] = [
         "safelight_config_apps",
         "safelight_cdn_breaker_state",
         "safelight_memory_entries",
+        "safelight_memory_files",
         "safelight_connections",
         "safelight_requests_in_flight",
         "safelight_limiter_keys",

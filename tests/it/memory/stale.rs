@@ -11,13 +11,13 @@ use crate::harness::published::Published;
 use crate::harness::wire_cdn::{Act, CdnObject, End, WireCdn};
 
 /// Fresh for 10 s, and over for 50: nobody is served before the CDN was asked.
-const OVER: &[(&str, &str)] = &[("Cache-Control", "max-age=10"), ("Age", "60")];
+pub const OVER: &[(&str, &str)] = &[("Cache-Control", "max-age=10"), ("Age", "60")];
 
 /// Over for 5 s: it is served while the CDN is asked.
 const JUST_OVER: &[(&str, &str)] = &[("Cache-Control", "max-age=10"), ("Age", "15")];
 
 /// The CDN was asked whether it still holds.
-const ASKED: &str = "safelight; fwd=stale; detail=cdn";
+pub const ASKED: &str = "safelight; fwd=stale; detail=cdn";
 
 const STALE: &str = "safelight; hit; detail=stale";
 

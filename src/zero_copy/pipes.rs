@@ -1,24 +1,13 @@
-//! Bytes that stay in the kernel: from one socket to another through a pipe (`splice(2)`), without
-//! ever being copied into the process.
-//!
-//! Only sockets in the clear have such bytes, and only Linux can do it; whoever cannot pass them on
-//! reads them into memory, and nothing but speed and memory depends on it.
+//! Bytes on their way from one socket to another through a pipe (`splice(2)`).
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use rustix::io::retry_on_intr;
-use rustix::process::{Resource, getrlimit};
-use tokio::io::Interest;
-use tokio::net::TcpStream;
 
-mod chunks;
-mod kernel;
-
-pub use chunks::{Chunks, poll_data};
+use super::{descriptors, kernel};
 
 /// How many bytes a pipe takes that was not told otherwise (pipe(7)): as much as is read at once
 /// where bytes are copied.
@@ -30,47 +19,10 @@ const MAX_PIPES: usize = 1_000;
 
 /// One in so many of the file descriptors that the process may have is for pipes, of two descriptors
 /// each. Most are for connections.
-const DESCRIPTORS_FOR_PIPES: u64 = 4;
+const PART_OF_DESCRIPTORS: u64 = 4;
 
 /// One in so many of the pipes that there may be is kept when nothing is in it.
 const SPARE: usize = 4;
-
-/// Bytes of a body.
-#[derive(Debug)]
-pub enum Chunk {
-    /// In memory.
-    Here(Bytes),
-    /// In the kernel.
-    Piped(Piped),
-}
-
-impl Chunk {
-    /// How many there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        match self {
-            Self::Here(bytes) => bytes.len(),
-            Self::Piped(piped) => piped.len(),
-        }
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Takes them into memory.
-    ///
-    /// # Errors
-    /// As [`Piped::into_bytes`].
-    pub fn into_bytes(self) -> io::Result<Bytes> {
-        match self {
-            Self::Here(bytes) => Ok(bytes),
-            Self::Piped(piped) => piped.into_bytes(),
-        }
-    }
-}
 
 /// Bytes in a pipe that holds nothing else.
 #[derive(Debug)]
@@ -94,20 +46,14 @@ impl Piped {
         self.left == 0
     }
 
-    /// Moves as many of the first `most` into a socket as it takes at once; how many that are. Not 0
-    /// unless there is nothing to move.
+    /// Moves as many of the first `most` into a socket as it takes at once; how many that are.
     ///
     /// # Errors
     /// Of the socket; [`WouldBlock`](io::ErrorKind::WouldBlock) if it takes nothing now.
-    pub fn splice_to(&mut self, socket: impl AsFd, most: usize) -> io::Result<usize> {
-        let most = most.min(self.left);
-        let (Some(pipe), 1..) = (&self.pipe, most) else { return Ok(0) };
-        let moved = kernel::pass(&pipe.reader, socket, most)?;
+    pub(super) fn send_to(&mut self, socket: impl AsFd, most: usize) -> io::Result<usize> {
+        let Some(pipe) = &self.pipe else { return Ok(0) };
+        let moved = kernel::pass(&pipe.reader, socket, most.min(self.left))?;
         self.left -= moved;
-        if moved == 0 {
-            // What was put into a pipe comes out of it.
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
         Ok(moved)
     }
 
@@ -164,9 +110,7 @@ impl Pipes {
     /// Pipes, as many as the process may have descriptors for.
     #[must_use]
     pub fn new() -> Arc<Self> {
-        let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-        let affordable = descriptors / DESCRIPTORS_FOR_PIPES / 2;
-        Self::at_most(usize::try_from(affordable).map_or(MAX_PIPES, |most| most.min(MAX_PIPES)))
+        Self::at_most(MAX_PIPES.min(descriptors(PART_OF_DESCRIPTORS) / 2))
     }
 
     fn at_most(most: usize) -> Arc<Self> {
@@ -215,9 +159,9 @@ impl Pipes {
             return None;
         }
         // Where there is none, bytes are copied.
-        let pipe = kernel::open().ok()?;
+        let (reader, writer) = kernel::open_pipe().ok()?;
         state.open += 1;
-        Some(pipe)
+        Some(Pipe { reader, writer })
     }
 
     /// A pipe with something in it is never used again.
@@ -232,25 +176,6 @@ impl Pipes {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Tries it whenever the socket is ready for it, until something comes of it.
-pub fn poll_io<T>(
-    socket: &TcpStream,
-    interest: Interest,
-    cx: &mut Context<'_>,
-    mut attempt: impl FnMut() -> io::Result<T>,
-) -> Poll<io::Result<T>> {
-    loop {
-        ready!(match interest.is_readable() {
-            true => socket.poll_read_ready(cx),
-            false => socket.poll_write_ready(cx),
-        })?;
-        match socket.try_io(interest, &mut attempt) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            attempted => return Poll::Ready(attempted),
-        }
     }
 }
 
@@ -293,15 +218,11 @@ mod tests {
         sender.write_all(b"hello, world").unwrap();
         let mut piped = fill(&pipes, &from, 5).unwrap();
         assert_eq!(piped.len(), 5, "no more than was asked for");
-        assert_eq!(piped.splice_to(&to, 2).unwrap(), 2);
-        assert_eq!(piped.splice_to(&to, 100).unwrap(), 3);
-        assert_eq!((piped.len(), piped.splice_to(&to, 100).unwrap()), (0, 0));
+        assert_eq!(piped.send_to(&to, 2).unwrap(), 2);
+        assert_eq!(piped.send_to(&to, 100).unwrap(), 3);
+        assert_eq!((piped.len(), piped.send_to(&to, 100).unwrap()), (0, 0));
         let rest = fill(&pipes, &from, 100).unwrap();
-        assert_eq!(
-            Chunk::Piped(rest).into_bytes().unwrap(),
-            ", world",
-            "where they stay in memory"
-        );
+        assert_eq!(rest.into_bytes().unwrap(), ", world", "where they stay in memory");
         drop(to);
         let mut received = String::new();
         receiver.read_to_string(&mut received).unwrap();
@@ -342,7 +263,7 @@ mod tests {
                     fill(&pipes, &from, 1000).unwrap()
                 }
             };
-            match next.splice_to(&to, 1000) {
+            match next.send_to(&to, 1000) {
                 Ok(_) => piped = Some(next).filter(|next| !next.is_empty()),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break next,
                 Err(error) => panic!("{error}"),
@@ -356,7 +277,7 @@ mod tests {
             received.len()
         });
         loop {
-            match piped.splice_to(&to, 1000) {
+            match piped.send_to(&to, 1000) {
                 Ok(0) => match fill(&pipes, &from, 1000) {
                     Ok(next) => piped = next,
                     Err(error) => break assert_eq!(error.kind(), ErrorKind::UnexpectedEof),

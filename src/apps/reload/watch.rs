@@ -7,6 +7,7 @@
 //! tell what other machines write to a shared one, nor what happens behind a link.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -35,13 +36,17 @@ struct Stamp {
     changed: (i64, i64),
 }
 
+/// Of each file, there or not. By names as they are: to compare two as paths takes longer than to
+/// look at a file.
+type Stamps = BTreeMap<OsString, Option<Stamp>>;
+
 /// What was seen at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Look {
-    /// The files of apps; `None` if the directory cannot be read.
-    files: Option<BTreeMap<PathBuf, Option<Stamp>>>,
-    /// The files of secrets that they name, there or not.
-    secrets: BTreeMap<PathBuf, Option<Stamp>>,
+    /// The files of apps, by name; `None` if the directory cannot be read.
+    files: Option<Stamps>,
+    /// The files of secrets that they name, there or not, by path.
+    secrets: Stamps,
 }
 
 /// Why files are read.
@@ -95,8 +100,10 @@ impl Look {
     /// Looks at these files of secrets as well, and at no others any more.
     pub fn follow(&mut self, secret_files: &BTreeSet<PathBuf>) {
         let seen = std::mem::take(&mut self.secrets);
-        let stamp = |path: &PathBuf| seen.get(path).copied().unwrap_or_else(|| Stamp::of(path));
-        self.secrets = secret_files.iter().map(|path| (path.clone(), stamp(path))).collect();
+        let stamp = |path: &PathBuf| {
+            seen.get(path.as_os_str()).copied().unwrap_or_else(|| Stamp::of(path))
+        };
+        self.secrets = secret_files.iter().map(|path| (path.into(), stamp(path))).collect();
     }
 
     /// Whether the directory could be read.
@@ -106,13 +113,13 @@ impl Look {
     }
 }
 
-fn files(dir: &Path) -> std::io::Result<BTreeMap<PathBuf, Option<Stamp>>> {
-    let mut files = BTreeMap::new();
+fn files(dir: &Path) -> std::io::Result<Stamps> {
+    let mut files = Stamps::new();
     for entry in std::fs::read_dir(dir)? {
-        let path = entry?.path();
+        let entry = entry?;
+        let path = entry.path();
         if stem_of(&path).is_some() {
-            let stamp = Stamp::of(&path);
-            files.insert(path, stamp);
+            files.insert(entry.file_name(), Stamp::of(&path));
         }
     }
     Ok(files)

@@ -1,6 +1,7 @@
 //! A bucket for each key: the limits of owners, client addresses and uploads.
 
 use std::hash::{BuildHasher as _, Hash, RandomState};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -33,7 +34,6 @@ pub struct Bucket(u64);
 /// bound are in use, known keys keep their buckets and new ones share 65,536 spare ones.
 pub struct KeyedLimiter<C: Clock = SharedClock> {
     policy: Policy,
-    hasher: RandomState,
     store: BoundedStore,
     limiter: governor::RateLimiter<u64, BoundedStore, C, StateInformationMiddleware>,
     created: C::Instant,
@@ -59,7 +59,6 @@ impl<C: Clock> KeyedLimiter<C> {
         let store = BoundedStore::new(max_keys);
         Self {
             policy: Policy { limit, rate },
-            hasher: RandomState::new(),
             limiter: governor::RateLimiter::new(quota(rate), store.clone(), clock),
             store,
             created,
@@ -78,7 +77,10 @@ impl<C: Clock> KeyedLimiter<C> {
     /// Which bucket is the key's.
     #[must_use]
     pub fn bucket<K: Hash + ?Sized>(&self, key: &K) -> Bucket {
-        Bucket(self.hasher.hash_one(key))
+        // One for the process: an app has two such limits, there may be thousands of apps, and each
+        // request would have to fetch those of its own.
+        static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+        Bucket(HASHER.hash_one(key))
     }
 
     /// Puts a token back that was taken from this bucket: what it was taken for was not done.

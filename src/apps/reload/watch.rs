@@ -100,9 +100,8 @@ impl Look {
     /// Looks at these files of secrets as well, and at no others any more.
     pub fn follow(&mut self, secret_files: &BTreeSet<PathBuf>) {
         let seen = std::mem::take(&mut self.secrets);
-        let stamp = |path: &PathBuf| {
-            seen.get(path.as_os_str()).copied().unwrap_or_else(|| Stamp::of(path))
-        };
+        let stamp =
+            |path: &PathBuf| seen.get(path.as_os_str()).copied().unwrap_or_else(|| Stamp::of(path));
         self.secrets = secret_files.iter().map(|path| (path.into(), stamp(path))).collect();
     }
 

@@ -1,4 +1,4 @@
-"""Those who answer reads from memory: the gateway, nginx and Varnish before the same CDN, and the floor."""
+"""Those who answer reads from memory: the gateway, nginx and Varnish before the same CDN, and the floors."""
 
 import random
 
@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 from .load import CLIENTS, Subject
 from .machine import MEASURED_CORE, Unfit
-from .peers import answer_of, start_floor, start_varnish
+from .peers import answer_of, start_answerer, start_floor, start_varnish
 from .processes import stop
 from .servers import Gateway, Nginx, request, start_cdn
 
-NGINX, VARNISH, FLOOR = "nginx proxy_cache", "Varnish", "floor: hyper, ready-made answers"
+NGINX, VARNISH = "nginx proxy_cache", "Varnish"
+#: What HTTP costs on the gateway's library, and what an answer costs without any.
+FLOOR, BARE = "floor: hyper, ready-made answers", "floor: one ready-made answer, no HTTP"
 #: The gateway as it comes, and as the others are: without a line in the log for each request.
 LOGGED, LIKE = "gateway, log to a file", "gateway, no access log"
 
@@ -49,7 +51,7 @@ class Caches:
         self.all = [Cache(name, one, told, "/images/{}".format) for name, one in ((NGINX, nginx), (VARNISH, varnish))]
         told = ("Cache-Status", "safelight; hit")
         self.all += [Cache(name, one, told, one.path_of) for name, one in self.gateways.items()]
-        self.floor = None
+        self.floors = []
 
     def publish(self, size):
         """A new object of so many bytes; its key and content."""
@@ -70,19 +72,26 @@ class Caches:
                 Subject(cache.name, cache.server.process, cache.server.port, path, clients=clients, header=mine)
             )
             _is_answered(subjects[-1], content)
-        return [*subjects, self._floor(subjects[-1], clients)]
+        return [*subjects, *self._floors(subjects[-1], clients, content)]
 
-    def _floor(self, like, clients):
-        """The floor, with the answer of this subject."""
-        if self.floor:
-            stop(self.floor.process)
+    def _floors(self, like, clients, content):
+        """The floors, with the answer of this subject."""
+        for floor in self.floors:
+            stop(floor.process)
         kind = _KINDS[like.header.partition(": ")[0]]
         answer = answer_of(like.port, "GET", like.path, headers=_headers(like))
         name = like.path.rpartition("/")[2]
-        self.floor = start_floor(self.work, f"floor-{name}", {kind: answer})
-        return Subject(
-            FLOOR, self.floor.process, self.floor.port, like.path, clients=clients, header=like.header
-        )
+        self.floors = [
+            start_floor(self.work, f"floor-{name}", {kind: answer}),
+            start_answerer(self.work, f"answerer-{name}", answer),
+        ]
+        subjects = [
+            Subject(called, floor.process, floor.port, like.path, clients=clients, header=like.header)
+            for called, floor in zip((FLOOR, BARE), self.floors)
+        ]
+        for subject in subjects:
+            _is_answered(subject, content)
+        return subjects
 
 
 def warm(port, path, content, header, hit):

@@ -1,6 +1,6 @@
 """Reads a second from memory, beside nginx and Varnish with a cache."""
 
-from .caches import FLOOR, LIKE, NGINX, VARNISH, Caches
+from .caches import BARE, FLOOR, LIKE, NGINX, VARNISH, Caches
 from .load import beside, measure, ratios
 from .outcome import Judged, Outcome
 
@@ -21,7 +21,9 @@ def run(binaries, work, options, say):
     caches = Caches(binaries["gateway"], work)
     parts = [
         f"`{FLOOR}` gives the gateway's answers and does nothing else: what HTTP alone costs on the gateway's "
-        "library. It has one thread, and takes no account of anything."
+        "library. It has one thread, and takes no account of anything. "
+        f"`{BARE}` does not even read what is asked: what an answer costs the kernel, "
+        "and how much of it the load's core can take. No gateway can do with less."
     ]
     for name, size, header, goal, of_varnish in _ASKED:
         say(f"hits: {name}")

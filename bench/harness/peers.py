@@ -116,6 +116,17 @@ def start_floor(work, name, answers):
     return Peer.start([build_bench("floor"), "PORT", path], name, work)
 
 
+def start_answerer(work, name, answer):
+    """`answerer.rs` with this answer, whatever is asked."""
+    head, body = work / f"{name}-head", work / f"{name}-body"
+    lines = [f"HTTP/1.1 {answer['status']} ready", *map(": ".join, answer["headers"])]
+    if answer["status"] != 304:
+        lines.append(f"content-length: {len(answer['body'])}")
+    head.write_text("\r\n".join([*lines, "", ""]))
+    body.write_bytes(answer["body"])
+    return Peer.start([build_bench("answerer"), "PORT", head, body], name, work)
+
+
 def start_relay(work, cdn):
     """`relay.rs` before this CDN."""
     return Peer.start([build_bench("relay"), "PORT", cdn.port], "relay", work)

@@ -305,7 +305,7 @@ impl MemoryCache {
         let shown = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         self.metrics.memory_bytes.set(shown(self.kept.weighted_size()));
         self.metrics.memory_entries.set(shown(self.kept.entry_count()));
-        let files = self.files.as_ref().map_or(0, |files| files.open());
+        let files = self.files.as_ref().map_or(0, |files| files.count());
         self.metrics.memory_files.set(shown(files as u64));
     }
 }

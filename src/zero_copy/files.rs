@@ -7,6 +7,7 @@
 use std::io;
 use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -32,19 +33,37 @@ pub struct MemoryFiles {
 }
 
 impl MemoryFiles {
-    /// Files, as many as the process may have descriptors for.
+    /// Files, as many as the process may have descriptors for; none where a socket cannot be sent
+    /// from them, as in some sandboxes: that is tried once.
     #[must_use]
     pub fn new() -> Arc<Self> {
-        Self::at_most(descriptors(PART_OF_DESCRIPTORS))
+        let files = Self::at_most(descriptors(PART_OF_DESCRIPTORS));
+        match files.try_one() {
+            Ok(()) => files,
+            Err(why) => {
+                tracing::info!(%why, "objects in memory are copied: they cannot be sent from files");
+                Self::at_most(0)
+            }
+        }
     }
 
     fn at_most(most: usize) -> Arc<Self> {
         Arc::new(Self { most, open: AtomicUsize::new(0) })
     }
 
+    /// Sends a byte from a file.
+    fn try_one(self: &Arc<Self>) -> io::Result<()> {
+        let mut file = self.put(b"?").ok_or(io::ErrorKind::Unsupported)?;
+        let (near, _far) = UnixStream::pair()?;
+        match file.send_to(&near, 1)? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            _ => Ok(()),
+        }
+    }
+
     /// How many there are.
     #[must_use]
-    pub fn open(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.open.load(Ordering::Relaxed)
     }
 
@@ -177,7 +196,6 @@ impl Filed {
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use std::io::{ErrorKind, Read as _};
-    use std::os::unix::net::UnixStream;
 
     use proptest::prelude::*;
 
@@ -262,7 +280,7 @@ mod tests {
     #[test]
     fn there_are_only_so_many() {
         let files = MemoryFiles::at_most(2);
-        let open = || files.open();
+        let open = || files.count();
         let first = files.put(b"first").unwrap();
         let second = files.put(b"second").unwrap();
         assert!(files.put(b"third").is_none());
@@ -274,6 +292,7 @@ mod tests {
         assert!(files.put(b"third").is_some_and(|third| !third.is_of_the_file_of(&part)));
         drop(part);
         assert_eq!(open(), 0);
+        assert!(MemoryFiles::at_most(0).try_one().is_err(), "one that cannot be had cannot be sent");
     }
 
     #[test]

@@ -292,7 +292,10 @@ mod tests {
         assert!(files.put(b"third").is_some_and(|third| !third.is_of_the_file_of(&part)));
         drop(part);
         assert_eq!(open(), 0);
-        assert!(MemoryFiles::at_most(0).try_one().is_err(), "one that cannot be had cannot be sent");
+        assert!(
+            MemoryFiles::at_most(0).try_one().is_err(),
+            "one that cannot be had cannot be sent"
+        );
     }
 
     #[test]

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use crate::actions::read::{BrokenOff, Payload, ReadBody};
 use crate::domain::AbortCause;
-use crate::zero_copy::{Chunk, Chunks, Filed, InKernel, Shared};
+use crate::zero_copy::{Chunk, Chunks, Shared};
 
 use super::error::Problem;
 
@@ -34,9 +34,7 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// The body of an answer: nothing, bytes, or an image on its way.
 pub enum ReplyBody {
     /// Bytes that are there; none when empty.
-    Full(Bytes),
-    /// Bytes in a file.
-    Filed(Filed),
+    Full(Shared),
     /// An image.
     Image(Box<ReadBody>),
 }
@@ -45,21 +43,20 @@ impl ReplyBody {
     /// Nothing.
     #[must_use]
     pub const fn empty() -> Self {
-        Self::Full(Bytes::new())
+        Self::full(Bytes::new())
     }
 
     /// Bytes that are there.
     #[must_use]
     pub const fn full(bytes: Bytes) -> Self {
-        Self::Full(bytes)
+        Self::Full(Shared::Here(bytes))
     }
 }
 
 impl From<Payload> for ReplyBody {
     fn from(payload: Payload) -> Self {
         match payload {
-            Payload::Here(Shared::Here(bytes)) => Self::Full(bytes),
-            Payload::Here(Shared::Filed(filed)) => Self::Filed(filed),
+            Payload::Here(bytes) => Self::Full(bytes),
             Payload::OnItsWay(body) => Self::Image(body),
         }
     }
@@ -75,12 +72,10 @@ impl Body for ReplyBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         match self.get_mut() {
             Self::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
-            Self::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Self::Filed(filed) if filed.is_empty() => Poll::Ready(None),
-            Self::Filed(filed) => Poll::Ready(Some(match filed.read(READ_BYTES) {
-                Ok(bytes) => Ok(Frame::data(bytes)),
-                Err(_) => Err(BrokenOff(AbortCause::StorageFailed)),
-            })),
+            Self::Full(bytes) => {
+                let piece = bytes.read(READ_BYTES).map(Frame::data);
+                Poll::Ready(Some(piece.map_err(|_| BrokenOff(AbortCause::StorageFailed))))
+            }
             Self::Image(body) => Pin::new(&mut **body).poll_frame(cx),
         }
     }
@@ -88,7 +83,6 @@ impl Body for ReplyBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Full(bytes) => bytes.is_empty(),
-            Self::Filed(filed) => filed.is_empty(),
             Self::Image(body) => body.is_end_stream(),
         }
     }
@@ -96,7 +90,6 @@ impl Body for ReplyBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Self::Filed(filed) => SizeHint::with_exact(filed.len() as u64),
             Self::Image(body) => body.size_hint(),
         }
     }
@@ -109,11 +102,7 @@ impl Chunks for ReplyBody {
     ) -> Poll<Option<Result<Chunk, BrokenOff>>> {
         match self.get_mut() {
             Self::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
-            Self::Full(bytes) => Poll::Ready(Some(Ok(Chunk::Here(std::mem::take(bytes))))),
-            Self::Filed(filed) if filed.is_empty() => Poll::Ready(None),
-            Self::Filed(filed) => {
-                Poll::Ready(Some(Ok(Chunk::InKernel(InKernel::Filed(filed.take())))))
-            }
+            Self::Full(bytes) => Poll::Ready(Some(Ok(std::mem::take(bytes).into()))),
             Self::Image(body) => Pin::new(&mut **body).poll_chunk(cx),
         }
     }

@@ -4,6 +4,7 @@
 use bytes::Bytes;
 
 use crate::log::RequestId;
+use crate::zero_copy::Shared;
 
 use super::body::ReplyBody;
 use super::error::Problem;
@@ -21,8 +22,8 @@ pub fn overloaded() -> Vec<u8> {
     let (mut head, body) = Problem::Overloaded.into_response(&id).into_parts();
     head.headers.insert(REQUEST_ID, header_of(id));
     let body = match body {
-        ReplyBody::Full(bytes) => bytes,
-        ReplyBody::Filed(_) | ReplyBody::Image(_) => Bytes::new(),
+        ReplyBody::Full(Shared::Here(bytes)) => bytes,
+        ReplyBody::Full(Shared::Filed(_)) | ReplyBody::Image(_) => Bytes::new(),
     };
     let mut wire = format!("HTTP/1.1 {}\r\n", head.status).into_bytes();
     for (name, value) in &head.headers {

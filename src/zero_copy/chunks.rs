@@ -1,4 +1,4 @@
-//! Bodies whose bytes may be in pipes.
+//! Bodies whose bytes may be in the kernel.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -8,7 +8,7 @@ use http_body::Body;
 
 use super::Chunk;
 
-/// A body that also gives its bytes as they are: where some are in a pipe, they stay there.
+/// A body that also gives its bytes as they are: where some are in the kernel, they stay there.
 ///
 /// Whoever polls it may do so in either way, and change: what was given in one is gone from both.
 pub trait Chunks: Body<Data = Bytes> {

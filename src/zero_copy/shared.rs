@@ -1,5 +1,7 @@
 //! Bytes that many are sent, at any time and in any order.
 
+use std::io;
+use std::mem;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -52,6 +54,17 @@ impl Shared {
         }
     }
 
+    /// Takes the first of them into memory: all that are there already, or else at most so many.
+    ///
+    /// # Errors
+    /// As [`Filed::read`].
+    pub fn read(&mut self, most: usize) -> io::Result<Bytes> {
+        match self {
+            Self::Here(bytes) => Ok(mem::take(bytes)),
+            Self::Filed(filed) => filed.read(most),
+        }
+    }
+
     /// Whether they lie at the same place: they are the very same, then, and not only equal.
     #[must_use]
     pub fn are_those_of(&self, other: &Self) -> bool {
@@ -66,12 +79,6 @@ impl Shared {
 impl Default for Shared {
     fn default() -> Self {
         Self::Here(Bytes::new())
-    }
-}
-
-impl From<Bytes> for Shared {
-    fn from(bytes: Bytes) -> Self {
-        Self::Here(bytes)
     }
 }
 

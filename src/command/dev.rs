@@ -24,7 +24,7 @@ use crate::upstream::{AddressPolicy, Client};
 use super::configuration::{load_overridden, report};
 use super::reloading::Hangups;
 use super::serve::{Signals, until_stopped};
-use super::{EX_CONFIG, block_on};
+use super::{EX_CONFIG, block_on, take_all_descriptors};
 
 /// The key pair of the embedded store. It listens on loopback addresses, and is no secret.
 const ACCESS_KEY_ID: &str = "SAFELIGHTDEV";
@@ -53,6 +53,7 @@ pub(super) struct DevArgs {
 
 pub(super) fn run(args: &DevArgs) -> ExitCode {
     log::to_terminal();
+    take_all_descriptors();
     block_on(async {
         match Dev::start(args).await {
             Ok(dev) => dev.until_stopped().await,

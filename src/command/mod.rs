@@ -16,6 +16,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// What a process says that was started with a bad configuration (`EX_CONFIG` of sysexits.h).
 const EX_CONFIG: u8 = 78;
@@ -92,6 +93,14 @@ impl Cli {
 /// of them at the end of everybody's when it is full, where they wait long: with 512 busy clients of a
 /// bare hyper server on one core, the slowest hundredth waited 114 ms instead of 66.
 const EVENTS_AT_A_TIME: usize = 32;
+
+/// Has the system allow as many file descriptors as it may (setrlimit(2)). What a process is given at
+/// first, often 1,024, is for programs that use `select`, which can tell no more apart.
+fn take_all_descriptors() {
+    let limits = getrlimit(Resource::Nofile);
+    // A system that allows less than it says leaves things as they are.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limits.maximum, ..limits });
+}
 
 /// Runs the asynchronous part of a command.
 fn block_on<T>(future: impl Future<Output = T>) -> T {

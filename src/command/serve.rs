@@ -10,7 +10,7 @@ use crate::log;
 
 use super::configuration::{environment, load, report, without_client_limits};
 use super::reloading::{Hangups, RunningSettings};
-use super::{ConfigArgs, EX_CONFIG, EX_OSERR, block_on};
+use super::{ConfigArgs, EX_CONFIG, EX_OSERR, block_on, take_all_descriptors};
 
 pub(super) fn run(args: &ConfigArgs) -> ExitCode {
     let loaded = match load(args.config.as_deref()) {
@@ -32,6 +32,7 @@ pub(super) fn run(args: &ConfigArgs) -> ExitCode {
     }
     let configuration =
         Configuration { settings: loaded.settings, apps: loaded.apps, embedded: None, files };
+    take_all_descriptors();
     let code = block_on(async {
         match start(configuration, running).await {
             Ok((gateway, signals, hangups)) => {

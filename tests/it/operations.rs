@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::harness::gateway::{Setup, TestGateway, offline_app_file};
 use crate::harness::photos::JPEG;
 use crate::harness::plain_client::{Answer, Plain};
+use crate::harness::program::Program;
 use crate::harness::raw::Raw;
 use crate::harness::slow_cdn::{FIRST_HALF, PATIENT_READ, SlowCdn};
 
@@ -52,6 +53,21 @@ async fn the_admin_listener() {
         let answer = admin(&gateway, Method::POST, path).await;
         assert_eq!((answer.status.as_u16(), answer.header("allow")), (405, "GET, HEAD"));
     }
+}
+
+/// What a shell gives is meant for programs of old that cannot tell more than 1,024 sockets apart.
+#[cfg(target_os = "linux")]
+#[test]
+fn it_takes_as_many_descriptors_as_it_may() {
+    let (_folder, settings) = Setup::with_app("shop", offline_app_file("", "")).files();
+    let mut program = Program::serve_with_descriptors(&settings, 300, 2_000);
+    program.addresses();
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", program.id())).unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let limits: Vec<u32> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    assert_eq!(limits, [2_000, 2_000], "{line}");
+    program.terminate();
+    assert_eq!(program.ended().code, Some(0));
 }
 
 #[tokio::test]

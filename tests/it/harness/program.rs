@@ -73,6 +73,16 @@ impl Program {
         Self::start(serve)
     }
 
+    /// The same, from a shell that gives so many file descriptors, and lets others be asked for.
+    pub fn serve_with_descriptors(settings: &Path, given: u64, allowed: u64) -> Self {
+        let script = format!("ulimit -S -n {given} && ulimit -H -n {allowed} && exec \"$@\"");
+        let mut serve = Command::new("sh");
+        serve.args(["-c", &script, "sh", env!("CARGO_BIN_EXE_safelight"), "serve", "--config"]);
+        serve.arg(settings).env_clear().stdin(Stdio::null());
+        serve.stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self::start(serve)
+    }
+
     /// The same, with its system calls written to a file by `strace`.
     pub fn traced(settings: &Path, calls: &str, trace: &Path) -> Self {
         let mut serve = traced(env!("CARGO_BIN_EXE_safelight").as_ref(), calls, trace);

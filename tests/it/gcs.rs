@@ -14,7 +14,7 @@ use url::Url;
 use crate::harness::fake_gcs::{FakeGcs, KEY_FILE, open};
 use crate::harness::gateway::{Setup, TestGateway};
 use crate::harness::plain_client::Plain;
-use crate::harness::{fake_gcs, photos};
+use crate::harness::{dead_ends, fake_gcs, photos};
 
 const QUARTER_HOUR: Duration = Duration::from_secs(900);
 
@@ -55,9 +55,7 @@ async fn a_missing_object_a_missing_bucket_and_a_stranger_are_told_apart() {
 
 #[tokio::test]
 async fn a_server_that_is_gone_is_unavailable() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let endpoint = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
-    drop(listener);
+    let endpoint = Url::parse(&dead_ends::nobody()).unwrap();
     let config = FakeGcs::shared().await.config().await;
     let store = open(GcsConfig { endpoint: Some(endpoint), ..config });
     let path = StoragePath::from_listing("a.jpg");

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use safelight::domain::StoragePath;
 use safelight::storage::{GetOptions, ObjectStore as _, S3Config, StorageErrorKind};
 
+use crate::harness::dead_ends;
 use crate::harness::seaweed::{ACCESS_KEY_ID, SECRET_ACCESS_KEY, Seaweed, open, with_key};
 
 /// The kinds of failure of a HEAD and of a GET.
@@ -38,10 +39,7 @@ async fn bad_credentials_are_no_missing_object() {
 
 #[tokio::test]
 async fn a_server_that_is_gone_is_unavailable() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let endpoint = format!("http://{}", listener.local_addr().unwrap());
-    drop(listener);
-    let endpoint = Some(url::Url::parse(&endpoint).unwrap());
+    let endpoint = Some(url::Url::parse(&dead_ends::nobody()).unwrap());
     let store = open(S3Config { endpoint, ..Seaweed::shared().await.config() });
     let path = StoragePath::from_listing("a.jpg");
     let error = store.put(&path, "image/jpeg", Bytes::from_static(b"x")).await.unwrap_err();

@@ -1,9 +1,8 @@
 //! Deletions while storage or the record store are away.
 
-use tokio::net::TcpListener;
-
 use super::{Place, Scene, database, outcome};
 use crate::harness::callers::ANN;
+use crate::harness::dead_ends::ClosedPort;
 use crate::harness::embedded;
 use crate::harness::gateway::eventually;
 use crate::harness::photos::JPEG;
@@ -11,10 +10,8 @@ use crate::harness::photos::JPEG;
 /// The tombstone stands: nothing is served, and the bytes go when storage is back.
 #[tokio::test]
 async fn storage_is_away() {
-    let reserved = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = reserved.local_addr().unwrap();
-    drop(reserved);
-    let place = Place::s3("away", embedded::config(address));
+    let closed = ClosedPort::new();
+    let place = Place::s3("away", embedded::config(closed.address()));
     let busy = "[Sweeper]\nInterval = \"100ms\"\nGrace = \"0s\"\n";
     let scene = Scene::at(place, "", busy).await;
     let grant = scene.gateway.granted("shop", JPEG.file).await;
@@ -28,8 +25,7 @@ async fn storage_is_away() {
     assert_eq!(scene.metric(&outcome("storage_failed")).await, 2.0);
     assert_eq!(scene.gateway.get(other.public_url()).await.status, 502, "that one is not deleted");
 
-    // Somebody may have taken the port meanwhile; then this fails, and says so.
-    embedded::start_on(TcpListener::bind(address).await.unwrap());
+    embedded::start_on(closed.open());
     grant.put(JPEG.bytes).send().await.assert_success();
     other.put(JPEG.bytes).send().await.assert_success();
     scene.assert_gone(&grant).await;

@@ -5,11 +5,35 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
+use tokio::net::{TcpListener, TcpSocket};
 
-/// A URL at which nobody listens.
+/// A URL at which nobody listens, nor will.
 pub fn nobody() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    format!("http://{}", listener.local_addr().unwrap())
+    let closed = ClosedPort::new();
+    let url = format!("http://{}", closed.address());
+    // It is held until the process ends.
+    std::mem::forget(closed);
+    url
+}
+
+/// An address at which nobody listens yet. It is held: no other server of these tests is given it.
+pub struct ClosedPort(TcpSocket);
+
+impl ClosedPort {
+    pub fn new() -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        Self(socket)
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.0.local_addr().unwrap()
+    }
+
+    /// Listens there from now on.
+    pub fn open(self) -> TcpListener {
+        self.0.listen(1024).unwrap()
+    }
 }
 
 /// An address that takes connections and never says anything, nor reads: the kernel accepts them.

@@ -4,6 +4,7 @@ use rusqlite::Connection;
 use tokio::net::TcpListener;
 
 use super::{BUSY, Place, expire, looks, shell, status, until, until_done, until_state};
+use crate::harness::dead_ends::ClosedPort;
 use crate::harness::embedded;
 use crate::harness::photos::JPEG;
 
@@ -11,10 +12,8 @@ use crate::harness::photos::JPEG;
 #[tokio::test]
 async fn a_store_that_is_away_keeps_nobody_else_waiting() {
     let real = Place::real().await;
-    let reserved = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = reserved.local_addr().unwrap();
-    drop(reserved);
-    let away = Place::on(embedded::config(address));
+    let closed = ClosedPort::new();
+    let away = Place::on(embedded::config(closed.address()));
     let setup = away.setup(BUSY).and_app("blog", real.app(""));
     let gateway = setup.start().await;
     let mut waiting = Vec::new();
@@ -37,8 +36,7 @@ async fn a_store_that_is_away_keeps_nobody_else_waiting() {
         assert_eq!(status(&gateway, grant).await["state"], "pending", "nothing is concluded");
     }
 
-    // Somebody may have taken the port meanwhile; then this fails, and says so.
-    let back = embedded::start_on(TcpListener::bind(address).await.unwrap());
+    let back = embedded::start_on(closed.open());
     let back = Place { storage: back, prefix: away.prefix.clone() };
     back.put(waiting[0].key(), JPEG.bytes).await;
     until_state(&gateway, &waiting[0], "ready").await;

@@ -196,14 +196,20 @@ mod tests {
         MemoryFiles::new().put(bytes).expect("a file")
     }
 
-    /// What the first `most` are, as a socket is sent them.
+    /// What a socket is sent of them, at most so many at a time. Each piece is taken at once: of many
+    /// small ones a socket holds few.
     fn sent(mut filed: Filed, most: usize) -> Vec<u8> {
         let (near, mut far) = UnixStream::pair().unwrap();
-        while filed.send_to(&near, most).unwrap() > 0 {}
-        drop(near);
         let mut received = Vec::new();
-        far.read_to_end(&mut received).unwrap();
-        received
+        loop {
+            let sent = filed.send_to(&near, most).unwrap();
+            if sent == 0 {
+                return received;
+            }
+            let begin = received.len();
+            received.resize(begin + sent, 0);
+            far.read_exact(&mut received[begin..]).unwrap();
+        }
     }
 
     proptest! {
